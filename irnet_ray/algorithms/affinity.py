@@ -1,0 +1,148 @@
+"""Pairs of nearby pixels and the semantic affinity between them (paper 4.2, 4.4; Eq. 2, 7).
+
+Shape legend: H, W pixels at the network's stride; P offsets, one per kind of pair; ``...`` any leading
+dimensions.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Offset = tuple[int, int]
+
+
+def offsets(radius: int) -> list[Offset]:
+    """Offsets (dy, dx) to every pixel closer than ``radius`` (Eq. 2), each unordered pair once.
+
+    Only the half plane below (dy > 0, or dy = 0 and dx > 0) is listed: 34 offsets at radius 5, 152 at
+    radius 10. Raises ValueError for a radius below 1.
+    """
+    if radius < 1:
+        raise ValueError(f"radius must be at least 1 pixel, got {radius}.")
+    return [
+        (dy, dx)
+        for dy in range(radius)
+        for dx in range(-radius + 1, radius)
+        if (dy > 0 or dx > 0) and dy * dy + dx * dx < radius * radius
+    ]
+
+
+def affinities(boundary: Tensor, radius: int) -> Tensor:
+    """Affinity of each pixel to the one ``offsets(radius)[p]`` away: 1 - the largest boundary between (Eq. 7).
+
+    boundary: float (..., H, W) in [0, 1]. Returns (..., P, H, W) of the same dtype, where [p, y, x] is
+    the affinity of the pair (y, x), (y + dy, x + dx), and 0 where the second pixel is outside the image.
+    Both ends count as on the line. Raises ValueError for fewer than 2 dimensions, or a boundary outside [0, 1] (NaN included).
+    """
+    if boundary.ndim < 2:
+        raise ValueError(f"boundary must be (..., H, W), got {tuple(boundary.shape)}.")
+    if not ((boundary >= 0) & (boundary <= 1)).all():
+        raise ValueError(
+            "boundary must be finite and in [0, 1], got values outside it: pass it through a sigmoid first."
+        )
+    pairs = offsets(radius)
+    height, width = boundary.shape[-2:]
+    result = boundary.new_zeros(*boundary.shape[:-2], len(pairs), height, width)
+    for offset, largest in line_maxima(boundary, pairs):
+        source, _ = pair_slices(offset, height, width)
+        result[(..., pairs.index(offset), *source)] = 1 - largest
+    return result
+
+
+def pair_slices(offset: Offset, height: int, width: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Row and column slices of the sources and of the targets of all pairs that lie inside an image."""
+    dy, dx = offset
+    rows, columns = max(height - dy, 0), max(width - abs(dx), 0)
+    left, right = max(-dx, 0), max(dx, 0)
+    source = slice(0, rows), slice(left, left + columns)
+    target = slice(dy, dy + rows), slice(right, right + columns)
+    return source, target
+
+
+def line_maxima(values: Tensor, pairs: Iterable[Offset]) -> Iterator[tuple[Offset, Tensor]]:
+    """Maximum of ``values`` (..., H, W) on the line between the two ends of every pair, offset by offset.
+
+    Yields (offset, maxima (..., H - dy, W - abs(dx))) for each offset of ``pairs``, shortest lines first:
+    one element per pair inside the image, in the order of ``pair_slices``. A long line is the union of
+    shorter ones, so a pair costs about one comparison instead of one per pixel of its line. The shorter
+    ones are kept until the iterator ends, so do not write to them.
+    """
+    wanted = frozenset(pairs)
+    if not wanted:
+        return
+    height, width = values.shape[-2:]
+    maxima = {(0, 0): values}
+    for offset, pieces in _line_plan(wanted):
+        rows, columns = max(height - offset[0], 0), max(width - abs(offset[1]), 0)
+        views = [
+            maxima[piece.offset][..., piece.top : piece.top + rows, piece.left : piece.left + columns]
+            for piece in pieces
+        ]
+        largest = torch.maximum(views[0], views[1])
+        for view in views[2:]:
+            largest = torch.maximum(largest, view)
+        maxima[offset] = largest
+        if offset in wanted:
+            yield offset, largest
+
+
+class _Piece(NamedTuple):
+    """A shorter line inside a longer one: its offset, and where its box starts in the longer one's box."""
+
+    offset: Offset
+    top: int
+    left: int
+
+
+def _line(offset: Offset) -> frozenset[Offset]:
+    """Pixels of the box that both ends span, closer than 1 to the infinite line through them.
+
+    (0, 0) is the top left corner of the box, wherever the line starts.
+    """
+    dy, dx = offset
+    box_width = abs(dx)
+    start = max(-dx, 0)
+    return frozenset(
+        (y, x)
+        for y in range(dy + 1)
+        for x in range(box_width + 1)
+        if (dy * (x - start) - dx * y) ** 2 < dy * dy + dx * dx or offset == (0, 0)
+    )
+
+
+@lru_cache(maxsize=64)
+def _all_pieces(reach: int) -> dict[Offset, list[_Piece]]:
+    """For each offset closer than ``reach``, shortest line first: shorter lines that together cover it."""
+    lines = {offset: _line(offset) for offset in [(0, 0), *offsets(reach)]}
+    plan: dict[Offset, list[_Piece]] = {}
+    for offset in sorted(lines, key=lambda each: len(lines[each]))[1:]:
+        candidates = [
+            (_Piece(shorter, top, left), covered)
+            for shorter, pixels in lines.items()
+            if shorter != offset and shorter[1] * offset[1] >= 0
+            for top in range(offset[0] - shorter[0] + 1)
+            for left in range(abs(offset[1]) - abs(shorter[1]) + 1)
+            if (covered := {(y + top, x + left) for y, x in pixels}) <= lines[offset]
+        ]
+        missing = set(lines[offset])
+        plan[offset] = []
+        while missing:
+            piece, covered = max(candidates, key=lambda candidate: len(candidate[1] & missing))
+            plan[offset].append(piece)
+            missing -= covered
+    return plan
+
+
+@lru_cache(maxsize=256)
+def _line_plan(wanted: frozenset[Offset]) -> list[tuple[Offset, list[_Piece]]]:
+    """The steps that build the wanted lines, and only the shorter lines they need, shortest first."""
+    reach = 1 + max(int((dy * dy + dx * dx) ** 0.5) for dy, dx in wanted)
+    pieces = _all_pieces(reach)
+    needed = set(wanted)
+    for offset in reversed(pieces):
+        if offset in needed:
+            needed.update(piece.offset for piece in pieces[offset])
+    return [(offset, parts) for offset, parts in pieces.items() if offset in needed]

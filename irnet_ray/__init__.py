@@ -1,0 +1,3 @@
+"""IRNet on Ray: image-level tags in, instance masks out."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Torch modules: backbones with five levels, the classifier, IRNet. No files but weights, no Ray."""

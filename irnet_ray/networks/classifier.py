@@ -1,0 +1,44 @@
+"""The classification network whose attention maps seed everything (paper 3, Eq. 1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from irnet_ray.networks.backbone import build_backbone, freeze_statistics
+
+
+class Classifier(nn.Module):
+    """Backbone, global average pooling and a 1x1 classifier without bias.
+
+    The classifier's weights applied before pooling give the class attention maps of Eq. 1.
+    """
+
+    def __init__(self, backbone: str, classes: int) -> None:
+        super().__init__()
+        self.backbone = build_backbone(backbone)
+        self.classifier = nn.Conv2d(self.backbone.channels[-1], classes, 1, bias=False)
+        for module in self.backbone.low_levels():
+            module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Classifier:
+        """Switch the mode; batch normalization stays in evaluation mode."""
+        super().train(mode)
+        freeze_statistics(self.backbone)
+        return self
+
+    def forward(self, image_B3HW: Tensor) -> Tensor:
+        """Float (B, 3, H, W) in 0..255 to class logits, float (B, C)."""
+        features = self.backbone(image_B3HW)[-1]
+        return self.classifier(features.mean(dim=(2, 3), keepdim=True)).flatten(1)
+
+    @torch.no_grad()
+    def attention(self, image_B3HW: Tensor, class_ids: Tensor) -> Tensor:
+        """Class attention maps of the image's own classes, Eq. 1 before normalization.
+
+        Float (B, 3, H, W) in 0..255 and int64 (K,) to float32 (B, K, ceil(H/16), ceil(W/16)), not negative.
+        Only the K rows of the classifier are applied, so a vocabulary of 21,000 costs no more than one of 20.
+        """
+        features = self.backbone(image_B3HW)[-1]
+        weight = self.classifier.weight[class_ids]
+        return torch.relu(nn.functional.conv2d(features.float(), weight.float()))

@@ -1,0 +1,112 @@
+"""The Arrow schema of every table, and the only place that names their columns.
+
+Every table is a folder of Parquet files, one per shard (`part-00007-of-00064.parquet`). Columns are plain
+Arrow types and bytes, never tensor extensions, so that DuckDB, pandas, Spark and Polars read them with no plug-in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+
+IMAGES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),  # unique; the path below the data folder
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("tags", pa.list_(pa.string()), nullable=False),  # the image's own tag k is tags[k - 1]
+        pa.field("width", pa.int32()),  # pixels as people see it (EXIF applied); null: header unreadable
+        pa.field("height", pa.int32()),
+        pa.field("content", pa.string()),  # hash of the file's bytes: tells a changed image from a touched one
+        pa.field("shard", pa.int32(), nullable=False),
+    ]
+)
+
+SEEDS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("class_ids", pa.list_(pa.int32()), nullable=False),  # into the vocabulary, in the tags' order
+        pa.field("cam", pa.binary(), nullable=False),  # float16 (K, ceil(H/4), ceil(W/4)), C order
+        pa.field("cam_shape", pa.list_(pa.int32()), nullable=False),
+        pa.field("confident_map", pa.binary(), nullable=False),  # PNG, uint8 (H, W): 0, 1..K, 255 unsure
+    ]
+)
+
+INSTANCE = pa.struct(
+    [
+        pa.field("class_name", pa.string(), nullable=False),
+        pa.field("class_id", pa.int32(), nullable=False),  # into the vocabulary
+        pa.field("score", pa.float32(), nullable=False),  # largest class score inside the mask, in [0, 1]
+        pa.field("quality", pa.float32(), nullable=False),  # stability: IoU of the mask at two thresholds, in [0, 1]
+        pa.field("area", pa.int64(), nullable=False),  # pixels
+        pa.field("bbox", pa.list_(pa.float32()), nullable=False),  # x, y, width, height in pixels
+        pa.field("rle", pa.string(), nullable=False),  # COCO compressed counts; size is (height, width)
+    ]
+)
+
+LABELS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("tags", pa.list_(pa.string()), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("instances", pa.list_(INSTANCE), nullable=False),
+        pa.field("semantic", pa.binary(), nullable=False),  # PNG, uint8 (H, W): 0 background, k is tags[k - 1]
+        pa.field("fingerprint", pa.string(), nullable=False),  # of the config, weights and code that made the row
+    ]
+)
+
+ERRORS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # "unreadable", "worker-died", or an exception's name
+        pa.field("message", pa.string(), nullable=False),
+    ]
+)
+
+
+def part_name(shard: int, shards: int) -> str:
+    """File name of one shard of any table, `part-00007-of-00064.parquet`."""
+    return f"part-{shard:05d}-of-{shards:05d}.parquet"
+
+
+def shard_of(image_id: str, shards: int) -> int:
+    """Shard in [0, shards) of an image: from its id alone, so adding images moves no other."""
+    digest = hashlib.blake2b(image_id.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % shards
+
+
+def encode_png(index_HW: np.ndarray) -> bytes:
+    """Encode a uint8 (H, W) index map as lossless PNG bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(index_HW, dtype=np.uint8), mode="L").save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def decode_png(data: bytes) -> np.ndarray:
+    """Decode PNG bytes of `encode_png` to uint8 (H, W)."""
+    return np.asarray(Image.open(io.BytesIO(data)), dtype=np.uint8)
+
+
+def encode_cam(cam_KHW: np.ndarray) -> dict[str, Any]:
+    """The `cam` and `cam_shape` columns of a float (K, h, w) map; values are rounded to float16."""
+    return {"cam": np.ascontiguousarray(cam_KHW, dtype=np.float16).tobytes(), "cam_shape": list(cam_KHW.shape)}
+
+
+def decode_cam(row: dict[str, Any]) -> np.ndarray:
+    """Float32 (K, h, w) from a row's `cam` and `cam_shape` columns."""
+    return np.frombuffer(row["cam"], dtype=np.float16).reshape(row["cam_shape"]).astype(np.float32)
+
+
+def vocabulary(images: pa.Table) -> list[str]:
+    """Sorted tag names of an images table; a class id is an index into it."""
+    values = pc.unique(pc.list_flatten(images["tags"]))
+    return sorted(str(v) for v in values.to_pylist())

@@ -1,0 +1,100 @@
+"""Image files to RGB arrays, the way people see them."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+MAX_PIXELS = 178_956_970  # Pillow's own limit against files that unpack to fill the memory
+
+# Pillow warns from half of the limit on; we refuse at the limit and have nothing to say below it.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class ImageError(Exception):
+    """An image that cannot be used; `kind` is "missing", "unreadable" or "too-large"."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)  # both, so that it survives pickling between processes
+        self.kind = kind
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def read_size(path: Path) -> tuple[int, int] | None:
+    """(width, height) in pixels after EXIF orientation, from the header alone; None if unreadable."""
+    try:
+        with _open(str(path)) as image:
+            width, height = image.size
+            return (height, width) if _orientation(image) >= 5 else (width, height)
+    except ImageError:
+        return None
+
+
+def decode_rgb(uri: str) -> np.ndarray:
+    """Uint8 (H, W, 3) of an image file: EXIF orientation applied, first frame, transparency dropped.
+
+    16-bit samples keep their upper 8 bits. Raises ImageError for anything that cannot be decoded to its end.
+    """
+    try:
+        with _open(uri) as image:
+            upright = _orientation(image) == 1
+            image.load()
+            rgb = _to_rgb(image if upright else ImageOps.exif_transpose(image))
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError("too-large", f"{uri} does not fit in memory.") from error
+    except (
+        Exception
+    ) as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
+        raise ImageError("unreadable", f"{uri} cannot be decoded: {error}.") from error
+    return rgb
+
+
+def _open(uri: str) -> Image.Image:
+    try:
+        image = Image.open(uri)
+    except FileNotFoundError as error:
+        raise ImageError("missing", f"{uri} does not exist.") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError("too-large", f"{uri} has more than {MAX_PIXELS:,} pixels.") from error
+    except Exception as error:
+        raise ImageError("unreadable", f"{uri} is not an image that can be read: {error}.") from error
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise ImageError(
+            "too-large", f"{uri} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}."
+        )
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8 of an image not decoded yet."""
+    # Pillow turns TIFFs by itself, and decodes a whole PNG to look for EXIF written after the pixels.
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+        return 1
+    try:
+        value = image.getexif().get(0x0112, 1)
+    except Exception:  # damaged EXIF does not make the pixels unusable
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    """Uint8 (H, W, 3) of a decoded image of any mode."""
+    if image.mode[0] in "IF":  # 16- and 32-bit gray, which Pillow would clip at 255
+        gray = np.asarray(image, dtype=np.float64)
+        if image.mode.startswith("I;16") or (image.mode == "I" and gray.max(initial=0) > 255):
+            gray = gray // 256
+        elif image.mode == "F" and gray.max(initial=0) <= 1:
+            gray = gray * 255
+        gray = np.nan_to_num(np.clip(gray, 0, 255))
+        return np.repeat(gray.astype(np.uint8)[:, :, None], 3, axis=2)
+    return np.array(image.convert("RGB"))

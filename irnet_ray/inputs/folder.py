@@ -1,0 +1,138 @@
+"""A folder of images with a tags file becomes the images table."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+
+from irnet_ray import tables
+from irnet_ray.errors import UserError
+from irnet_ray.inputs.decode import EXTENSIONS, read_size
+from irnet_ray.inputs.tags import Tagged, find_tags_file, read_tags
+
+
+def read_folder(data: Path, shards: int, limit: int | None = None) -> pa.Table:
+    """Check a data folder whole and return its images table (`tables.IMAGES`), sorted by image_id.
+
+    `data` holds `tags.csv` or `tags.parquet` and the images it lists, at `data/<image>` or
+    `data/images/<image>`. `limit` keeps the first so many by image_id, after every listed file has been
+    checked to exist. An image whose header cannot be read gets null width and height and is left to the stages.
+    Raises UserError for everything that a person should mend before any compute.
+    """
+    if shards < 1:
+        raise UserError(f"The number of shards must be at least 1, got {shards}.")
+    if limit is not None and limit < 1:
+        raise UserError(f"The limit must be at least 1 image, got {limit}: leave it out for all of them.")
+    data = Path(os.path.abspath(data))
+    _check_folder(data)
+    present = sorted(_image_files(data))
+    if not present:
+        raise UserError(
+            f"{data} holds no images ({', '.join(sorted(EXTENSIONS))}): name the folder that does."
+        )
+    tags_file = find_tags_file(data)
+    rows = sorted(read_tags(tags_file), key=lambda row: row.image)
+    paths = _resolve(rows, data, tags_file)
+    untagged = [path for path in present if path not in paths]
+    if untagged:
+        raise UserError(
+            f"{_count(len(untagged), 'image file')} without tags in {data} ({_names(untagged)}): "
+            f"list them in {tags_file.name}, or move them out of the folder."
+        )
+    chosen = list(zip(rows, paths, strict=True))[:limit]
+    with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
+        described = list(pool.map(lambda pair: _describe(data / pair[1]), chosen))
+    return pa.Table.from_pylist(
+        [
+            {
+                "image_id": row.image,
+                "uri": str(data / path),
+                "tags": row.tags,
+                "width": size[0] if size else None,
+                "height": size[1] if size else None,
+                "content": content,
+                "shard": tables.shard_of(row.image, shards),
+            }
+            for (row, path), (size, content) in zip(chosen, described, strict=True)
+        ],
+        schema=tables.IMAGES,
+    )
+
+
+def _check_folder(data: Path) -> None:
+    try:
+        if not data.exists():
+            raise UserError(f"{data} does not exist: name a folder of images with tags.")
+        if not data.is_dir():
+            raise UserError(
+                f"{data} is not a folder: name the folder that holds the images and their tags file."
+            )
+        os.scandir(data).close()
+    except OSError as error:
+        raise UserError(f"{data} cannot be read: {error.strerror}; check its permissions.") from error
+
+
+def _image_files(data: Path) -> Iterator[str]:
+    """Paths below `data`, with '/', of all image files; hidden files and folders are left out."""
+    visited: set[str] = set()
+    for root, folders, files in os.walk(data, followlinks=True):
+        real = os.path.realpath(root)
+        if real in visited:  # a link back into a folder already walked
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
+                yield Path(root, name).relative_to(data).as_posix()
+
+
+def _resolve(rows: Sequence[Tagged], data: Path, tags_file: Path) -> dict[str, None]:
+    """Path below `data` of each row's file, in the rows' order (a dict, for its fast look-up)."""
+    paths: dict[str, Tagged] = {}
+    missing: list[Tagged] = []
+    for row in rows:
+        path = next((p for p in (Path(row.image), Path("images", row.image)) if (data / p).is_file()), None)
+        if path is None:
+            missing.append(row)
+            continue
+        other = paths.setdefault(path.as_posix(), row)
+        if other is not row:
+            raise UserError(
+                f"{tags_file} lists {path.as_posix()} twice, as {other.image} on {other.place} and as "
+                f"{row.image} on {row.place}: keep one row an image."
+            )
+    if missing:
+        names = _names([f"{row.image} on {row.place}" for row in missing])
+        raise UserError(
+            f"{tags_file} gives tags for {_count(len(missing), 'file')} not found in {data} nor in its "
+            f"images folder ({names}): add the files, or delete their rows."
+        )
+    return dict.fromkeys(paths)
+
+
+def _describe(path: Path) -> tuple[tuple[int, int] | None, str | None]:
+    """((width, height) or None, hash of the bytes or None) of one file."""
+    try:
+        with path.open("rb") as stream:
+            content = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError:  # no permission, or gone since the check: a row of the errors table later
+        return None, None
+    return read_size(path), content
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _names(names: Sequence[str], shown: int = 3) -> str:
+    rest = len(names) - shown
+    text = ", ".join(names[:shown]) + (f" and {rest:,} more" if rest > 0 else "")
+    return text.encode("utf-8", "replace").decode(
+        "utf-8"
+    )  # names on disk need not be valid UTF-8, messages must

@@ -31,11 +31,13 @@ def offsets(radius: int) -> list[Offset]:
 
 
 def affinities(boundary: Tensor, radius: int) -> Tensor:
-    """Affinity of each pixel to the one ``offsets(radius)[p]`` away: 1 - the largest boundary between (Eq. 7).
+    """Affinity of each pixel to the one an offset away: 1 - the largest boundary on the line (Eq. 7).
 
     boundary: float (..., H, W) in [0, 1]. Returns (..., P, H, W) of the same dtype, where [p, y, x] is
-    the affinity of the pair (y, x), (y + dy, x + dx), and 0 where the second pixel is outside the image.
-    Both ends count as on the line. Raises ValueError for fewer than 2 dimensions, or a boundary outside [0, 1] (NaN included).
+    the affinity of the pair (y, x), (y + dy, x + dx), with (dy, dx) = ``offsets(radius)[p]``, and 0 where
+    the second pixel is outside the image. Both ends count as on the line.
+
+    Raises ValueError for fewer than 2 dimensions, and for a boundary outside [0, 1] (NaN included).
     """
     if boundary.ndim < 2:
         raise ValueError(f"boundary must be (..., H, W), got {tuple(boundary.shape)}.")
@@ -67,15 +69,15 @@ def line_maxima(values: Tensor, pairs: Iterable[Offset]) -> Iterator[tuple[Offse
 
     Yields (offset, maxima (..., H - dy, W - abs(dx))) for each offset of ``pairs``, shortest lines first:
     one element per pair inside the image, in the order of ``pair_slices``. A long line is the union of
-    shorter ones, so a pair costs about one comparison instead of one per pixel of its line. The shorter
-    ones are kept until the iterator ends, so do not write to them.
+    shorter ones, so a pair costs about one comparison instead of one per pixel of its line. What is
+    yielded may be a part of later lines: do not write to it.
     """
     wanted = frozenset(pairs)
     if not wanted:
         return
     height, width = values.shape[-2:]
     maxima = {(0, 0): values}
-    for offset, pieces in _line_plan(wanted):
+    for offset, pieces, finished in _line_plan(wanted):
         rows, columns = max(height - offset[0], 0), max(width - abs(offset[1]), 0)
         views = [
             maxima[piece.offset][..., piece.top : piece.top + rows, piece.left : piece.left + columns]
@@ -87,6 +89,8 @@ def line_maxima(values: Tensor, pairs: Iterable[Offset]) -> Iterator[tuple[Offse
         maxima[offset] = largest
         if offset in wanted:
             yield offset, largest
+        for each in finished:
+            del maxima[each]
 
 
 class _Piece(NamedTuple):
@@ -137,12 +141,22 @@ def _all_pieces(reach: int) -> dict[Offset, list[_Piece]]:
 
 
 @lru_cache(maxsize=256)
-def _line_plan(wanted: frozenset[Offset]) -> list[tuple[Offset, list[_Piece]]]:
-    """The steps that build the wanted lines, and only the shorter lines they need, shortest first."""
+def _line_plan(wanted: frozenset[Offset]) -> list[tuple[Offset, list[_Piece], list[Offset]]]:
+    """The steps that build the wanted lines, and only the shorter lines they need, shortest first.
+
+    Each step: the line, its pieces, and the lines that no later step needs.
+    """
     reach = 1 + max(int((dy * dy + dx * dx) ** 0.5) for dy, dx in wanted)
     pieces = _all_pieces(reach)
     needed = set(wanted)
     for offset in reversed(pieces):
         if offset in needed:
             needed.update(piece.offset for piece in pieces[offset])
-    return [(offset, parts) for offset, parts in pieces.items() if offset in needed]
+    steps = [(offset, parts) for offset, parts in pieces.items() if offset in needed]
+    last_use: dict[Offset, Offset] = {}
+    for offset, parts in steps:
+        last_use |= {each: offset for each in [offset, *(piece.offset for piece in parts)]}
+    finished: dict[Offset, list[Offset]] = {offset: [] for offset, _ in steps}
+    for each, offset in last_use.items():
+        finished[offset].append(each)
+    return [(offset, parts, finished[offset]) for offset, parts in steps]

@@ -18,7 +18,7 @@ _TAIL = 1e-5
 def random_walk(
     scores: Tensor, boundary: Tensor, radius: int = 5, beta: float = 10, steps: int = 256
 ) -> Tensor:
-    """Spread scores to the pixels that no class boundary keeps apart: T^steps (scores * (1 - boundary)), Eq. 13.
+    """Spread scores where no class boundary is in the way: T^steps (scores * (1 - boundary)), Eq. 13.
 
     scores: float (C, H, W), C may be 0. boundary: float (H, W) in [0, 1] on the same device. Returns
     (C, H, W), float64 if scores are, else float32. T is row-stochastic (Eq. 12): every step replaces a
@@ -72,7 +72,7 @@ class _Transition:
             for (dy, dx), weight in zip(offsets(radius), weights, strict=True)
             if dy < height and abs(dx) < width
         ]
-        self.inverse_sum = self._gather(torch.ones_like(boundary).view(1, -1)).reciprocal_()
+        self.inverse_sum = self._gather(torch.ones_like(boundary).reshape(1, -1)).reciprocal_()
 
     def _gather(self, vectors: Tensor) -> Tensor:
         """(C, N) times A^beta: what each pixel gathers from itself and from both directions of its pairs."""

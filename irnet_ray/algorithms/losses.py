@@ -72,8 +72,7 @@ def relation_loss(
     foreground = (class_map != 0) & (class_map != UNSURE)
     positions = torch.stack(_coordinates(foreground, dtype), dim=1)
     # Eq. 5 and 6 in one: D(i) - D(j) - (x_j - x_i) is the difference of x + D(x); background leaves x out.
-    # Between two unsure pixels nothing is to be learnt, which a distance of 0 says.
-    ends = (field + positions * foreground[:, None]) * (class_map != UNSURE)[:, None]
+    ends = field + positions * foreground[:, None]
     counts, signs = _pair_sums(logits.detach(), ends.detach().contiguous(), class_map, radius, pairs)
     sizes = counts.flatten(1).sum(dim=1).clamp(min=1)
     probability = sigmoid(logits)

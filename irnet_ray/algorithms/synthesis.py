@@ -1,0 +1,359 @@
+"""Instance and semantic labels from attention, class boundary and displacement field (paper 5.2, 6.2).
+
+Shape legend, also in names' endings: K tags of the image; H, W image pixels; h, w grid cells at stride 4;
+N instances; P pairs of a class and a group of cells.
+
+The plain form walks one map per class and group of cells. The walk is linear and keeps signs, so the map of a
+whole class is the sum of its groups' maps and bounds each of them. Groups are therefore walked from the
+largest down, and what is left of a class is dropped unwalked once it can win no pixel: a noisy field's
+hundreds of groups cost little.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from irnet_ray.algorithms.displacement import instance_map
+from irnet_ray.algorithms.walk import random_walk
+
+STRIDE = 4  # image pixels per grid cell
+MAX_TAGS = 254  # a semantic label is uint8, and 255 means unsure elsewhere
+
+# Maps walked at once: on a CPU the cost is per map, so few are walked in vain; on a GPU it is per call.
+_CPU_CHUNK = 8
+_GPU_CHUNK = 64
+
+Pair = tuple[int, int]  # of a class and a group of cells
+
+
+class Instances(NamedTuple):
+    """Instance labels of one image in order of class, on the device of the attention maps."""
+
+    masks: Tensor  # bool (N, H, W), disjoint
+    class_index: Tensor  # int64 (N,), 0-based into the image's tags
+    score: Tensor  # float32 (N,), the largest class score inside the mask
+
+
+class Labels(NamedTuple):
+    """Both kinds of labels of one image."""
+
+    instances: Instances
+    semantic: Tensor  # uint8 (H, W): 0 background, 1..K the image's own tags in order
+
+
+def labels(
+    cams: Tensor,
+    boundary: Tensor,
+    field: Tensor,
+    image_size: tuple[int, int],
+    *,
+    background: float = 0.25,
+    min_area_fraction: float = 0.01,
+    per_class: bool = False,
+    iterations: int = 100,
+    threshold: float = 2.5,
+    radius: int = 5,
+    beta: float = 10,
+    steps: int = 256,
+) -> Labels:
+    """Instance and semantic labels of an image from the same walks (Eq. 11, paper 5.2 and 6.2).
+
+    Args:
+        cams: float (K, h, w) >= 0, the attention of the image's tags. K may be 0.
+        boundary: float (h, w) in [0, 1], the class boundary map.
+        field: float (2, h, w) as (dy, dx), the displacement field in cells.
+        image_size: (H, W) in pixels, with h = ceil(H/4) and w = ceil(W/4).
+        background: a pixel whose best score is not above this is background (paper 5.2).
+        min_area_fraction: 4-connected parts under this fraction of the image's area are left out.
+        per_class: divide scores by the maximum of their own class, so that a weak class beside a strong one
+            is kept, instead of by the maximum over all classes (published).
+        iterations: refinement of the field, Eq. 10.
+        threshold: length in cells under which a displacement marks a centroid, Eq. 14.
+        radius: of the random walk, in cells, Eq. 2.
+        beta: exponent of the affinities, Eq. 12.
+        steps: of the random walk, Eq. 13.
+
+    Returns:
+        `Labels(instances, semantic)`. Cells that reach no centroid are a group like those of the centroids.
+        Where nothing is found there are no instances, and the semantic label is background.
+
+    Raises:
+        ValueError: shapes that do not fit, NaN, negative attention, more than 254 tags.
+    """
+    _check(cams, boundary, image_size, field)
+    cams_Khw, boundary_hw = cams.float(), boundary.float()
+    groups_hw = instance_map(field, iterations, threshold)
+    walk = partial(random_walk, boundary=boundary_hw, radius=radius, beta=beta, steps=steps)
+    spread_Khw, best_KHW, group_KHW = _walk_groups(
+        cams_Khw, boundary_hw, groups_hw, walk, image_size, background, per_class
+    )
+    score_HW, tag_HW = _best(_normalized(best_KHW, per_class))
+    # One number per class and group, in order of class; 0 is background.
+    group_count = int(groups_hw.max()) + 1
+    winner_HW = (tag_HW - 1) * group_count + 1
+    if len(cams):
+        winner_HW += group_KHW.gather(0, (tag_HW - 1)[None])[0]
+    winner_HW = torch.where(score_HW > background, winner_HW, 0)
+    found = _parts(score_HW, winner_HW, group_count, min_area_fraction)
+    return Labels(found, _semantic(spread_Khw, image_size, background, per_class))
+
+
+def instances(
+    cams: Tensor,
+    boundary: Tensor,
+    field: Tensor,
+    image_size: tuple[int, int],
+    *,
+    background: float = 0.25,
+    min_area_fraction: float = 0.01,
+    per_class: bool = False,
+    iterations: int = 100,
+    threshold: float = 2.5,
+    radius: int = 5,
+    beta: float = 10,
+    steps: int = 256,
+) -> Instances:
+    """Instance labels of an image (Eq. 11, paper 5.2): `labels(...).instances`, arguments and errors too."""
+    return labels(
+        cams,
+        boundary,
+        field,
+        image_size,
+        background=background,
+        min_area_fraction=min_area_fraction,
+        per_class=per_class,
+        iterations=iterations,
+        threshold=threshold,
+        radius=radius,
+        beta=beta,
+        steps=steps,
+    ).instances
+
+
+def semantic(
+    cams: Tensor,
+    boundary: Tensor,
+    image_size: tuple[int, int],
+    *,
+    background: float = 0.25,
+    per_class: bool = False,
+    radius: int = 5,
+    beta: float = 10,
+    steps: int = 256,
+) -> Tensor:
+    """Semantic label of an image (paper 6.2): uint8 (H, W), 0 background, 1..K its own tags in order.
+
+    Needs no displacement field; else the arguments and errors of `labels`, and the same answer.
+    """
+    _check(cams, boundary, image_size)
+    spread = random_walk(cams.float(), boundary, radius=radius, beta=beta, steps=steps)
+    return _semantic(spread, image_size, background, per_class)
+
+
+def cam_instances(cams_full: Tensor, threshold: float = 0.25, min_area_fraction: float = 0.01) -> Instances:
+    """Instance labels from attention alone: the baseline "CAM" of paper 6.2, Table 1.
+
+    Args:
+        cams_full: float (K, H, W) in [0, 1].
+        threshold: a pixel whose best class is not above this is background.
+        min_area_fraction: 4-connected parts under this fraction of the image's area are left out.
+
+    Raises:
+        ValueError: not (K, H, W), NaN, negative attention, or more than 254 tags.
+    """
+    _check_cams(cams_full)
+    score, tag = _best(cams_full.float())
+    return _parts(score, torch.where(score > threshold, tag, 0), 1, min_area_fraction)
+
+
+def cam_semantic(cams_full: Tensor, threshold: float = 0.25) -> Tensor:
+    """Semantic label from attention alone: uint8 (H, W), 0 background, 1..K the image's tags in order.
+
+    Args:
+        cams_full: float (K, H, W) in [0, 1].
+        threshold: a pixel whose best class is not above this is background.
+
+    Raises:
+        ValueError: not (K, H, W), NaN, negative attention, or more than 254 tags.
+    """
+    _check_cams(cams_full)
+    return _thresholded(cams_full.float(), threshold)
+
+
+def _semantic(spread_Khw: Tensor, image_size: tuple[int, int], background: float, per_class: bool) -> Tensor:
+    """Walked class maps (K,h,w) ▶ uint8 (H,W)."""
+    return _thresholded(_normalized(_upsampled(spread_Khw, image_size), per_class), background)
+
+
+def _thresholded(scores_KHW: Tensor, threshold: float) -> Tensor:
+    """Number 1..K of the best class where that is above the threshold, else 0 ▶ uint8 (H,W)."""
+    score_HW, tag_HW = _best(scores_KHW)
+    return torch.where(score_HW > threshold, tag_HW, 0).to(torch.uint8)
+
+
+def _walk_groups(
+    cams_Khw: Tensor,
+    boundary_hw: Tensor,
+    groups_hw: Tensor,
+    walk: Callable[[Tensor], Tensor],
+    image_size: tuple[int, int],
+    background: float,
+    per_class: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Walk the map of each class, and those of its groups that may win a pixel (Eq. 11).
+
+    Returns:
+        `spread_Khw`: the walked class maps. `best_KHW`: the largest score over each class's groups, right
+        wherever it can win. `group_KHW`: int32, the number of that group.
+    """
+    best_KHW = cams_Khw.new_zeros((len(cams_Khw), *image_size))
+    group_KHW = torch.zeros_like(best_KHW, dtype=torch.int32)
+    waiting, last = _by_mass(cams_Khw * (1 - boundary_hw), groups_hw)
+    if not last:
+        return torch.zeros_like(cams_Khw), best_KHW, group_KHW
+    chunk, waiting = _take(waiting, cams_Khw.device)
+    walked_Phw = walk(torch.cat([cams_Khw, _group_maps(cams_Khw, groups_hw, chunk)]))
+    spread_Khw, walked_Phw = walked_Phw.split([len(cams_Khw), len(chunk)])
+    rest_Khw = spread_Khw.clone()  # of each class, the sum of the groups not yet seen
+    while last:
+        for (k, number), score_hw in zip(chunk, walked_Phw, strict=True):
+            rest_Khw[k] -= score_hw
+            _enter(best_KHW[k], group_KHW[k], number, score_hw)
+        # The rest has no say where each pixel already has a higher score, or it is under the background.
+        rivals_KHW = best_KHW if per_class else best_KHW.amax(dim=0).expand_as(best_KHW)
+        for k, number in list(last.items()):
+            bar_HW = rivals_KHW[k].clamp(min=background * float(rivals_KHW[k].max()))
+            if bool((_upsampled(rest_Khw[k : k + 1], image_size)[0] <= bar_HW).all()):
+                del last[k]
+            elif all(k != other for other, _ in waiting):
+                _enter(best_KHW[k], group_KHW[k], number, rest_Khw[k])
+                del last[k]
+        if last:
+            chunk, waiting = _take([pair for pair in waiting if pair[0] in last], cams_Khw.device)
+            walked_Phw = walk(_group_maps(cams_Khw, groups_hw, chunk))
+    return spread_Khw, best_KHW, group_KHW
+
+
+def _by_mass(seeds_Khw: Tensor, groups_hw: Tensor) -> tuple[list[Pair], dict[int, int]]:
+    """Pairs (class, group) that hold any of the seeds, the heaviest first, but for each class's lightest.
+
+    That one comes apart, as {class: group}: it needs no walk, being what the others leave of the class.
+    """
+    count = int(groups_hw.max()) + 1
+    mass = seeds_Khw.new_zeros((len(seeds_Khw), count))
+    mass = mass.index_add_(1, groups_hw.flatten(), seeds_Khw.flatten(1)).flatten()
+    order = mass.argsort(descending=True, stable=True)[: int((mass > 0).sum())].tolist()
+    pairs = [divmod(number, count) for number in order]
+    last = dict(pairs)  # later pairs of a class replace the earlier
+    return [(k, number) for k, number in pairs if last[k] != number], last
+
+
+def _take(pairs: list[Pair], device: torch.device) -> tuple[list[Pair], list[Pair]]:
+    """The next pairs to walk at once, and the others."""
+    size = _CPU_CHUNK if device.type == "cpu" else _GPU_CHUNK
+    return pairs[:size], pairs[size:]
+
+
+def _group_maps(cams_Khw: Tensor, groups_hw: Tensor, pairs: list[Pair]) -> Tensor:
+    """Attention of class k inside group g, for each pair (k, g) ▶ (len(pairs), h, w)."""
+    k, number = torch.tensor(pairs, dtype=torch.int64, device=cams_Khw.device).reshape(-1, 2).T
+    return cams_Khw[k] * (groups_hw == number[:, None, None])
+
+
+def _enter(best_HW: Tensor, group_HW: Tensor, number: int, score_hw: Tensor) -> None:
+    """Give `number` the pixels at which its walked map scores higher than the best so far, in place."""
+    height, width = best_HW.shape
+    score_HW = _upsampled(score_hw[None], (height, width))[0]
+    group_HW.masked_fill_(score_HW > best_HW, number)
+    torch.maximum(best_HW, score_HW, out=best_HW)
+
+
+def _upsampled(maps: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """(K,h,w) at stride 4 ▶ (K,H,W), bilinear."""
+    height, width = image_size
+    if not maps.numel():
+        return maps.new_zeros((len(maps), height, width))
+    padded = interpolate(maps[None], scale_factor=STRIDE, mode="bilinear", align_corners=False)[0]
+    return padded[:, :height, :width]
+
+
+def _best(scores_KHW: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest score of each pixel and its number 1..K ▶ (H,W), int64 (H,W); zeros where K is 0."""
+    if not len(scores_KHW):
+        nothing = scores_KHW.new_zeros(scores_KHW.shape[1:])
+        return nothing, nothing.long()
+    score_HW, index_HW = scores_KHW.max(dim=0)
+    return score_HW, index_HW + 1
+
+
+def _normalized(scores_KHW: Tensor, per_class: bool) -> Tensor:
+    """Scores divided by the maximum of their class, or of all; nothing stays zero."""
+    peak = scores_KHW.amax(dim=(1, 2), keepdim=True)
+    if not per_class and len(scores_KHW):
+        peak = peak.max()
+    return scores_KHW / peak.clamp(min=torch.finfo(scores_KHW.dtype).tiny)
+
+
+def _parts(score_HW: Tensor, winner_HW: Tensor, per_class: int, min_area_fraction: float) -> Instances:
+    """4-connected parts of each number in `winner_HW`.
+
+    Args:
+        score_HW: float32.
+        winner_HW: int64, 0 background; numbers 1..per_class are of class 0, the next of class 1, and so on.
+        per_class: how many numbers each class has.
+        min_area_fraction: parts under this fraction of the image are left out.
+    """
+    numbers, scores = winner_HW.cpu().numpy(), score_HW.cpu().numpy()
+    least = max(min_area_fraction * numbers.size, 1)
+    boxes = ndimage.find_objects(numbers)
+    masks, class_index, peaks = [], [], []
+    for number in np.flatnonzero(np.bincount(numbers.ravel())[1:] >= least) + 1:
+        box = boxes[number - 1]
+        parts, _ = ndimage.label(numbers[box] == number)  # the default structure is 4-connected
+        for part in np.flatnonzero(np.bincount(parts.ravel())[1:] >= least) + 1:
+            mask = np.zeros(numbers.shape, bool)
+            mask[box] = parts == part
+            masks.append(mask)
+            class_index.append((number - 1) // per_class)
+            peaks.append(scores[mask].max())
+    return Instances(
+        torch.from_numpy(np.array(masks, bool).reshape(-1, *numbers.shape)).to(score_HW.device),
+        torch.tensor(np.array(class_index, np.int64), device=score_HW.device),
+        torch.tensor(np.array(peaks, np.float32), device=score_HW.device),
+    )
+
+
+def _check_cams(cams: Tensor) -> None:
+    if cams.ndim != 3 or not cams.is_floating_point():
+        raise ValueError(f"Expected float cams (K, height, width), got {cams.dtype} {tuple(cams.shape)}.")
+    if len(cams) > MAX_TAGS:
+        raise ValueError(
+            f"Expected at most {MAX_TAGS} tags in an image (its semantic label is uint8), got {len(cams)}."
+        )
+    if not bool((torch.isfinite(cams) & (cams >= 0)).all()):
+        raise ValueError("The cams hold NaN, infinity or negative numbers; expected attention in [0, 1].")
+
+
+def _check(cams: Tensor, boundary: Tensor, image_size: tuple[int, int], field: Tensor | None = None) -> None:
+    _check_cams(cams)
+    height, width = image_size
+    grid = (-(-height // STRIDE), -(-width // STRIDE))
+    if height < 1 or width < 1 or tuple(cams.shape[1:]) != grid:
+        raise ValueError(
+            f"Expected cams at stride {STRIDE} of the {height} x {width} image, (K, {grid[0]}, {grid[1]}), "
+            f"got {tuple(cams.shape)}."
+        )
+    if tuple(boundary.shape) != grid:
+        raise ValueError(f"Expected a boundary of shape {grid} like the cams, got {tuple(boundary.shape)}.")
+    if not bool(((boundary >= 0) & (boundary <= 1)).all()):
+        raise ValueError("The boundary holds NaN or numbers outside [0, 1]; expected probabilities.")
+    if field is not None and tuple(field.shape) != (2, *grid):
+        raise ValueError(
+            f"Expected a displacement field (2, {grid[0]}, {grid[1]}), got {tuple(field.shape)}."
+        )

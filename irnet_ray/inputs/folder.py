@@ -21,8 +21,8 @@ def read_folder(data: Path, shards: int, limit: int | None = None) -> pa.Table:
 
     `data` holds `tags.csv` or `tags.parquet` and the images it lists, at `data/<image>` or
     `data/images/<image>`. `limit` keeps the first so many by image_id, after every listed file has been
-    checked to exist. An image whose header cannot be read gets null width and height and is left to the stages.
-    Raises UserError for everything that a person should mend before any compute.
+    checked to exist. An image whose header cannot be read gets null width and height and is left to the
+    stages. Raises UserError for everything that a person should mend before any compute.
     """
     if shards < 1:
         raise UserError(f"The number of shards must be at least 1, got {shards}.")

@@ -1,0 +1,137 @@
+"""Truth in COCO's instance format, for measuring only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from irnet_ray.errors import UserError
+from irnet_ray.evaluation.average_precision import Rle, TruthInstance
+
+
+@dataclass
+class TruthImage:
+    """Size in pixels and instances of one image."""
+
+    height: int
+    width: int
+    instances: list[TruthInstance] = field(default_factory=list)
+
+
+@dataclass
+class Truth:
+    """`images` by file name; `classes` are the names of all categories, sorted."""
+
+    images: dict[str, TruthImage]
+    classes: list[str]
+
+
+def load_truth(path: Path) -> Truth:
+    """Read a COCO instances file (RLE, compressed or not, or polygons); UserError if it cannot be truth."""
+    try:
+        data = json.loads(Path(path).read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist: name a COCO instances file.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; name a COCO instances file.") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}): name a COCO instances file.") from error
+    lists = ("images", "annotations", "categories")
+    if not isinstance(data, dict) or not all(isinstance(data.get(name), list) for name in lists):
+        raise UserError(f"{path} must hold the lists {', '.join(lists)}: name a COCO instances file.")
+    try:
+        return _read(data)
+    except _TruthError as error:
+        raise UserError(f"{path} cannot serve as truth: {error}.") from error
+
+
+class _TruthError(Exception):
+    """What is wrong in a truth file, to be said with its name."""
+
+
+def _read(data: dict[str, Any]) -> Truth:
+    names: dict[Any, str] = {}
+    for entry in data["categories"]:
+        names[_get(entry, "id", int, "category")] = _get(entry, "name", str, "category")
+    if len(set(names.values())) < len(data["categories"]):
+        raise _TruthError("two categories share an id or a name")
+    images: dict[str, TruthImage] = {}
+    files: dict[Any, str] = {}
+    for entry in data["images"]:
+        file_name = _get(entry, "file_name", str, "image")
+        height, width = (_get(entry, side, int, f"image {file_name}") for side in ("height", "width"))
+        if file_name in images or entry.get("id") in files:
+            raise _TruthError(f"image {file_name} shares its id or file name with another")
+        files[_get(entry, "id", int, f"image {file_name}")] = file_name
+        images[file_name] = TruthImage(height, width)
+    if not images:
+        raise _TruthError("it lists no images")
+    for number, entry in enumerate(data["annotations"]):
+        what = f"annotation {entry.get('id', number) if isinstance(entry, dict) else number}"
+        image_id, category = (_get(entry, key, int, what) for key in ("image_id", "category_id"))
+        if image_id not in files or category not in names:
+            raise _TruthError(
+                f"{what} names image {image_id} and category {category}, and one of them is not listed"
+            )
+        name = files[image_id]
+        rle = _rle(entry.get("segmentation"), images[name], what)
+        crowd = bool(entry.get("iscrowd", 0))
+        images[name].instances.append(TruthInstance(name, names[category], rle, crowd))
+    return Truth(images, sorted(names.values()))
+
+
+def _get(entry: Any, key: str, kind: type, what: str) -> Any:
+    value = entry.get(key) if isinstance(entry, dict) else None
+    if not isinstance(value, kind):
+        raise _TruthError(f"{what} has no {key} that is {'a text' if kind is str else 'a whole number'}")
+    return value
+
+
+def _rle(segmentation: Any, image: TruthImage, what: str) -> Rle:
+    """Any COCO segmentation as compressed RLE."""
+    from pycocotools import mask as coco
+
+    if isinstance(segmentation, dict):
+        size, counts = segmentation.get("size"), segmentation.get("counts")
+        if size != [image.height, image.width]:
+            raise _TruthError(f"{what} has size {size}, and its image [{image.height}, {image.width}]")
+        if isinstance(counts, str):
+            return {"size": size, "counts": counts.encode("ascii", "replace")}
+        if isinstance(counts, list) and sum(counts) == image.height * image.width:
+            return _compress(coco.frPyObjects({"size": size, "counts": counts}, image.height, image.width))
+    is_polygons = isinstance(segmentation, list) and all(
+        isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in segmentation
+    )
+    if is_polygons and segmentation:
+        return _compress(coco.merge(coco.frPyObjects(segmentation, image.height, image.width)))
+    raise _TruthError(f"{what} has no segmentation that is RLE of its image's size or polygons")
+
+
+def _compress(rle: Any) -> Rle:
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"]}
+
+
+def semantic_map(
+    instances: Sequence[TruthInstance], numbers: dict[str, int], size: tuple[int, int]
+) -> np.ndarray:
+    """Int32 (H, W): 0 background, else the number of the class; the larger instances lie under the smaller.
+
+    Pixels of a crowd that no instance covers are -1, unknown. Raises UserError for RLE that does not decode.
+    """
+    from pycocotools import mask as coco
+
+    numbered = np.zeros(size, np.int32)
+    for instance in sorted(instances, key=lambda i: (not i.crowd, -int(coco.area(i.rle)))):
+        try:
+            mask = coco.decode(instance.rle).astype(bool)
+        except ValueError as error:
+            raise UserError(
+                f"The truth of {instance.image_id} has a mask that is no RLE: {error}."
+            ) from error
+        numbered[mask] = -1 if instance.crowd else numbers[instance.class_name]
+    return numbered

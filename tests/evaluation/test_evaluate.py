@@ -1,0 +1,186 @@
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+
+from irnet_ray import tables
+from irnet_ray.errors import UserError
+from irnet_ray.evaluation.average_precision import TruthInstance
+from irnet_ray.evaluation.evaluate import evaluate_rows, found_in_seeds
+from irnet_ray.evaluation.truth import Truth, TruthImage, load_truth
+
+PHOTOS = Path(os.environ.get("IRNET_RAY_PHOTOS") or Path(__file__).parents[3] / "shared" / "photos")
+HEIGHT, WIDTH = 24, 30  # 6 x 8 cells: the last column is half outside
+
+
+def block(top, left, height, width, size=(HEIGHT, WIDTH)):
+    mask = np.zeros(size, bool)
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+def encoded(mask):
+    return coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+
+
+def label_row(image_id, tags, instances, semantic):
+    return {
+        "image_id": image_id,
+        "tags": tags,
+        "height": semantic.shape[0],
+        "width": semantic.shape[1],
+        "instances": [
+            {"class_name": name, "score": score, "rle": encoded(mask)["counts"].decode()}
+            for name, score, mask in instances
+        ],
+        "semantic": tables.encode_png(semantic.astype(np.uint8)),
+    }
+
+
+def seed_row(image_id, class_ids, cam):
+    return {"image_id": image_id, "class_ids": class_ids, **tables.encode_cam(cam)}
+
+
+def true(image_id, name, mask, crowd=False):
+    return TruthInstance(image_id, name, encoded(mask), crowd)
+
+
+LEFT, RIGHT = block(0, 0, 24, 12), block(0, 18, 24, 12)
+
+
+@pytest.fixture
+def truth():
+    return Truth(
+        {
+            "a": TruthImage(HEIGHT, WIDTH, [true("a", "cat", LEFT), true("a", "dog", RIGHT)]),
+            "b": TruthImage(HEIGHT, WIDTH, [true("b", "cat", RIGHT)]),
+            "outside": TruthImage(HEIGHT, WIDTH, [true("outside", "cow", RIGHT)]),
+        },
+        ["cat", "cow", "dog"],
+    )
+
+
+def run(labels, seeds, truth, images=("a", "b")):
+    return evaluate_rows(labels, seeds, truth, image_ids=set(images), vocabulary=["cat", "dog", "emu"])
+
+
+def test_perfect_labels_and_a_cam_that_merges(truth):
+    labels = [
+        label_row("a", ["dog", "cat"], [("cat", 0.9, LEFT), ("dog", 0.8, RIGHT)], 2 * LEFT + RIGHT),
+        label_row("b", ["cat"], [("cat", 0.7, RIGHT)], RIGHT),
+        label_row("no truth", ["cat"], [("cat", 1.0, LEFT)], LEFT),
+    ]
+    merged = np.ones((1, 6, 8))  # one part, all of the image
+    seeds = [seed_row("a", [0], merged), seed_row("b", [0], merged), seed_row("no truth", [0], merged)]
+    result = run(labels, seeds, truth)
+    assert result.labels.summary == {"ap50": 1, "ap70": 1, "ap50_any_class": 1, "miou": 1}
+    assert (result.labels.images, result.labels.instances) == (2, 3)
+    assert result.cam.ap50 == {"cat": 0, "dog": 0}
+    pixels = HEIGHT * WIDTH
+    share = 12 / WIDTH
+    assert result.cam.iou == pytest.approx({"background": 0, "cat": share, "dog": 0})
+    assert result.truth_instances == {"cat": 2, "dog": 1}
+    assert (result.images, result.images_outside_run) == (2, 1)
+    assert pixels * share == LEFT.sum()
+
+
+def test_a_failed_image_counts_as_one_where_nothing_was_found(truth):
+    labels = [label_row("a", ["cat", "dog"], [("cat", 0.9, LEFT), ("dog", 0.8, RIGHT)], LEFT + 2 * RIGHT)]
+    result = run(labels, [], truth)
+    assert result.labels.images == 1
+    assert result.labels.ap50 == {"cat": 0.5, "dog": 1}
+    background = 6 + 18  # columns that are background in truth, of images a and b; in b all 30 are predicted
+    assert result.labels.iou == pytest.approx({"background": background / (6 + 30), "cat": 0.5, "dog": 1})
+    assert result.cam.summary["ap50"] == 0
+    assert result.cam.images == 0
+
+
+def test_a_class_without_truth_is_wrong_and_no_row(truth):
+    labels = [
+        label_row("a", ["emu"], [("emu", 0.9, LEFT)], LEFT),
+        label_row("b", ["cat"], [("cat", 0.9, RIGHT)], RIGHT),
+    ]
+    result = run(labels, [], truth)
+    assert set(result.labels.iou) == {"background", "cat", "dog"}
+    assert result.labels.ap50 == {"cat": 0.5, "dog": 0}
+    assert result.labels.ap50_any_class == pytest.approx(2 / 3)  # the emu is a true thing of another name
+    assert result.labels.iou == pytest.approx({"background": 24 / (24 + 12), "cat": 0.5, "dog": 0})
+
+
+def test_the_cam_is_spread_by_four_cropped_and_cut(truth):
+    cam = np.zeros((2, 6, 8), np.float32)
+    cam[1, :, :3] = 1  # cells 0..2, that is pixels 0..11; linear between centres: 0.25 is crossed at pixel 13
+    found = found_in_seeds(seed_row("a", [1, 0], cam), truth.images["a"], ["cat", "dog"])
+    assert found.tags == ["dog", "cat"]
+    (instance,) = found.instances
+    assert (instance.class_name, instance.score) == ("cat", 1.0)
+    assert np.array_equal(coco.decode(instance.rle), block(0, 0, HEIGHT, 13))
+    assert np.array_equal(found.semantic, 2 * block(0, 0, HEIGHT, 13))
+
+
+def test_an_image_without_tags_or_attention(truth):
+    for cam, ids in [(np.zeros((0, 6, 8)), []), (np.zeros((1, 6, 8)), [0])]:
+        found = found_in_seeds(seed_row("a", ids, cam), truth.images["a"], ["cat"])
+        assert found.instances == []
+        assert found.semantic.shape == (HEIGHT, WIDTH)
+        assert not found.semantic.any()
+
+
+def test_crowds_are_unknown_pixels():
+    crowd = true("a", "cow", RIGHT, crowd=True)
+    truth = Truth({"a": TruthImage(HEIGHT, WIDTH, [true("a", "cat", LEFT), crowd])}, ["cat", "cow"])
+    labels = [label_row("a", ["cat", "cow"], [("cat", 0.5, LEFT), ("cow", 0.9, RIGHT)], LEFT + 2 * RIGHT)]
+    result = run(labels, [], truth)
+    assert result.labels.summary == {"ap50": 1, "ap70": 1, "ap50_any_class": 1, "miou": 1}
+    assert result.truth_instances == {"cat": 1}
+
+
+def test_truth_without_a_single_instance():
+    result = run([], [], Truth({"a": TruthImage(HEIGHT, WIDTH)}, []))
+    assert result.labels.iou == {"background": 1}
+    assert math.isnan(result.labels.summary["ap50"])
+
+
+def test_what_does_not_fit(truth):
+    good = label_row("a", ["cat"], [], LEFT)
+    with pytest.raises(
+        UserError, match="None of the 3 file names of the truth .*such as a.* run .*such as x.jpg"
+    ):
+        run([], [], truth, images=["x.jpg"])
+    with pytest.raises(UserError, match="None of the 3"):
+        run([], [], truth, images=[])
+    with pytest.raises(UserError, match="a has two rows"):
+        run([good, good], [], truth)
+    with pytest.raises(UserError, match="a has 24 x 30 pixels, and its truth 30 x 24"):
+        run([label_row("a", ["cat"], [], LEFT.T)], [], truth)
+    with pytest.raises(UserError, match=r"CAM of a has shape \(1, 8, 6\), and \(1, 6, 8\) fits"):
+        run([], [seed_row("a", [0], np.ones((1, 8, 6)))], truth)
+
+
+def test_real_truth_against_itself():
+    path = PHOTOS / "instances_dev.json"
+    if not path.is_file():
+        pytest.skip(f"no photos at {PHOTOS}; set IRNET_RAY_PHOTOS")
+    truth = load_truth(path)
+    assert len(truth.images) == 131
+    assert sum(len(image.instances) for image in truth.images.values()) == 346
+    few = sorted(truth.images)[:20]
+
+    def rows():
+        for name in few:
+            image = truth.images[name]
+            tags = sorted({i.class_name for i in image.instances})
+            masks = [(i.class_name, 1.0, coco.decode(i.rle)) for i in image.instances]
+            semantic = np.zeros((image.height, image.width))
+            for tag, _, mask in sorted(masks, key=lambda entry: -int(entry[2].sum())):
+                semantic[mask > 0] = 1 + tags.index(tag)
+            yield label_row(name, tags, masks, semantic)
+
+    result = evaluate_rows(rows(), [], truth, image_ids=set(few), vocabulary=[])
+    assert result.labels.summary == {"ap50": 1, "ap70": 1, "ap50_any_class": 1, "miou": 1}
+    assert result.images_outside_run == 111
+    json.dumps(result.to_json(), allow_nan=False)

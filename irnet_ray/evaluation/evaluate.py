@@ -45,10 +45,10 @@ def evaluate_rows(
     """
     images = {name: image for name, image in truth.images.items() if name in image_ids}
     if not images:
-        here, there = min(image_ids, default="none"), min(truth.images)
+        here, there = min(image_ids, default="none"), min(truth.images, default="none")
         raise UserError(
-            f"None of the {len(truth.images)} file names of the truth (such as {there}) is an image of the run "
-            f"(such as {here}): name the truth of these images."
+            f"None of the {len(truth.images)} file names of the truth (such as {there}) is an image of the "
+            f"run (such as {here}): name the truth of these images."
         )
     return Evaluation(
         cam=_measure(

@@ -16,10 +16,12 @@ Texture = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]  #
 
 
 def ball(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """A disc of radius 1."""
     return u**2 + v**2 < 1
 
 
 def box(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """A square, a little smaller than the unit one."""
     return np.maximum(np.abs(u), np.abs(v)) < 0.88
 
 
@@ -34,14 +36,17 @@ def star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def egg(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Wider below than above."""
     return (u / (0.74 + 0.16 * v)) ** 2 + v**2 < 1
 
 
 def tent(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """A triangle that points up."""
     return (v < 0.65) & (np.abs(u) < (v + 1) * 0.62)
 
 
 def heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """A sextic heart curve, its point down."""
     x, y = 1.15 * u, -1.15 * v + 0.1
     square = y * y
     base = x * x + square - 1
@@ -49,15 +54,18 @@ def heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def stripes(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Straight stripes along v."""
     return np.sin(u * rng.uniform(7, 11) + rng.uniform(0, 6)) > 0
 
 
 def checks(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A chequerboard."""
     frequency = rng.uniform(6, 9)
     return np.sin(frequency * u + rng.uniform(0, 6)) * np.sin(frequency * v + rng.uniform(0, 6)) > 0
 
 
 def dots(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Round dots on a square grid."""
     pitch = rng.uniform(0.38, 0.52)
     x = np.mod(u / pitch + rng.uniform(0, 1), 1) - 0.5
     y = np.mod(v / pitch + rng.uniform(0, 1), 1) - 0.5
@@ -65,6 +73,7 @@ def dots(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def speckles(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Irregular blotches: a sum of waves, cut high."""
     total = np.zeros_like(u)
     for _ in range(7):
         angle, frequency, phase = rng.uniform(0, 6.3), rng.uniform(7, 15), rng.uniform(0, 6.3)
@@ -73,11 +82,13 @@ def speckles(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarr
 
 
 def zigzags(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Stripes along u, bent to teeth."""
     tooth = np.abs(np.mod(u * rng.uniform(1.8, 2.6) + rng.uniform(0, 1), 1) - 0.5)
     return np.sin((v + 0.55 * tooth) * rng.uniform(10, 14) + rng.uniform(0, 6)) > 0
 
 
 def rings(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rings around a point near the middle."""
     return np.sin(np.hypot(u, v + 0.05) * rng.uniform(11, 16) + rng.uniform(0, 6)) > 0
 
 

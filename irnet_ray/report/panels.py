@@ -28,7 +28,7 @@ def panel(
 
     `image` uint8 (H, W, 3); `cams` float (K, H, W) in [0, 1], in the order of the K `tags`; `field` float
     (2, h, w) as (dy, dx) in cells; `boundary` float (h, w) in [0, 1], on the same grid of cells;
-    `instances` any number of (mask bool (H, W), class name, score). Raises ValueError where shapes do not fit.
+    `instances` any number of (mask bool (H, W), class name, score). Raises ValueError where shapes differ.
     """
     height, width = image.shape[:2]
     _check(image, cams, field, boundary, instances, tags)

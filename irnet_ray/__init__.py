@@ -1,3 +1,19 @@
 """IRNet on Ray: image-level tags in, instance masks out."""
 
+from typing import Any
+
 __version__ = "0.1.0"
+__all__ = ["evaluate", "label", "show"]
+
+
+def __getattr__(name: str) -> Any:
+    # Late, so that `irnet-ray --help` waits for neither torch nor Ray.
+    if name == "show":
+        from irnet_ray.show import show
+
+        return show
+    if name in __all__:
+        from irnet_ray import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'irnet_ray' has no attribute {name!r}")

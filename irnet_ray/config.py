@@ -64,6 +64,9 @@ class IRNet(Section):
     offsets_per_step: int = knob(
         152, "offsets", "Eq. 5-8", "offsets drawn per step out of all within the radius; fewer is faster, unbiased", ge=1
     )
+    mean_images: int = knob(
+        1024, "images", "paper 4.3", "images over which the mean displacement is measured, drawn evenly; the paper: all", ge=1
+    )
     rate: float = knob(0.1, "1", "paper 6.1", "initial learning rate; polynomial decay", gt=0)
     displacement_factor: float = knob(10.0, "1", "paper 6.1", "the displacement branch's rate is this many times higher", gt=0)
     power: float = knob(0.9, "1", "paper 6.1", "exponent of the polynomial decay", gt=0)
@@ -88,6 +91,9 @@ class Config(Section):
     backbone: Literal["resnet50", "lite0"] = knob("resnet50", "name", "paper 3", "backbone of both networks")
     weights: str | None = knob(None, "path", "paper 3", "ImageNet weights of the backbone; null: the published ones")
     seed: int = knob(0, "1", "", "seed of everything random", ge=0)
+    max_side: int = knob(
+        1280, "pixels", "", "larger images are worked on at this longer side; their labels have the image's own size", ge=32
+    )
     unit_size: int = knob(32, "images", "", "images that are computed and committed together", ge=1, le=4096)
     classifier: Classifier = Classifier()
     seeds: Seeds = Seeds()

@@ -23,6 +23,7 @@ from irnet_ray.algorithms.displacement import instance_map
 from irnet_ray.algorithms.walk import random_walk
 
 STRIDE = 4  # image pixels per grid cell
+STRICTER = 2.0  # factor of the threshold that a stable mask hardly shrinks under
 MAX_TAGS = 254  # a semantic label is uint8, and 255 means unsure elsewhere
 
 # Maps walked at once: on a CPU the cost is per map, so few are walked in vain; on a GPU it is per call.
@@ -38,6 +39,7 @@ class Instances(NamedTuple):
     masks: Tensor  # bool (N, H, W), disjoint
     class_index: Tensor  # int64 (N,), 0-based into the image's tags
     score: Tensor  # float32 (N,), the largest class score inside the mask
+    stability: Tensor  # float32 (N,) in [0, 1], IoU of the mask with itself at STRICTER times the threshold
 
 
 class Labels(NamedTuple):
@@ -100,7 +102,7 @@ def labels(
     if len(cams):
         winner_HW += group_KHW.gather(0, (tag_HW - 1)[None])[0]
     winner_HW = torch.where(score_HW > background, winner_HW, 0)
-    found = _parts(score_HW, winner_HW, group_count, min_area_fraction)
+    found = _parts(score_HW, winner_HW, group_count, min_area_fraction, background)
     return Labels(found, _semantic(spread_Khw, image_size, background, per_class))
 
 
@@ -169,7 +171,7 @@ def cam_instances(cams_full: Tensor, threshold: float = 0.25, min_area_fraction:
     """
     _check_cams(cams_full)
     score, tag = _best(cams_full.float())
-    return _parts(score, torch.where(score > threshold, tag, 0), 1, min_area_fraction)
+    return _parts(score, torch.where(score > threshold, tag, 0), 1, min_area_fraction, threshold)
 
 
 def cam_semantic(cams_full: Tensor, threshold: float = 0.25) -> Tensor:
@@ -300,7 +302,9 @@ def _normalized(scores_KHW: Tensor, per_class: bool) -> Tensor:
     return scores_KHW / peak.clamp(min=torch.finfo(scores_KHW.dtype).tiny)
 
 
-def _parts(score_HW: Tensor, winner_HW: Tensor, per_class: int, min_area_fraction: float) -> Instances:
+def _parts(
+    score_HW: Tensor, winner_HW: Tensor, per_class: int, min_area_fraction: float, threshold: float
+) -> Instances:
     """4-connected parts of each number in `winner_HW`.
 
     Args:
@@ -308,11 +312,12 @@ def _parts(score_HW: Tensor, winner_HW: Tensor, per_class: int, min_area_fractio
         winner_HW: int64, 0 background; numbers 1..per_class are of class 0, the next of class 1, and so on.
         per_class: how many numbers each class has.
         min_area_fraction: parts under this fraction of the image are left out.
+        threshold: every pixel of `winner_HW` scores above it.
     """
     numbers, scores = winner_HW.cpu().numpy(), score_HW.cpu().numpy()
     least = max(min_area_fraction * numbers.size, 1)
     boxes = ndimage.find_objects(numbers)
-    masks, class_index, peaks = [], [], []
+    masks, class_index, peaks, stability = [], [], [], []
     for number in np.flatnonzero(np.bincount(numbers.ravel())[1:] >= least) + 1:
         box = boxes[number - 1]
         parts, _ = ndimage.label(numbers[box] == number)  # the default structure is 4-connected
@@ -322,10 +327,13 @@ def _parts(score_HW: Tensor, winner_HW: Tensor, per_class: int, min_area_fractio
             masks.append(mask)
             class_index.append((number - 1) // per_class)
             peaks.append(scores[mask].max())
+            # The stricter mask lies inside, so its share of the pixels is their IoU.
+            stability.append(np.mean(scores[mask] > STRICTER * threshold))
     return Instances(
         torch.from_numpy(np.array(masks, bool).reshape(-1, *numbers.shape)).to(score_HW.device),
         torch.tensor(np.array(class_index, np.int64), device=score_HW.device),
         torch.tensor(np.array(peaks, np.float32), device=score_HW.device),
+        torch.tensor(np.array(stability, np.float32), device=score_HW.device),
     )
 
 

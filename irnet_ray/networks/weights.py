@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
 from irnet_ray.networks.backbone import Backbone, Lite0
@@ -81,14 +81,17 @@ def load_backbone(backbone: Backbone, state: dict[str, Tensor], source: str) -> 
     backbone.load_state_dict({name: state[name] for name in own})
 
 
-def load_weights(module: nn.Module, path: str | Path) -> None:
-    """Load every tensor of `module` from a safetensors file.
+def load_weights(module: nn.Module, data: bytes, source: str) -> None:
+    """Load every tensor of `module` from the bytes of a safetensors file; `source` names it in errors.
 
     Raises:
-        ValueError: the weights are of another network; says which tensor differs.
+        ValueError: the bytes are no safetensors file, or hold another network; says which tensor differs.
     """
-    state = read_state(path)
-    check_state(module.state_dict(), state, str(path))
+    try:
+        state = load(data)
+    except Exception as error:
+        raise ValueError(f"The weights in {source} cannot be read: {error}") from error
+    check_state(module.state_dict(), state, source)
     module.load_state_dict(state)
 
 

@@ -1,0 +1,208 @@
+"""The verbs of the command line as Python functions."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from irnet_ray.config import Config, load_config
+from irnet_ray.errors import UserError
+from irnet_ray.evaluation.evaluate import evaluate_rows
+from irnet_ray.evaluation.result import Evaluation
+from irnet_ray.evaluation.truth import load_truth
+from irnet_ray.inputs.folder import read_folder
+from irnet_ray.inputs.scenes import generate
+from irnet_ray.run import Folder, Shards, publish
+from irnet_ray.stages.plan import ORDER, Plan
+
+SCENES = "scenes"
+
+
+@dataclass(frozen=True)
+class LabelResult:
+    """What a labeling run holds: `images = labels + errors`."""
+
+    out: str
+    version: str
+    images: int
+    labels: int
+    errors: int
+    truth: str | None  # of generated scenes
+
+
+def label(
+    data: str | Path | None = None,
+    out: str | Path = "irnet-out",
+    *,
+    shards: int = 4,
+    backbone: str | None = None,
+    weights: str | None = None,
+    config: str | Path | None = None,
+    workers: int | None = None,
+    limit: int | None = None,
+    address: str | None = None,
+    console: Console | None = None,
+) -> LabelResult:
+    """Label every image of `data` from its tags alone; what an earlier run has done is not done again.
+
+    Args:
+        data: folder of images with `tags.csv` or `tags.parquet`; None for generated scenes.
+        out: the run directory.
+        shards: Parquet files per table.
+        backbone: `resnet50` or `lite0`, over the config's.
+        weights: path of the backbone's ImageNet weights, over the config's.
+        config: YAML or JSON file of knobs.
+        workers: training workers and network actors; None for one per GPU, or per core where there is none.
+        limit: label only the first so many images.
+        address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
+        console: where the plan and the progress go.
+
+    Raises:
+        UserError: bad input, said in one sentence, before anything is computed.
+    """
+    console = console or Console()
+    knobs = load_config(Path(config) if config else None, {"backbone": backbone, "weights": weights})
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers must be at least 1, got {workers}.")
+    if shards < 1:
+        raise UserError(f"--shards must be at least 1, got {shards}.")
+    folder = _writable(out)
+    truth = None
+    if data is None:
+        console.print(f"No --data: labeling generated scenes, in {folder.local_path}/{SCENES}.", highlight=False)
+        data = generate(Path(folder.local_path) / SCENES)
+        truth = str(Path(data) / "truth.json")
+    plan = Plan(folder, knobs, read_folder(Path(data), shards, limit), shards)
+    _check_plan(plan)
+    folder.write_json("config.json", knobs.model_dump(mode="json"))
+    result = _run(plan, workers, address, console)
+    return LabelResult(folder.local_path, plan.version, len(plan.table), *result, truth)
+
+
+def _run(plan: Plan, workers: int | None, address: str | None, console: Console) -> tuple[int, int]:
+    todo = [stage for stage in ORDER if not plan.is_done(stage)]
+    _print_plan(plan, console)
+    if todo:
+        from irnet_ray.engine.session import session
+
+        plan.write_images()
+        with session(address) as devices:
+            console.print(f"devices: {devices}", highlight=False)
+            for stage in todo:
+                start = time.monotonic()
+                summary = _run_stage(plan, stage, devices, workers)
+                seconds = round(time.monotonic() - start)
+                plan.folder(stage).write_json("done.json", {"seconds": seconds, "summary": summary})
+                console.print(f"{stage}: {summary}, {seconds // 60}:{seconds % 60:02d} min", highlight=False)
+    labels, errors = plan.shards("labels").counts()
+    if labels + errors != len(plan.table):
+        raise RuntimeError(f"{labels} labels and {errors} errors are not {len(plan.table)} images.")
+    publish(
+        plan.out,
+        {
+            "version": plan.version, "stages": plan.names, "shards": plan.shard_count, "vocabulary": plan.vocabulary,
+            "images": len(plan.table), "labels": labels, "errors": errors, "config": plan.config.model_dump(mode="json"),
+        },
+    )  # fmt: skip
+    return labels, errors
+
+
+def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None) -> str:
+    """Run one stage to its end; returns what it made, in a few words."""
+    from irnet_ray.engine.mapping import run_map
+    from irnet_ray.engine.training import run_training
+    from irnet_ray.stages import classifier, irnet, labels, seeds
+
+    config, images, vocabulary = plan.config, plan.shards("images"), plan.vocabulary
+    if stage in ("classifier", "irnet"):
+        usable = plan.usable if stage == "classifier" else plan.shards("seeds").counts()[0]
+        if not usable:
+            raise UserError(f"None of the {len(plan.table)} images could be used: see {plan.out.location}/stages.")
+        training = (
+            classifier.stage(config, images, vocabulary, usable)
+            if stage == "classifier"
+            else irnet.stage(config, images, plan.shards("seeds"), usable)
+        )
+        terms = run_training(training, plan.folder(stage), devices, workers)
+        shown = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in terms.items())
+        return f"{training.schedule.iterations} iterations, {shown}"
+    mapping = (
+        seeds.stage(config, images, vocabulary, plan.folder("classifier"))
+        if stage == "seeds"
+        else labels.stage(config, images, plan.shards("seeds"), plan.folder("irnet"), plan.version)
+    )
+    done = run_map(
+        mapping, plan.folder(stage), plan.ids_by_shard, plan.shard_count, config.unit_size, devices, workers
+    )
+    return f"{done.computed} images computed, {done.rows} rows, {done.errors} errors"
+
+
+def evaluate(out: str | Path, truth: str | Path) -> Evaluation:
+    """Compare a run's labels, and its raw CAMs beside them, with the truth in a COCO JSON file.
+
+    Raises:
+        UserError: no finished run, no such truth, or none of its images in the run.
+    """
+    known = load_truth(Path(truth))
+    folder, version = finished(out)
+    shards = {stage: Shards(folder.folder("stages", name), version["shards"]) for stage, name in version["stages"].items()}
+    image_ids: set[str] = set()
+    for name in shards["images"].rows.files():
+        image_ids.update(shards["images"].rows.read_table(name, columns=["image_id"])["image_id"].to_pylist())
+    return evaluate_rows(
+        _rows(shards["labels"]), _rows(shards["seeds"]), known, image_ids=image_ids, vocabulary=version["vocabulary"]
+    )
+
+
+def finished(out: str | Path) -> tuple[Folder, dict[str, Any]]:
+    """The run directory and its current version. Raises UserError where no run has finished."""
+    folder = Folder(str(out))
+    version = folder.read_json("current.json")
+    if version is None:
+        raise UserError(f"No finished run in {out}: run `irnet-ray label --out {out}` to its end first.")
+    return folder, version
+
+
+def _rows(shards: Shards) -> Any:
+    for name in shards.rows.files():
+        yield from shards.rows.read_table(name).to_pylist()
+
+
+def _writable(out: str | Path) -> Folder:
+    folder = Folder(str(out))
+    try:
+        folder.write(".writable", b"")
+    except OSError as error:
+        raise UserError(f"Cannot write to the output folder {out}: {error.strerror or error}.") from error
+    return folder
+
+
+def _check_plan(plan: Plan) -> None:
+    """Check what can be checked before Ray starts: weights, and that an image can be used at all."""
+    from irnet_ray.networks.backbone import build_backbone
+    from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
+
+    config: Config = plan.config
+    try:
+        path = config.weights or str(imagenet_weights_path(config.backbone))
+        load_backbone(build_backbone(config.backbone), read_state(path), path)
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        raise UserError(str(error)) from error
+    if not plan.usable:
+        raise UserError(f"None of the {len(plan.table)} image files has a readable header.")
+
+
+def _print_plan(plan: Plan, console: Console) -> None:
+    broken = len(plan.table) - plan.usable
+    note = f" ({broken} unreadable)" if broken else ""
+    console.print(
+        f"{len(plan.table)} images{note}, {len(plan.vocabulary)} tags, {plan.shard_count} shards, "
+        f"backbone {plan.config.backbone}, version {plan.version} in {plan.out.location}",
+        highlight=False,
+    )
+    states = ", ".join(f"{stage}: {plan.state(stage)}" for stage in ORDER)
+    console.print(states, highlight=False)

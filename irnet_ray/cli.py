@@ -1,0 +1,128 @@
+"""The `irnet-ray` command: parse, call one function, print. Torch and Ray are imported only by the work itself."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import irnet_ray
+from irnet_ray.errors import UserError
+
+app = typer.Typer(
+    help="Instance masks from image-level tags: IRNet on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Out = Annotated[Path, typer.Option(help="The run directory.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Instance masks from image-level tags: IRNet on Ray."""
+    if version:
+        print(f"irnet-ray {irnet_ray.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def label(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of images with tags.csv or tags.parquet (image,tags). Default: scenes.")
+    ] = None,
+    out: Out = Path("irnet-out"),
+    shards: Annotated[int, typer.Option(help="Parquet files per table.")] = 4,
+    backbone: Annotated[str | None, typer.Option(help="resnet50 (the paper's) or lite0 (for laptops).")] = None,
+    weights: Annotated[Path | None, typer.Option(help="ImageNet weights of the backbone, .pth or .safetensors.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML or JSON file of knobs; see `irnet-ray config`.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Training workers and network actors.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Label only the first N images.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join. Default: RAY_ADDRESS, else a local Ray.")] = None,
+) -> None:
+    """Label every image: trains the classifier and IRNet, then writes instance masks to OUT/labels.
+
+    Run the same command again to go on after an interruption: what is done is not done again.
+    """
+    from irnet_ray import api
+
+    result = api.label(
+        data, out, shards=shards, backbone=backbone, weights=str(weights) if weights else None, config=config,
+        workers=workers, limit=limit, address=address,
+    )  # fmt: skip
+    print(f"\n{result.images} images = {result.labels} labels + {result.errors} errors")
+    print(f"labels  {result.out}/labels/*.parquet")
+    if result.errors:
+        print(f"errors  {result.out}/errors/*.parquet")
+    print(f"look    irnet-ray show {result.out}")
+    if result.truth:
+        print(f"\nagainst the scenes' truth, {result.truth}:")
+        print(api.evaluate(out, result.truth).table())
+    if not result.labels:
+        raise UserError("Not one image could be labeled: the errors table says why.")
+
+
+@app.command()
+def evaluate(
+    out: Annotated[Path, typer.Argument(help="The run directory.")],
+    truth: Annotated[Path, typer.Option(help="COCO JSON file of instances; images are matched by file name.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
+) -> None:
+    """Print AP at mask IoU 0.5 and 0.7 and mIoU, for the labels and for raw CAMs beside them."""
+    from irnet_ray import api
+
+    evaluation = api.evaluate(out, truth)
+    if json_file is not None:
+        try:
+            json_file.write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"Cannot write {json_file}: {error.strerror or error}.") from error
+    print(evaluation.table())
+
+
+@app.command()
+def show(
+    out: Annotated[Path, typer.Argument(help="The run directory.")],
+    image: Annotated[list[str] | None, typer.Option(help="Id of an image; may be repeated.")] = None,
+    limit: Annotated[int, typer.Option(help="How many images, evenly drawn from the run.")] = 12,
+    to: Annotated[Path | None, typer.Option(help="PNG file to write. Default: OUT/show.png.")] = None,
+) -> None:
+    """Draw image, CAM, displacement field, boundary map and instances side by side."""
+    from irnet_ray.show import show as draw
+
+    print(draw(out, image or [], limit, to))
+
+
+@app.command()
+def config(
+    backbone: Annotated[str, typer.Option(help="Print the defaults of this backbone.")] = "resnet50",
+    file: Annotated[Path | None, typer.Option("--config", help="Print the effective values with this file.")] = None,
+) -> None:
+    """Print every knob with its default, unit and source."""
+    from irnet_ray.config import describe, load_config
+
+    rows = [("key", "value", "unit", "source", "meaning"), *describe(load_config(file, {"backbone": backbone}))]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip())
+
+
+def main() -> None:
+    """Run the command; a person's mistake ends in one sentence and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"irnet-ray: {error}", file=sys.stderr)
+        sys.exit(2)
+    except RuntimeError as error:
+        print(f"irnet-ray: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("irnet-ray: stopped; run the same command to go on.", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""The two mechanisms on Ray: map over shards, train with workers."""

@@ -1,0 +1,87 @@
+"""Ray's start and stop: join a named cluster, else start a local Ray and stop it with the command."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from irnet_ray.errors import UserError
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What the Ray cluster offers."""
+
+    cpus: int
+    gpus: int
+    nodes: int
+
+    def network_workers(self, asked: int | None) -> int:
+        """How many actors hold a network: as asked, else one per GPU, else one per core."""
+        return asked or self.gpus or self.cpus
+
+    def train_workers(self, asked: int | None) -> int:
+        """How many training workers: as asked, else one per GPU, else one, which uses all cores of its node."""
+        return asked or self.gpus or 1
+
+    def __str__(self) -> str:
+        gpus = f"{self.gpus} GPU{'s' if self.gpus != 1 else ''}" if self.gpus else "no GPU"
+        return f"{self.cpus} CPU cores, {gpus}, {self.nodes} node{'s' if self.nodes != 1 else ''}"
+
+
+@contextmanager
+def session(address: str | None) -> Iterator[Devices]:
+    """Connect to the Ray cluster at `address` or `RAY_ADDRESS`; without either, a local Ray lives for the block.
+
+    Raises:
+        UserError: no Ray answers at the address.
+    """
+    # Ray's own progress bars and per-execution log would drown ours; its errors stay visible.
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
+    from ray.util.annotations import RayDeprecationWarning
+
+    # Retries per operator are said by remote arguments, which go away in 2.64; the pin on Ray ends before it.
+    warnings.filterwarnings("ignore", category=RayDeprecationWarning)
+
+    if ray.is_initialized():  # the caller's own session: used, not stopped
+        yield _devices()
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"No Ray cluster can be used at {address or 'this machine'}: {reason}") from error
+    _quiet()
+    try:
+        yield _devices()
+    finally:
+        ray.shutdown()
+
+
+def _devices() -> Devices:
+    import ray
+
+    resources = ray.cluster_resources()
+    nodes = sum(1 for node in ray.nodes() if node["Alive"])
+    return Devices(max(1, int(resources.get("CPU", 1))), int(resources.get("GPU", 0)), nodes)
+
+
+def _quiet() -> None:
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for name in ("ray.data", "ray.train"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,35 @@
+"""Networks as map stages run them: folded, channels last, in the precision that the device is fast at."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from irnet_ray.networks.backbone import fold_batch_norm
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def for_inference(network: Network, device: torch.device) -> Network:
+    """Put a trained network with a `backbone` on a device, ready for `precision`; its parameters are frozen."""
+    network.eval().requires_grad_(False)
+    fold_batch_norm(network.backbone)  # type: ignore[arg-type]
+    return network.to(device=device, memory_format=torch.channels_last)
+
+
+def precision(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Autocast to bfloat16 on GPUs and on processors with bfloat16 instructions; float32 elsewhere.
+
+    Without the instructions bfloat16 is emulated, and slower than float32.
+    """
+    fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+
+def to_network(image_HW3: np.ndarray, device: torch.device) -> Tensor:
+    """Uint8 (H, W, 3) to float32 (1, 3, H, W) in 0..255 on a device."""
+    return torch.from_numpy(image_HW3).to(device).permute(2, 0, 1)[None].float()

@@ -1,0 +1,249 @@
+"""A run directory: where each stage's results lie, what is done, what is left, and how a result is committed.
+
+    OUT/config.json                                   the effective config
+    OUT/current.json                                  which stage folders make up the finished version; moves atomically
+    OUT/labels, errors, images                        links to the finished version's tables (local folders only)
+    OUT/stages/<stage>-<fingerprint>/                 one folder per stage and version, never mixed
+        rows/part-00007-of-00064.parquet              a sealed shard
+        errors/part-00007-of-00064.parquet            its failed images; written before the rows
+        units/part-00007-of-00064/<hash>.parquet      committed units of a shard that is not sealed yet
+        weights.safetensors                           of a training stage
+
+A file appears under its name only when it is whole: locally by rename, on object stores by a single upload.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from irnet_ray import tables
+
+ROW_GROUP = 64
+ERROR_COLUMN = pa.field("error", pa.struct([tables.ERRORS.field(name) for name in ("stage", "kind", "message")]))
+
+
+def fingerprint(*parts: Any) -> str:
+    """Twelve hex digits that change when any of the JSON-able `parts` does."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder by its local path or URI (`s3://`, `gs://`), cheap to send to another process."""
+
+    location: str
+
+    @cached_property
+    def _resolved(self) -> tuple[pafs.FileSystem, str]:
+        if "://" in self.location:
+            return pafs.FileSystem.from_uri(self.location)
+        return pafs.LocalFileSystem(), os.path.abspath(self.location)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the folder lies on a mounted file system."""
+        return isinstance(self._resolved[0], pafs.LocalFileSystem)
+
+    @property
+    def local_path(self) -> str:
+        """Absolute path of a local folder."""
+        return self._resolved[1]
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"location": self.location}
+
+    def folder(self, *names: str) -> Folder:
+        """A folder below this one; nothing is created."""
+        return Folder("/".join([self.location.rstrip("/"), *names]))
+
+    def exists(self, name: str) -> bool:
+        """Whether a file of that name is there, whole."""
+        filesystem, path = self._resolved
+        return filesystem.get_file_info(f"{path}/{name}").type == pafs.FileType.File
+
+    def files(self) -> list[str]:
+        """Sorted names of the committed files directly in this folder; none if there is no such folder."""
+        filesystem, path = self._resolved
+        infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        names = (info.base_name for info in infos if info.type == pafs.FileType.File)
+        return sorted(name for name in names if not name.startswith("."))
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes. Raises FileNotFoundError."""
+        filesystem, path = self._resolved
+        with filesystem.open_input_stream(f"{path}/{name}") as stream:
+            return stream.read()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Commit a file: readers see the old content or the whole new one, also after a power cut."""
+        filesystem, path = self._resolved
+        if not self.is_local:
+            with filesystem.open_output_stream(f"{path}/{name}") as stream:
+                stream.write(data)
+            return
+        os.makedirs(path, exist_ok=True)
+        temporary = f"{path}/.{uuid.uuid4().hex}.tmp"
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, f"{path}/{name}")
+        except BaseException:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+        # Without this the rename itself may be lost in a power cut.
+        directory = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def delete(self) -> None:
+        """Remove the folder and everything in it, if it is there."""
+        filesystem, path = self._resolved
+        if filesystem.get_file_info(path).type == pafs.FileType.Directory:
+            filesystem.delete_dir(path)
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file's content, or None where there is none."""
+        return json.loads(self.read(name)) if self.exists(name) else None
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Commit a JSON file."""
+        self.write(name, (json.dumps(content, indent=2) + "\n").encode())
+
+    def read_table(self, name: str, columns: list[str] | None = None, ids: list[str] | None = None) -> pa.Table:
+        """A Parquet file's rows, or only those whose `image_id` is among `ids`."""
+        filesystem, path = self._resolved
+        filters = [("image_id", "in", ids)] if ids is not None else None
+        return pq.read_table(f"{path}/{name}", columns=columns, filters=filters, filesystem=filesystem)
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """Commit a Parquet file, in row groups small enough for reading single images."""
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd", row_group_size=ROW_GROUP)
+        self.write(name, buffer.getvalue())
+
+    def count_rows(self) -> int:
+        """Rows over all Parquet files directly in this folder, from their footers."""
+        filesystem, path = self._resolved
+        names = [name for name in self.files() if name.endswith(".parquet")]
+        return sum(pq.read_metadata(f"{path}/{name}", filesystem=filesystem).num_rows for name in names)
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The sharded result of one map stage: what is done, what is left, and how units become a sealed part."""
+
+    folder: Folder
+    count: int
+
+    def part(self, shard: int) -> str:
+        """File name of a shard."""
+        return tables.part_name(shard, self.count)
+
+    @property
+    def rows(self) -> Folder:
+        """Folder of the sealed parts."""
+        return self.folder.folder("rows")
+
+    @property
+    def errors(self) -> Folder:
+        """Folder of the failed images, one file per sealed part."""
+        return self.folder.folder("errors")
+
+    def units(self, shard: int) -> Folder:
+        """Folder of a shard's committed units."""
+        return self.folder.folder("units", self.part(shard).removesuffix(".parquet"))
+
+    def sealed(self) -> set[int]:
+        """Shards that are finished."""
+        names = set(self.rows.files())
+        return {shard for shard in range(self.count) if self.part(shard) in names}
+
+    def missing(self, shard: int, image_ids: list[str]) -> list[str]:
+        """Those of a shard's images that no committed unit holds, sorted."""
+        units = self.units(shard)
+        done: set[str] = set()
+        for name in units.files():
+            done.update(units.read_table(name, columns=["image_id"])["image_id"].to_pylist())
+        return sorted(set(image_ids) - done)
+
+    def commit(self, shard: int, schema: pa.Schema, rows: list[dict[str, Any]]) -> None:
+        """Commit one unit: rows of `schema`, or of an `error` and only `image_id` and `uri`.
+
+        The name comes from the image ids, so a late writer of the same unit replaces and never doubles.
+        """
+        name = fingerprint(sorted(row["image_id"] for row in rows))
+        self.units(shard).write_table(f"{name}.parquet", pa.Table.from_pylist(rows, schema=unit_schema(schema)))
+
+    def seal(self, shard: int, schema: pa.Schema, image_ids: list[str]) -> None:
+        """Turn a shard's units into its part file and its errors file, sorted by id.
+
+        Raises:
+            RuntimeError: rows and errors together are not exactly the shard's images.
+        """
+        units = self.units(shard)
+        unit_tables = [units.read_table(name) for name in units.files()]
+        place = {
+            image_id: (number, row)
+            for number, table in enumerate(unit_tables)
+            for row, image_id in enumerate(table["image_id"].to_pylist())
+        }
+        if sorted(place) != sorted(image_ids):
+            raise RuntimeError(f"{units.location} holds {len(place)} images, expected {len(image_ids)}.")
+        rows = [unit_tables[number].slice(row, 1) for _, (number, row) in sorted(place.items())]
+        table = pa.concat_tables([unit_schema(schema).empty_table(), *rows])
+        failed = table["error"].is_valid()
+        errors = [
+            {"image_id": row["image_id"], "uri": row["uri"], **row["error"]}
+            for row in table.filter(failed).select(["image_id", "uri", "error"]).to_pylist()
+        ]
+        self.errors.write_table(self.part(shard), pa.Table.from_pylist(errors, tables.ERRORS))
+        good = table.filter(pc.invert(failed)).select(schema.names).cast(schema)
+        self.rows.write_table(self.part(shard), good.combine_chunks())
+        units.delete()
+
+    def counts(self) -> tuple[int, int]:
+        """Rows and errors over all sealed shards."""
+        return self.rows.count_rows(), self.errors.count_rows()
+
+
+def unit_schema(schema: pa.Schema) -> pa.Schema:
+    """A stage's schema as its units hold it: every column but the id may be null, and there is an `error`."""
+    fields = [field if field.name == "image_id" else field.with_nullable(True) for field in schema]
+    if "uri" not in schema.names:
+        fields.append(pa.field("uri", pa.string()))
+    return pa.schema([*fields, ERROR_COLUMN])
+
+
+def publish(out: Folder, version: dict[str, Any]) -> None:
+    """Point readers at a finished version: `current.json`, and links to its tables where links exist."""
+    out.write_json("current.json", version)
+    if not out.is_local:
+        return
+    stages = version["stages"]
+    targets = {
+        "labels": f"{stages['labels']}/rows",
+        "errors": f"{stages['labels']}/errors",
+        "images": f"{stages['images']}/rows",
+    }
+    for name, target in targets.items():
+        temporary = f"{out.local_path}/.{uuid.uuid4().hex}.link"
+        os.symlink(f"stages/{target}", temporary)
+        os.replace(temporary, f"{out.local_path}/{name}")

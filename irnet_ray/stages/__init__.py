@@ -1,0 +1,1 @@
+"""One file per stage: what to do with one image (map) or in one worker (train)."""

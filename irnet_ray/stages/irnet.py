@@ -1,0 +1,140 @@
+"""Stage 3: train IRNet on the inter-pixel relations of the confident maps (paper 4)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from irnet_ray import tables
+from irnet_ray.algorithms.affinity import offsets
+from irnet_ray.algorithms.losses import UNSURE, relation_loss
+from irnet_ray.config import Config
+from irnet_ray.engine.training import Batch, Schedule, TrainStage
+from irnet_ray.inputs.decode import ImageError
+from irnet_ray.networks.backbone import STRIDES, fold_batch_norm
+from irnet_ray.networks.inference import precision, to_network
+from irnet_ray.networks.irnet import IRNet
+from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
+from irnet_ray.run import Shards
+from irnet_ray.stages.images import GREY, crop, load_image, random_corner, resize, resize_map
+
+STRIDE = STRIDES[0]
+
+
+def stage(config: Config, images: Shards, seeds: Shards, usable: int) -> TrainStage:
+    """IRNet's training on the `usable` images that have seeds."""
+    knobs = config.irnet
+    return TrainStage(
+        name="irnet",
+        build=partial(IRNetTask, config, images, seeds),
+        schedule=Schedule.plan(
+            usable, knobs.epochs, knobs.min_iterations, knobs.batch_size, knobs.power, config.seed
+        ),
+        weight_decay=knobs.weight_decay,
+    )
+
+
+class IRNetTask:
+    """Both branches on pairs of pixels of the confident maps."""
+
+    def __init__(self, config: Config, images: Shards, seeds: Shards) -> None:
+        self.config, self.knobs = config, config.irnet
+        uris: dict[str, str] = {}
+        maps = []
+        for name in seeds.rows.files():
+            table = images.rows.read_table(name, columns=["image_id", "uri"])
+            uris.update(zip(table["image_id"].to_pylist(), table["uri"].to_pylist(), strict=True))
+            maps.append(seeds.rows.read_table(name, columns=["image_id", "confident_map"]))
+        table = pa.concat_tables(maps)
+        self.maps = table["confident_map"]
+        self.uris = pa.array([uris[image_id] for image_id in table["image_id"].to_pylist()], pa.string())
+        self.images = len(table)
+        self.offsets = offsets(self.knobs.radius)
+        self.model = IRNet(config.backbone)
+        path = config.weights or str(imagenet_weights_path(config.backbone))
+        load_backbone(self.model.backbone, read_state(path), path)
+        fold_batch_norm(self.model.backbone.eval())
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The boundary branch, and the displacement branch at a higher rate (paper 6.1)."""
+        return [
+            {"params": list(self.model.boundary.parameters()), "lr": self.knobs.rate},
+            {
+                "params": list(self.model.displacement.parameters()),
+                "lr": self.knobs.rate * self.knobs.displacement_factor,
+            },
+        ]
+
+    def sample(self, index: int, rng: np.random.Generator) -> Batch:
+        """A rescaled, mirrored and cropped image with its class map at stride 4.
+
+        The crop's corner is a multiple of the stride, so that the map's pixels stay on the image's grid.
+        """
+        image, class_map = self._pair(index)
+        scale = rng.uniform(*self.knobs.rescale)
+        size = tuple(max(1, round(n * scale)) for n in class_map.shape)
+        image, class_map = resize(image, size), resize_map(class_map, size)
+        if rng.random() < 0.5:
+            image, class_map = image[:, ::-1], class_map[:, ::-1]
+        top, left = (n // STRIDE * STRIDE for n in random_corner(size, self.knobs.crop, rng))
+        image = crop(image, top, left, self.knobs.crop, GREY)
+        class_map = crop(class_map, top, left, self.knobs.crop, UNSURE)[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+        return {
+            "image": torch.from_numpy(image.transpose(2, 0, 1).copy()),
+            "class_map": torch.from_numpy(class_map.copy()),
+        }
+
+    def losses(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Eq. 9, over pair offsets drawn anew in every step: an unbiased estimate at a fraction of the cost."""
+        image = batch["image"].float().contiguous(memory_format=torch.channels_last)
+        logits, field = model(image)
+        count = min(self.knobs.offsets_per_step, len(self.offsets))
+        drawn = [self.offsets[i] for i in rng.choice(len(self.offsets), count, replace=False)]
+        with torch.autocast(logits.device.type, enabled=False):
+            loss = relation_loss(
+                logits.float(), field.float(), batch["class_map"], self.knobs.radius, pair_offsets=drawn
+            )
+        return {
+            "total": loss.total,
+            "displacement_foreground": loss.displacement_foreground,
+            "displacement_background": loss.displacement_background,
+            "boundary_negative": loss.boundary_negative,
+        }
+
+    @torch.no_grad()
+    def finish(self, model: nn.Module, device: torch.device, rank: int, world: int) -> None:
+        """Measure the mean displacement over the training images; the branch subtracts it from now on (4.3)."""
+        count = min(self.images, self.knobs.mean_images)
+        chosen = np.linspace(0, self.images - 1, count).astype(int)[rank::world]
+        sums = torch.zeros(3, dtype=torch.float64, device=device)  # dy, dx, pixels
+        model.eval()
+        model.displacement.mean.zero_()
+        for index in chosen:
+            image, _ = self._pair(int(index))
+            x = to_network(image, device).contiguous(memory_format=torch.channels_last)
+            with precision(device):
+                field = model(x)[1].double()
+            sums[:2] += field.sum(dim=(0, 2, 3))
+            sums[2] += field[0, 0].numel()
+        if world > 1:
+            torch.distributed.all_reduce(sums)
+        model.displacement.mean.copy_((sums[:2] / sums[2]).float())
+        model.train()
+
+    def _pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        # Images were readable when their seeds were made; one that has gone since is replaced by the next.
+        for offset in range(self.images):
+            row = (index + offset) % self.images
+            class_map = tables.decode_png(self.maps[row].as_py())
+            try:
+                image = load_image(self.uris[row].as_py(), self.config.max_side)
+            except ImageError:
+                continue
+            if image.shape[:2] == class_map.shape:
+                return image, class_map
+        raise RuntimeError("irnet: not one image with seeds can be decoded.")

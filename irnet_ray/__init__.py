@@ -9,7 +9,7 @@ __all__ = ["evaluate", "label", "show"]
 def __getattr__(name: str) -> Any:
     # Late, so that `irnet-ray --help` waits for neither torch nor Ray.
     if name == "show":
-        from irnet_ray.show import show
+        from irnet_ray.pictures import show
 
         return show
     if name in __all__:

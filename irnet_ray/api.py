@@ -104,10 +104,16 @@ def _run(plan: Plan, workers: int | None, address: str | None, console: Console)
     publish(
         plan.out,
         {
-            "version": plan.version, "stages": plan.names, "shards": plan.shard_count, "vocabulary": plan.vocabulary,
-            "images": len(plan.table), "labels": labels, "errors": errors, "config": plan.config.model_dump(mode="json"),
+            "version": plan.version,
+            "stages": plan.names,
+            "shards": plan.shard_count,
+            "vocabulary": plan.vocabulary,
+            "images": len(plan.table),
+            "labels": labels,
+            "errors": errors,
+            "config": plan.config.model_dump(mode="json"),
         },
-    )  # fmt: skip
+    )
     return labels, errors
 
 
@@ -135,9 +141,7 @@ def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None) -> str
         if stage == "seeds"
         else labels.stage(config, images, plan.shards("seeds"), plan.folder("irnet"), plan.version)
     )
-    done = run_map(
-        mapping, plan.folder(stage), plan.ids_by_shard, plan.shard_count, config.unit_size, devices, workers
-    )
+    done = run_map(mapping, plan.folder(stage), plan.ids_by_shard, plan.shard_count, config.unit_size, devices, workers)
     return f"{done.computed} images computed, {done.rows} rows, {done.errors} errors"
 
 
@@ -149,12 +153,18 @@ def evaluate(out: str | Path, truth: str | Path) -> Evaluation:
     """
     known = load_truth(Path(truth))
     folder, version = finished(out)
-    shards = {stage: Shards(folder.folder("stages", name), version["shards"]) for stage, name in version["stages"].items()}
+    shards = {
+        stage: Shards(folder.folder("stages", name), version["shards"]) for stage, name in version["stages"].items()
+    }
     image_ids: set[str] = set()
     for name in shards["images"].rows.files():
         image_ids.update(shards["images"].rows.read_table(name, columns=["image_id"])["image_id"].to_pylist())
     return evaluate_rows(
-        _rows(shards["labels"]), _rows(shards["seeds"]), known, image_ids=image_ids, vocabulary=version["vocabulary"]
+        _rows(shards["labels"]),
+        _rows(shards["seeds"]),
+        known,
+        image_ids=image_ids,
+        vocabulary=version["vocabulary"],
     )
 
 

@@ -35,16 +35,21 @@ def root(
 @app.command()
 def label(
     data: Annotated[
-        Path | None, typer.Option(help="Folder of images with tags.csv or tags.parquet (image,tags). Default: scenes.")
+        Path | None,
+        typer.Option(help="Folder of images with tags.csv or tags.parquet (image,tags). Default: scenes."),
     ] = None,
     out: Out = Path("irnet-out"),
     shards: Annotated[int, typer.Option(help="Parquet files per table.")] = 4,
     backbone: Annotated[str | None, typer.Option(help="resnet50 (the paper's) or lite0 (for laptops).")] = None,
-    weights: Annotated[Path | None, typer.Option(help="ImageNet weights of the backbone, .pth or .safetensors.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="ImageNet weights of the backbone, .pth or .safetensors.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML or JSON file of knobs; see `irnet-ray config`.")] = None,
     workers: Annotated[int | None, typer.Option(help="Training workers and network actors.")] = None,
     limit: Annotated[int | None, typer.Option(help="Label only the first N images.")] = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster to join. Default: RAY_ADDRESS, else a local Ray.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join. Default: RAY_ADDRESS, else a local Ray.")
+    ] = None,
 ) -> None:
     """Label every image: trains the classifier and IRNet, then writes instance masks to OUT/labels.
 
@@ -53,9 +58,16 @@ def label(
     from irnet_ray import api
 
     result = api.label(
-        data, out, shards=shards, backbone=backbone, weights=str(weights) if weights else None, config=config,
-        workers=workers, limit=limit, address=address,
-    )  # fmt: skip
+        data,
+        out,
+        shards=shards,
+        backbone=backbone,
+        weights=str(weights) if weights else None,
+        config=config,
+        workers=workers,
+        limit=limit,
+        address=address,
+    )
     print(f"\n{result.images} images = {result.labels} labels + {result.errors} errors")
     print(f"labels  {result.out}/labels/*.parquet")
     if result.errors:
@@ -94,7 +106,7 @@ def show(
     to: Annotated[Path | None, typer.Option(help="PNG file to write. Default: OUT/show.png.")] = None,
 ) -> None:
     """Draw image, CAM, displacement field, boundary map and instances side by side."""
-    from irnet_ray.show import show as draw
+    from irnet_ray.pictures import show as draw
 
     print(draw(out, image or [], limit, to))
 
@@ -107,7 +119,10 @@ def config(
     """Print every knob with its default, unit and source."""
     from irnet_ray.config import describe, load_config
 
-    rows = [("key", "value", "unit", "source", "meaning"), *describe(load_config(file, {"backbone": backbone}))]
+    rows = [
+        ("key", "value", "unit", "source", "meaning"),
+        *describe(load_config(file, {"backbone": backbone})),
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip())

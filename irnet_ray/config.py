@@ -37,7 +37,9 @@ class Classifier(Section):
         (320, 640), "pixels", "published code", "range the longer side is resized to before the crop"
     )
     rate: float = knob(0.1, "1", "paper 6.1", "initial learning rate of the backbone; polynomial decay", gt=0)
-    head_factor: float = knob(10.0, "1", "published code", "the classifier layer's rate is this many times higher", gt=0)
+    head_factor: float = knob(
+        10.0, "1", "published code", "the classifier layer's rate is this many times higher", gt=0
+    )
     power: float = knob(0.9, "1", "paper 6.1", "exponent of the polynomial decay", gt=0)
     weight_decay: float = knob(1e-4, "1", "published code", "L2 penalty of the weights", ge=0)
 
@@ -46,7 +48,10 @@ class Seeds(Section):
     """Multi-scale class attention maps and relation mining (paper 3 and 4.2)."""
 
     scales: tuple[float, ...] = knob(
-        (0.5, 1.0, 1.5, 2.0), "1", "published code", "image scales whose maps are summed, each with its mirror image"
+        (0.5, 1.0, 1.5, 2.0),
+        "1",
+        "published code",
+        "image scales whose maps are summed, each with its mirror image",
     )
     foreground: float = knob(0.30, "1", "paper 4.2", "attention above this is confidently foreground", gt=0, lt=1)
     background: float = knob(0.05, "1", "paper 4.2", "attention below this is confidently background", gt=0, lt=1)
@@ -56,19 +61,33 @@ class IRNet(Section):
     """Training of IRNet (paper 4)."""
 
     epochs: int = knob(3, "epochs", "published code", "passes over the images, at least", ge=1)
-    min_iterations: int = knob(1000, "iterations", "published code", "small data sets repeat until this many steps", ge=1)
+    min_iterations: int = knob(
+        1000, "iterations", "published code", "small data sets repeat until this many steps", ge=1
+    )
     batch_size: int = knob(32, "images, all workers", "published code", "images per step", ge=1)
     crop: int = knob(512, "pixels", "published code", "side of the square training crop", ge=64)
-    rescale: tuple[float, float] = knob((0.5, 1.5), "1", "published code", "range an image is rescaled by before the crop")
+    rescale: tuple[float, float] = knob(
+        (0.5, 1.5), "1", "published code", "range an image is rescaled by before the crop"
+    )
     radius: int = knob(10, "pixels of stride 4", "paper 6.1", "largest distance of a pair, Eq. 2", ge=2)
     offsets_per_step: int = knob(
-        152, "offsets", "Eq. 5-8", "offsets drawn per step out of all within the radius; fewer is faster, unbiased", ge=1
+        152,
+        "offsets",
+        "Eq. 5-8",
+        "offsets drawn per step out of all within the radius; fewer is faster, unbiased",
+        ge=1,
     )
     mean_images: int = knob(
-        1024, "images", "paper 4.3", "images over which the mean displacement is measured, drawn evenly; the paper: all", ge=1
+        1024,
+        "images",
+        "paper 4.3",
+        "images over which the mean displacement is measured, drawn evenly; the paper: all",
+        ge=1,
     )
     rate: float = knob(0.1, "1", "paper 6.1", "initial learning rate; polynomial decay", gt=0)
-    displacement_factor: float = knob(10.0, "1", "paper 6.1", "the displacement branch's rate is this many times higher", gt=0)
+    displacement_factor: float = knob(
+        10.0, "1", "paper 6.1", "the displacement branch's rate is this many times higher", gt=0
+    )
     power: float = knob(0.9, "1", "paper 6.1", "exponent of the polynomial decay", gt=0)
     weight_decay: float = knob(1e-4, "1", "published code", "L2 penalty of the weights", ge=0)
 
@@ -92,7 +111,11 @@ class Config(Section):
     weights: str | None = knob(None, "path", "paper 3", "ImageNet weights of the backbone; null: the published ones")
     seed: int = knob(0, "1", "", "seed of everything random", ge=0)
     max_side: int = knob(
-        1280, "pixels", "", "larger images are worked on at this longer side; their labels have the image's own size", ge=32
+        1280,
+        "pixels",
+        "",
+        "larger images are worked on at this longer side; their labels have the image's own size",
+        ge=32,
     )
     unit_size: int = knob(32, "images", "", "images that are computed and committed together", ge=1, le=4096)
     classifier: Classifier = Classifier()
@@ -133,7 +156,7 @@ def describe(config: Config) -> list[tuple[str, str, str, str, str]]:
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
         if isinstance(value, Section):
-            rows += [(f"{name}.{key}", *rest) for key, *rest in _describe_section(value)]
+            rows += [(f"{name}.{row[0]}", *row[1:]) for row in _describe_section(value)]
         else:
             rows.append(_row(name, value, field))
     return rows

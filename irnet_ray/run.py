@@ -1,7 +1,7 @@
 """A run directory: where each stage's results lie, what is done, what is left, and how a result is committed.
 
     OUT/config.json                                   the effective config
-    OUT/current.json                                  which stage folders make up the finished version; moves atomically
+    OUT/current.json                                  the stage folders of the finished version; moves atomically
     OUT/labels, errors, images                        links to the finished version's tables (local folders only)
     OUT/stages/<stage>-<fingerprint>/                 one folder per stage and version, never mixed
         rows/part-00007-of-00064.parquet              a sealed shard

@@ -1,7 +1,7 @@
 """The Arrow schema of every table, and the only place that names their columns.
 
 Every table is a folder of Parquet files, one per shard (`part-00007-of-00064.parquet`). Columns are plain
-Arrow types and bytes, never tensor extensions, so that DuckDB, pandas, Spark and Polars read them with no plug-in.
+Arrow types and bytes, never tensor extensions: DuckDB, pandas, Spark and Polars read them with no plug-in.
 """
 
 from __future__ import annotations
@@ -98,7 +98,10 @@ def decode_png(data: bytes) -> np.ndarray:
 
 def encode_cam(cam_KHW: np.ndarray) -> dict[str, Any]:
     """The `cam` and `cam_shape` columns of a float (K, h, w) map; values are rounded to float16."""
-    return {"cam": np.ascontiguousarray(cam_KHW, dtype=np.float16).tobytes(), "cam_shape": list(cam_KHW.shape)}
+    return {
+        "cam": np.ascontiguousarray(cam_KHW, dtype=np.float16).tobytes(),
+        "cam_shape": list(cam_KHW.shape),
+    }
 
 
 def decode_cam(row: dict[str, Any]) -> np.ndarray:

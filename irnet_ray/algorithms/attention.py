@@ -21,9 +21,7 @@ class Attention(NamedTuple):
     full: Tensor  # float32 (K, H, W)
 
 
-def merge_scales(
-    maps: Sequence[Tensor], image_size: tuple[int, int], class_ids: Sequence[int] | Tensor
-) -> Attention:
+def merge_scales(maps: Sequence[Tensor], image_size: tuple[int, int], class_ids: Sequence[int] | Tensor) -> Attention:
     """Merge the classifier's maps at several scales into the attention of the image's tags (Eq. 1).
 
     Args:
@@ -44,9 +42,7 @@ def merge_scales(
     # Select before resizing: the cost is that of the image's own tags, however large the vocabulary.
     selected = [m.index_select(0, ids.to(m.device)).float() for m in maps]
     if any(bool(torch.isnan(m).any()) for m in selected):
-        raise ValueError(
-            "The attention maps hold NaN; expected finite numbers: check the classifier's weights."
-        )
+        raise ValueError("The attention maps hold NaN; expected finite numbers: check the classifier's weights.")
     strided_size = (-(-height // STRIDE), -(-width // STRIDE))
     padded_size = tuple(-(-side // PADDED_STRIDE) * PADDED_STRIDE for side in image_size)
     strided = _normalized(_resized_sum(selected, strided_size))

@@ -74,12 +74,8 @@ def instance_map(field: Tensor, iterations: int = 100, threshold: float = 2.5) -
 
 def _check(field: Tensor, iterations: int) -> None:
     if field.ndim != 3 or field.shape[0] != 2 or not field.is_floating_point():
-        raise ValueError(
-            f"Expected a float displacement field (2, H, W), got {field.dtype} {tuple(field.shape)}."
-        )
+        raise ValueError(f"Expected a float displacement field (2, H, W), got {field.dtype} {tuple(field.shape)}.")
     if not bool(torch.isfinite(field).all()):
-        raise ValueError(
-            "The displacement field holds NaN or infinity; expected finite displacements in cells."
-        )
+        raise ValueError("The displacement field holds NaN or infinity; expected finite displacements in cells.")
     if iterations < 0:
         raise ValueError(f"Expected iterations >= 0, got {iterations}.")

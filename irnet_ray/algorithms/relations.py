@@ -42,9 +42,7 @@ def confident_map(
     return np.where(sure > 0, sure, np.where(possible > 0, UNSURE, 0)).astype(np.uint8)
 
 
-def _refine(
-    image: NDArray[np.uint8], label_maps: list[NDArray[np.int64]], labels: int
-) -> list[NDArray[np.int64]]:
+def _refine(image: NDArray[np.uint8], label_maps: list[NDArray[np.int64]], labels: int) -> list[NDArray[np.int64]]:
     """Dense CRF on each (H,W) map of 0..labels-1, with one lattice for all, since building it is costly."""
     # One label everywhere: it starts ahead at every pixel and the CRF only widens the lead.
     varied = [bool((m != m.flat[0]).any()) for m in label_maps]
@@ -91,9 +89,7 @@ def _compatibility(weight: float, present: int, absent: int) -> float | NDArray[
     return -np.array([weight] * present + [weight / absent], np.float32)
 
 
-def _check(
-    image: NDArray[np.uint8], cams: NDArray[np.floating], foreground: float, background: float
-) -> None:
+def _check(image: NDArray[np.uint8], cams: NDArray[np.floating], foreground: float, background: float) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"Expected an image of uint8 (H, W, 3), got {image.dtype} {image.shape}.")
     if cams.ndim != 3 or cams.shape[1:] != image.shape[:2]:
@@ -105,6 +101,4 @@ def _check(
     if np.isnan(cams).any():
         raise ValueError("The cams hold NaN; expected attention in [0, 1].")
     if not background <= foreground:
-        raise ValueError(
-            f"Expected background <= foreground, got background {background} and foreground {foreground}."
-        )
+        raise ValueError(f"Expected background <= foreground, got background {background} and foreground {foreground}.")

@@ -362,6 +362,4 @@ def _check(cams: Tensor, boundary: Tensor, image_size: tuple[int, int], field: T
     if not bool(((boundary >= 0) & (boundary <= 1)).all()):
         raise ValueError("The boundary holds NaN or numbers outside [0, 1]; expected probabilities.")
     if field is not None and tuple(field.shape) != (2, *grid):
-        raise ValueError(
-            f"Expected a displacement field (2, {grid[0]}, {grid[1]}), got {tuple(field.shape)}."
-        )
+        raise ValueError(f"Expected a displacement field (2, {grid[0]}, {grid[1]}), got {tuple(field.shape)}.")

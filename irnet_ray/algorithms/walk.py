@@ -15,9 +15,7 @@ _TAIL = 1e-5
 
 
 @torch.no_grad()
-def random_walk(
-    scores: Tensor, boundary: Tensor, radius: int = 5, beta: float = 10, steps: int = 256
-) -> Tensor:
+def random_walk(scores: Tensor, boundary: Tensor, radius: int = 5, beta: float = 10, steps: int = 256) -> Tensor:
     """Spread scores where no class boundary is in the way: T^steps (scores * (1 - boundary)), Eq. 13.
 
     scores: float (C, H, W), C may be 0. boundary: float (H, W) in [0, 1] on the same device. Returns

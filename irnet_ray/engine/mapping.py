@@ -136,6 +136,7 @@ class _UnitSink(Datasink[None]):
 
     def write(self, blocks: Iterable[Any], ctx: Any) -> None:
         for block in blocks:
+            unit: Row
             for unit in ray.data.block.BlockAccessor.for_block(block).iter_rows(public_row_format=True):
                 rows: list[Row] = pickle.loads(unit["items"])
                 self.shards.commit(unit["shard"], self.schema, rows)
@@ -152,9 +153,14 @@ class MapResult:
 
 
 def run_map(
-    stage: MapStage, folder: Folder, images: dict[int, list[str]], shards: int, unit_size: int, devices: Devices,
+    stage: MapStage,
+    folder: Folder,
+    images: dict[int, list[str]],
+    shards: int,
+    unit_size: int,
+    devices: Devices,
     workers: int | None,
-) -> MapResult:  # fmt: skip
+) -> MapResult:
     """Run a stage over all images that it has not done yet, and seal every shard.
 
     Args:
@@ -210,16 +216,19 @@ def _run_units(
     (
         ray.data.from_items(units, override_num_blocks=len(units))
         .map(_Load(stage), num_cpus=1, max_retries=1)
-        .map(
-            _Network, fn_constructor_args=(stage, gpu),
+        .map(  # its type knows functions only, not a class that each actor builds once
+            _Network,  # type: ignore[arg-type]
+            fn_constructor_args=(stage, gpu),
             compute=ActorPoolStrategy(min_size=1, max_size=actors),
             # Without GPUs an actor claims no core, so that loading and finishing always find one.
-            num_gpus=min(1.0, devices.gpus / actors) if gpu else None, num_cpus=1 if gpu else 0,
-            max_restarts=-1, max_task_retries=1,
+            num_gpus=min(1.0, devices.gpus / actors) if gpu else None,
+            num_cpus=1 if gpu else 0,
+            max_restarts=-1,
+            max_task_retries=1,
         )
         .map(_Finish(stage), num_cpus=1, max_retries=1)
         .write_datasink(_UnitSink(result, stage.schema, tally), ray_remote_args={"num_cpus": 1, "max_retries": 1})
-    )  # fmt: skip
+    )
 
 
 def _give_up(stage: MapStage, result: Shards, images: dict[int, list[str]], left: dict[int, list[str]]) -> None:
@@ -232,7 +241,7 @@ def _give_up(stage: MapStage, result: Shards, images: dict[int, list[str]], left
         error = {
             "stage": stage.name,
             "kind": "worker-died",
-            "message": "The process that worked on this image alone died twice: out of memory, or a crash in a library.",
+            "message": "The process that worked on this image alone died twice: out of memory or a library's crash.",
         }
         for row in uris:
             result.commit(shard, stage.schema, [{**row, "error": error}])

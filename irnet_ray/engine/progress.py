@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 PLAIN_INTERVAL = 15.0  # seconds between plain lines
 LIVE_INTERVAL = 0.5
@@ -25,7 +32,9 @@ class Reading:
 
 
 @contextmanager
-def display(stage: str, unit: str, read: Callable[[], Reading | None], console: Console | None = None) -> Iterator[None]:
+def display(
+    stage: str, unit: str, read: Callable[[], Reading | None], console: Console | None = None
+) -> Iterator[None]:
     """Show a stage's progress while the block runs; `read` is called from a thread and may return None."""
     console = console or Console()
     stop = threading.Event()
@@ -41,10 +50,16 @@ def display(stage: str, unit: str, read: Callable[[], Reading | None], console: 
 
 def _live(stage: str, unit: str, read: Callable[[], Reading | None], stop: threading.Event, console: Console) -> None:
     columns = (
-        TextColumn("{task.description:<11}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
-        TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        TextColumn("{task.description:<11}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
-    )  # fmt: skip
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(stage, total=None, rate="", note="starting")
         pace = _Pace()
@@ -54,9 +69,12 @@ def _live(stage: str, unit: str, read: Callable[[], Reading | None], stop: threa
             if reading is not None:
                 rate = pace.rate(reading.done)
                 bar.update(
-                    task, completed=reading.done, total=reading.total, note=reading.note,
+                    task,
+                    completed=reading.done,
+                    total=reading.total,
+                    note=reading.note,
                     rate=f"{rate:.1f}/s" if rate else "",
-                )  # fmt: skip
+                )
             if last:
                 return
 

@@ -71,8 +71,13 @@ class Schedule:
 class Task(Protocol):
     """What a training stage brings: a network, its data and its loss."""
 
-    model: nn.Module
-    images: int
+    @property
+    def model(self) -> nn.Module:
+        """The network to train, on any device."""
+
+    @property
+    def images(self) -> int:
+        """How many images there are to sample from."""
 
     def groups(self) -> list[dict[str, Any]]:
         """Parameter groups for SGD, each with `params` and `lr`."""
@@ -83,7 +88,7 @@ class Task(Protocol):
     def losses(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         """Loss terms of a batch; `total` is minimized, the others are shown."""
 
-    def finish(self, model: nn.Module, device: torch.device, rank: int, world: int) -> None:
+    def finish(self, device: torch.device, rank: int, world: int) -> None:
         """Called on every worker once after the last iteration, before the weights are saved."""
 
 
@@ -106,7 +111,6 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
     Raises:
         RuntimeError: training failed more often than restarts are allowed, or a loss is not finite.
     """
-    import ray.train
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -116,7 +120,9 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
         _work,
         train_loop_config={"stage": stage, "folder": folder, "cores": cores},
         scaling_config=ScalingConfig(
-            num_workers=count, use_gpu=devices.gpus > 0, resources_per_worker=_resources(cores, devices.gpus > 0)
+            num_workers=count,
+            use_gpu=devices.gpus > 0,
+            resources_per_worker=_resources(cores, devices.gpus > 0),
         ),
         run_config=RunConfig(
             # The same name and path make an interrupted run go on: the folder's name holds the fingerprint.
@@ -172,14 +178,14 @@ def _work(config: dict[str, Any]) -> None:
         torch.set_num_threads(config["cores"])
     torch.manual_seed(schedule.seed)
     task = stage.build()
-    epoch, history = _restore(task.model)
+    first, history = _restore(task.model)
     # Depthwise convolutions train 8 to 10 times faster in channels_last on a processor.
-    task.model.to(device=device, memory_format=torch.channels_last).train()
+    task.model.to(device).to(memory_format=torch.channels_last).train()
     model = ray.train.torch.prepare_model(task.model, move_to_device=False)
     optimizer = torch.optim.SGD(task.groups(), lr=0.0, weight_decay=stage.weight_decay)
     rates = [group["lr"] for group in optimizer.param_groups]
     reporter = _Reporter(config["folder"] if rank == 0 else None)
-    for epoch in range(epoch, schedule.epochs):
+    for epoch in range(first, schedule.epochs):
         reporter.reset()
         for step, batch in enumerate(_batches(task, schedule, epoch, rank, world, config["cores"])):
             iteration = epoch * schedule.iterations_per_epoch + step
@@ -194,7 +200,7 @@ def _work(config: dict[str, Any]) -> None:
             optimizer.step()
             reporter.add(stage.name, iteration, losses)
         if epoch == schedule.epochs - 1:
-            task.finish(task.model, device, rank, world)
+            task.finish(device, rank, world)
         history.append({"iteration": iteration + 1, "losses": reporter.means()})
         _report(task.model, epoch, history, rank)
 
@@ -247,7 +253,7 @@ def _batches(task: Task, schedule: Schedule, epoch: int, rank: int, world: int, 
     return iter(
         DataLoader(
             _Samples(task, schedule.seed, epoch, rank),
-            batch_sampler=places,  # type: ignore[arg-type]
+            batch_sampler=places,
             num_workers=min(8, max(1, cores // 2)),
             pin_memory=torch.cuda.is_available(),
         )
@@ -276,7 +282,9 @@ class _Reporter:
         self.count += 1
         if self.folder is not None and time.monotonic() - self.told > PROGRESS_INTERVAL:
             self.told = time.monotonic()
-            self.folder.write_json("progress.json", {"iteration": iteration + 1, "losses": self.means(), "pid": os.getpid()})
+            self.folder.write_json(
+                "progress.json", {"iteration": iteration + 1, "losses": self.means(), "pid": os.getpid()}
+            )
 
     def means(self) -> dict[str, float]:
         """Mean of each loss term since the epoch began."""

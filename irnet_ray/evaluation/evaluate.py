@@ -51,9 +51,7 @@ def evaluate_rows(
             f"run (such as {here}): name the truth of these images."
         )
     return Evaluation(
-        cam=_measure(
-            (found_in_seeds(row, images[row["image_id"]], vocabulary) for row in _of(images, seeds)), images
-        ),
+        cam=_measure((found_in_seeds(row, images[row["image_id"]], vocabulary) for row in _of(images, seeds)), images),
         labels=_measure((found_in_labels(row) for row in _of(images, labels)), images),
         images=len(images),
         images_outside_run=len(truth.images) - len(images),
@@ -80,18 +78,22 @@ def found_in_seeds(row: dict[str, Any], image: TruthImage, vocabulary: Sequence[
 
     tags = [vocabulary[number] for number in row["class_ids"]]
     strided = torch.from_numpy(tables.decode_cam(row))
-    grid = (-(-image.height // STRIDE), -(-image.width // STRIDE))
-    if tuple(strided.shape) != (len(tags), *grid):
+    # A large image is worked on at a smaller size: that of its confident map.
+    height, width = tables.decode_png(row["confident_map"]).shape
+    grid = (-(-height // STRIDE), -(-width // STRIDE))
+    if tuple(strided.shape) != (len(tags), *grid) or abs(height / width * image.width / image.height - 1) > 0.1:
         raise UserError(
-            f"The CAM of {row['image_id']} has shape {tuple(strided.shape)}, and {(len(tags), *grid)} fits "
-            f"its truth of {image.width} x {image.height} pixels: name the truth of these images."
+            f"The CAM of {row['image_id']} is of an image of {width} x {height} pixels, and its truth of one of "
+            f"{image.width} x {image.height}: name the truth of these images."
         )
     full = torch.zeros(0, image.height, image.width)
     if tags:
         full = torch.nn.functional.interpolate(
             strided[None], scale_factor=STRIDE, mode="bilinear", align_corners=False
-        )[0]
-    full = full[:, : image.height, : image.width]
+        )[:, :, :height, :width]
+        full = torch.nn.functional.interpolate(full, (image.height, image.width), mode="bilinear", align_corners=False)[
+            0
+        ]
     found = cam_instances(full, CAM_THRESHOLD, CAM_MIN_AREA)
     masks = coco.encode(np.asfortranarray(found.masks.numpy().astype(np.uint8).transpose(1, 2, 0)))
     instances = [
@@ -109,9 +111,7 @@ def _of(images: dict[str, TruthImage], rows: Iterable[dict[str, Any]]) -> Iterat
         if image_id not in images:
             continue
         if image_id in seen:
-            raise UserError(
-                f"{image_id} has two rows in one table: evaluate a run that is not mixed with another."
-            )
+            raise UserError(f"{image_id} has two rows in one table: evaluate a run that is not mixed with another.")
         seen.add(image_id)
         yield row
 

@@ -24,9 +24,7 @@ class IntersectionOverUnion:
         classes = len(self.truth)
         for values in (predicted, truth):
             if values.size and not (values.min() >= 0 and values.max() < classes):
-                raise ValueError(
-                    f"Expected class numbers in [0, {classes}), got {values.min()} to {values.max()}."
-                )
+                raise ValueError(f"Expected class numbers in [0, {classes}), got {values.min()} to {values.max()}.")
         self.intersection += np.bincount(truth[predicted == truth], minlength=classes)
         self.predicted += np.bincount(predicted, minlength=classes)
         self.truth += np.bincount(truth, minlength=classes)

@@ -83,9 +83,7 @@ class Evaluation:
         ]
         text = _aligned([head, *means, truth]) + "\n\n" + _aligned([class_head, *classes])
         if self.images_outside_run:
-            text += (
-                f"\n\n{self.images_outside_run} images of the truth are not in this run and were left out."
-            )
+            text += f"\n\n{self.images_outside_run} images of the truth are not in this run and were left out."
         return text
 
 
@@ -106,8 +104,6 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
     """Columns two spaces apart, the first to the left and the others to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join(
-            c.rjust(w) if n else c.ljust(w) for n, (c, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
+        "  ".join(c.rjust(w) if n else c.ljust(w) for n, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
         for row in rows
     )

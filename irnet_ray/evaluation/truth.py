@@ -75,9 +75,7 @@ def _read(data: dict[str, Any]) -> Truth:
         what = f"annotation {entry.get('id', number) if isinstance(entry, dict) else number}"
         image_id, category = (_get(entry, key, int, what) for key in ("image_id", "category_id"))
         if image_id not in files or category not in names:
-            raise _TruthError(
-                f"{what} names image {image_id} and category {category}, and one of them is not listed"
-            )
+            raise _TruthError(f"{what} names image {image_id} and category {category}, and one of them is not listed")
         name = files[image_id]
         rle = _rle(entry.get("segmentation"), images[name], what)
         crowd = bool(entry.get("iscrowd", 0))
@@ -116,9 +114,7 @@ def _compress(rle: Any) -> Rle:
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"]}
 
 
-def semantic_map(
-    instances: Sequence[TruthInstance], numbers: dict[str, int], size: tuple[int, int]
-) -> np.ndarray:
+def semantic_map(instances: Sequence[TruthInstance], numbers: dict[str, int], size: tuple[int, int]) -> np.ndarray:
     """Int32 (H, W): 0 background, else the number of the class; the larger instances lie under the smaller.
 
     Pixels of a crowd that no instance covers are -1, unknown. Raises UserError for RLE that does not decode.
@@ -130,8 +126,6 @@ def semantic_map(
         try:
             mask = coco.decode(instance.rle).astype(bool)
         except ValueError as error:
-            raise UserError(
-                f"The truth of {instance.image_id} has a mask that is no RLE: {error}."
-            ) from error
+            raise UserError(f"The truth of {instance.image_id} has a mask that is no RLE: {error}.") from error
         numbered[mask] = -1 if instance.crowd else numbers[instance.class_name]
     return numbered

@@ -16,9 +16,7 @@ def background(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     height, width = size
     hue, value = rng.uniform(0, 1), rng.uniform(0.35, 0.75)
     start = colour(hue, rng.uniform(0.05, 0.35), value)
-    end = colour(
-        hue + rng.normal(0, 0.1), rng.uniform(0.05, 0.35), np.clip(value + rng.normal(0, 0.18), 0.2, 0.9)
-    )
+    end = colour(hue + rng.normal(0, 0.1), rng.uniform(0.05, 0.35), np.clip(value + rng.normal(0, 0.18), 0.2, 0.9))
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.arange(height)[:, None] / height - 0.5, np.arange(width)[None, :] / width - 0.5
     ramp = np.clip(x * np.cos(angle) + y * np.sin(angle) + 0.5, 0, 1)[..., None]

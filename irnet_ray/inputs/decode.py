@@ -51,9 +51,7 @@ def decode_rgb(uri: str) -> np.ndarray:
         raise
     except MemoryError as error:
         raise ImageError("too-large", f"{uri} does not fit in memory.") from error
-    except (
-        Exception
-    ) as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
         raise ImageError("unreadable", f"{uri} cannot be decoded: {error}.") from error
     return rgb
 
@@ -69,9 +67,7 @@ def _open(uri: str) -> Image.Image:
         raise ImageError("unreadable", f"{uri} is not an image that can be read: {error}.") from error
     if image.width * image.height > MAX_PIXELS:
         image.close()
-        raise ImageError(
-            "too-large", f"{uri} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}."
-        )
+        raise ImageError("too-large", f"{uri} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}.")
     return image
 
 

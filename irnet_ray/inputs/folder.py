@@ -32,9 +32,7 @@ def read_folder(data: Path, shards: int, limit: int | None = None) -> pa.Table:
     _check_folder(data)
     present = sorted(_image_files(data))
     if not present:
-        raise UserError(
-            f"{data} holds no images ({', '.join(sorted(EXTENSIONS))}): name the folder that does."
-        )
+        raise UserError(f"{data} holds no images ({', '.join(sorted(EXTENSIONS))}): name the folder that does.")
     tags_file = find_tags_file(data)
     rows = sorted(read_tags(tags_file), key=lambda row: row.image)
     paths = _resolve(rows, data, tags_file)
@@ -69,9 +67,7 @@ def _check_folder(data: Path) -> None:
         if not data.exists():
             raise UserError(f"{data} does not exist: name a folder of images with tags.")
         if not data.is_dir():
-            raise UserError(
-                f"{data} is not a folder: name the folder that holds the images and their tags file."
-            )
+            raise UserError(f"{data} is not a folder: name the folder that holds the images and their tags file.")
         os.scandir(data).close()
     except OSError as error:
         raise UserError(f"{data} cannot be read: {error.strerror}; check its permissions.") from error
@@ -133,6 +129,4 @@ def _count(number: int, noun: str) -> str:
 def _names(names: Sequence[str], shown: int = 3) -> str:
     rest = len(names) - shown
     text = ", ".join(names[:shown]) + (f" and {rest:,} more" if rest > 0 else "")
-    return text.encode("utf-8", "replace").decode(
-        "utf-8"
-    )  # names on disk need not be valid UTF-8, messages must
+    return text.encode("utf-8", "replace").decode("utf-8")  # names on disk need not be valid UTF-8, messages must

@@ -78,9 +78,7 @@ def generate(folder: Path, count: int = 160, size: tuple[int, int] = (192, 256),
     """
     folder = Path(folder)
     if count < 1 or min(size) < 64:
-        raise UserError(
-            f"Scenes need a count of at least 1 and sides of at least 64 pixels, got {count} and {size}."
-        )
+        raise UserError(f"Scenes need a count of at least 1 and sides of at least 64 pixels, got {count} and {size}.")
     parameters = {"version": VERSION, "count": count, "size": list(size), "seed": seed}
     if folder.exists():
         _check_reusable(folder, parameters)
@@ -123,9 +121,7 @@ def _find_spot(
     return None
 
 
-def _beside(
-    other: _Placed, sprite: Sprite, size: tuple[int, int], rng: np.random.Generator
-) -> tuple[int, int] | None:
+def _beside(other: _Placed, sprite: Sprite, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int] | None:
     """Slide away from `other` until only a small part of the two overlaps."""
     angle, overlap = rng.uniform(0, 2 * np.pi), rng.uniform(0.005, 0.20)
     allowed = overlap * min(other.area, int(sprite.mask.sum()))

@@ -157,11 +157,7 @@ def draw(kind: Kind, area: float, rng: np.random.Generator) -> Sprite:
     )
     rgb = np.where(kind.texture(u, v, rng)[..., None], second, first)
     light = rng.uniform(0, 2 * np.pi)
-    shade = (
-        1.0
-        - 0.16 * (u**2 + v**2)
-        + 0.16 * (axis[None, :] * np.cos(light) + axis[:, None] * np.sin(light)) / radius
-    )
+    shade = 1.0 - 0.16 * (u**2 + v**2) + 0.16 * (axis[None, :] * np.cos(light) + axis[:, None] * np.sin(light)) / radius
     rgb = rgb * np.where(rim, 0.6, shade)[..., None] * inside[..., None]
 
     alpha = _halve(inside.astype(np.float64))

@@ -46,9 +46,7 @@ def read_tags(path: Path) -> list[Tagged]:
         distinct = list(dict.fromkeys(tag for tag in (tag.strip() for tag in tags) if tag))
         _check_row(path, place, image, distinct)
         if image in seen:
-            raise UserError(
-                f"{path} lists {image} twice, on {seen[image]} and {place}: keep one row an image."
-            )
+            raise UserError(f"{path} lists {image} twice, on {seen[image]} and {place}: keep one row an image.")
         seen[image] = place
         rows.append(Tagged(image, distinct, place))
     if not rows:
@@ -61,9 +59,7 @@ def _check_row(path: Path, place: str, image: str, tags: list[str]) -> None:
         raise UserError(f"{path}, {place} names no image: fill it in, or delete the row.")
     name = PurePosixPath(image)
     if name.is_absolute() or ".." in name.parts or "\0" in image:
-        raise UserError(
-            f"{path}, {place} names {image!r}: image names must be paths below the folder, without '..'."
-        )
+        raise UserError(f"{path}, {place} names {image!r}: image names must be paths below the folder, without '..'.")
     if not tags:
         raise UserError(
             f"{path}, {place} gives {image} no tags: add at least one, or leave the image out of the folder."

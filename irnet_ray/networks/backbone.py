@@ -1,6 +1,6 @@
 """Backbones: an image in, the five levels of features out (paper 3 and 4.1).
 
-Both backbones share one interface: `channels` of the five levels, `freeze_low_levels`, and
+Both backbones share one interface: `channels` of the five levels, `low_levels`, and
 `forward(image_B3HW) -> five tensors` at strides 4, 4, 8, 16, 16. Their last stride is 1 instead of 2, so levels
 4 and 5 share a resolution and class attention maps are 1/16 of the image. Batch normalization keeps its ImageNet
 statistics in training too: the small batches of a labeling run estimate worse ones.
@@ -25,6 +25,8 @@ class ResNet50(nn.Module):
     """The paper's backbone: torchvision's ResNet-50 with the last downsampling stride reduced from 2 to 1."""
 
     channels = (64, 256, 512, 1024, 2048)
+    mean: Tensor
+    std: Tensor
 
     def __init__(self) -> None:
         super().__init__()

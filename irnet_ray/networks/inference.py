@@ -18,7 +18,7 @@ def for_inference(network: Network, device: torch.device) -> Network:
     """Put a trained network with a `backbone` on a device, ready for `precision`; its parameters are frozen."""
     network.eval().requires_grad_(False)
     fold_batch_norm(network.backbone)  # type: ignore[arg-type]
-    return network.to(device=device, memory_format=torch.channels_last)
+    return network.to(device).to(memory_format=torch.channels_last)
 
 
 def precision(device: torch.device) -> contextlib.AbstractContextManager[None]:

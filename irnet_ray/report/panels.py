@@ -77,13 +77,9 @@ def _check(
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"Expected an image uint8 (H, W, 3), got {image.dtype} {image.shape}.")
     if cams.shape != (len(tags), *image.shape[:2]):
-        raise ValueError(
-            f"Expected CAMs {(len(tags), *image.shape[:2])} like tags and image, got {cams.shape}."
-        )
+        raise ValueError(f"Expected CAMs {(len(tags), *image.shape[:2])} like tags and image, got {cams.shape}.")
     if field.ndim != 3 or field.shape[0] != 2 or field.shape[1:] != boundary.shape or not boundary.size:
-        raise ValueError(
-            f"Expected a field (2, h, w) and a boundary (h, w), got {field.shape} and {boundary.shape}."
-        )
+        raise ValueError(f"Expected a field (2, h, w) and a boundary (h, w), got {field.shape} and {boundary.shape}.")
     for mask, name, _ in instances:
         if mask.shape != image.shape[:2]:
             raise ValueError(f"Expected masks {image.shape[:2]} like the image, got {mask.shape} for {name}.")

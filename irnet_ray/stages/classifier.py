@@ -27,9 +27,7 @@ def stage(config: Config, images: Shards, vocabulary: list[str], usable: int) ->
     return TrainStage(
         name="classifier",
         build=partial(ClassifierTask, config, images, vocabulary),
-        schedule=Schedule.plan(
-            usable, knobs.epochs, knobs.min_iterations, knobs.batch_size, knobs.power, config.seed
-        ),
+        schedule=Schedule.plan(usable, knobs.epochs, knobs.min_iterations, knobs.batch_size, knobs.power, config.seed),
         weight_decay=knobs.weight_decay,
     )
 
@@ -87,7 +85,5 @@ class ClassifierTask:
         image = batch["image"].float().contiguous(memory_format=torch.channels_last)
         return {"total": F.multilabel_soft_margin_loss(model(image).float(), batch["target"])}
 
-    def finish(self, model: nn.Module, device: torch.device, rank: int, world: int) -> None:
+    def finish(self, device: torch.device, rank: int, world: int) -> None:
         """Nothing is left to measure."""
-
-

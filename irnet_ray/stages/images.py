@@ -22,7 +22,7 @@ def working_size(height: int, width: int, max_side: int) -> tuple[int, int]:
 def load_image(uri: str, max_side: int) -> np.ndarray:
     """Decode an image at working size, uint8 (H, W, 3). Raises ImageError."""
     image = decode_rgb(uri)
-    size = working_size(*image.shape[:2], max_side)
+    size = working_size(image.shape[0], image.shape[1], max_side)
     return resize(image, size) if size != image.shape[:2] else image
 
 

@@ -32,9 +32,7 @@ def stage(config: Config, images: Shards, seeds: Shards, usable: int) -> TrainSt
     return TrainStage(
         name="irnet",
         build=partial(IRNetTask, config, images, seeds),
-        schedule=Schedule.plan(
-            usable, knobs.epochs, knobs.min_iterations, knobs.batch_size, knobs.power, config.seed
-        ),
+        schedule=Schedule.plan(usable, knobs.epochs, knobs.min_iterations, knobs.batch_size, knobs.power, config.seed),
         weight_decay=knobs.weight_decay,
     )
 
@@ -107,12 +105,12 @@ class IRNetTask:
         }
 
     @torch.no_grad()
-    def finish(self, model: nn.Module, device: torch.device, rank: int, world: int) -> None:
+    def finish(self, device: torch.device, rank: int, world: int) -> None:
         """Measure the mean displacement over the training images; the branch subtracts it from now on (4.3)."""
         count = min(self.images, self.knobs.mean_images)
         chosen = np.linspace(0, self.images - 1, count).astype(int)[rank::world]
         sums = torch.zeros(3, dtype=torch.float64, device=device)  # dy, dx, pixels
-        model.eval()
+        model = self.model.eval()
         model.displacement.mean.zero_()
         for index in chosen:
             image, _ = self._pair(int(index))

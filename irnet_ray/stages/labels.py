@@ -54,7 +54,7 @@ def _load(row: Row, max_side: int) -> np.ndarray:
 
 
 class LabelsNetwork:
-    """The trained IRNet on one device, and the label synthesis beside it: the walk runs where the network runs."""
+    """The trained IRNet on one device, and the label synthesis: the walk runs where the network runs."""
 
     def __init__(self, config: Config, weights: Folder, gpu: bool) -> None:
         self.knobs = config.labels
@@ -103,9 +103,7 @@ def _finish(fingerprint: str, row: Row, value: Masks) -> Row:
     size = (row["height"], row["width"])
     vocabulary_of = dict(zip(row["tags"], row["class_ids"], strict=True))
     instances = []
-    for mask, index, score, stability in zip(
-        value.masks, value.class_index, value.score, value.stability, strict=True
-    ):
+    for mask, index, score, stability in zip(value.masks, value.class_index, value.score, value.stability, strict=True):
         name = row["tags"][index]
         instances.append(
             {

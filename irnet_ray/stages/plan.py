@@ -44,7 +44,13 @@ class Plan:
         seeds = fingerprint("seeds", classifier, config.seeds.model_dump(), self.shard_count)
         irnet = fingerprint("irnet", seeds, config.irnet.model_dump())
         labels = fingerprint("labels", irnet, config.labels.model_dump(), images)
-        prints = {"images": images, "classifier": classifier, "seeds": seeds, "irnet": irnet, "labels": labels}
+        prints = {
+            "images": images,
+            "classifier": classifier,
+            "seeds": seeds,
+            "irnet": irnet,
+            "labels": labels,
+        }
         return {stage: f"{stage}-{value}" for stage, value in prints.items()}
 
     @property
@@ -74,9 +80,7 @@ class Plan:
     def ids_by_shard(self) -> dict[int, list[str]]:
         """Sorted image ids of each shard that has any."""
         ids: dict[int, list[str]] = {}
-        for image_id, shard in zip(
-            self.table["image_id"].to_pylist(), self.table["shard"].to_pylist(), strict=True
-        ):
+        for image_id, shard in zip(self.table["image_id"].to_pylist(), self.table["shard"].to_pylist(), strict=True):
             ids.setdefault(shard, []).append(image_id)
         return ids
 
@@ -95,9 +99,7 @@ class Plan:
             return f"interrupted at iteration {progress['iteration']}" if progress else "to do"
         shards = self.shards(stage)
         left = sum(
-            len(shards.missing(shard, ids))
-            for shard, ids in self.ids_by_shard.items()
-            if shard not in shards.sealed()
+            len(shards.missing(shard, ids)) for shard, ids in self.ids_by_shard.items() if shard not in shards.sealed()
         )
         return f"{len(self.table) - left} of {len(self.table)} images done"
 

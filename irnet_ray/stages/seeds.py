@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -86,5 +85,3 @@ def _finish(config: Config, class_of: dict[str, int], row: Row, value: Attention
         **tables.encode_cam(value.strided),
         "confident_map": tables.encode_png(mined),
     }
-
-

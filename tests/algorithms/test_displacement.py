@@ -98,9 +98,7 @@ def test_a_field_still_after_ten_steps_answers_as_after_a_hundred():
 def test_a_field_that_points_at_n_centroids_gives_n_instances(columns, seed):
     random = np.random.default_rng(seed)
     centres = [
-        (int(random.integers(4, 20)), 8 + 16 * i + int(random.integers(-2, 3)))
-        for i, c in enumerate(columns)
-        if c
+        (int(random.integers(4, 20)), 8 + 16 * i + int(random.integers(-2, 3))) for i, c in enumerate(columns) if c
     ]
     field, owner = field_to(centres, 24, 64)
     numbers = instance_map(field)

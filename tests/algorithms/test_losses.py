@@ -30,9 +30,7 @@ def plain_loss(
 
     def targets(image: Tensor) -> Tensor:
         """(B, ..., H, W) at the other end of each pair: (B, P, ..., h, w)."""
-        shifted = [
-            image[..., dy : rows.stop + dy, columns.start + dx : columns.stop + dx] for dy, dx in pairs
-        ]
+        shifted = [image[..., dy : rows.stop + dy, columns.start + dx : columns.stop + dx] for dy, dx in pairs]
         return torch.stack(shifted, dim=1)
 
     here, there = class_map[:, None, rows, columns], targets(class_map)
@@ -61,9 +59,7 @@ def plain_loss(
     )
 
 
-def batch(
-    seed: int, height: int, width: int, dtype: torch.dtype = torch.float64
-) -> tuple[Tensor, Tensor, Tensor]:
+def batch(seed: int, height: int, width: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
     """Two images of noise, in blocks of the classes 0, 1, 2, 254 and unsure."""
     generator = torch.Generator().manual_seed(seed)
     logits = 2 * torch.randn(2, 1, height, width, generator=generator, dtype=dtype)

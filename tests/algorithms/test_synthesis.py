@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -18,12 +20,20 @@ def assert_same_instances(found, expected, least_iou=0.99):
     """One to one: the same class, mask and score."""
     assert len(found.masks) == len(expected.masks)
     left = list(range(len(expected.masks)))
-    for mask, class_index, score in zip(*found, strict=True):
+    for mask, class_index, score in zip(found.masks, found.class_index, found.score, strict=True):
         match = max(left, key=lambda i: iou(mask, expected.masks[i]))
         left.remove(match)
         assert iou(mask, expected.masks[match]) >= least_iou
         assert class_index == expected.class_index[match]
         assert score == pytest.approx(float(expected.score[match]), abs=1e-2)
+
+
+class Expected(NamedTuple):
+    """Instances of a plain form or of the reference, which know no stability."""
+
+    masks: torch.Tensor
+    class_index: torch.Tensor
+    score: torch.Tensor
 
 
 def plain_instances(cams, boundary, field, size, background=0.25, fraction=0.01, per_class=False, steps=256):
@@ -43,7 +53,7 @@ def plain_instances(cams, boundary, field, size, background=0.25, fraction=0.01,
                 masks.append(part)
                 class_index.append(of[number])
                 score.append(scores[number][part].max())
-    return synthesis.Instances(torch.stack(masks), torch.stack(class_index), torch.stack(score))
+    return Expected(torch.stack(masks), torch.stack(class_index), torch.stack(score))
 
 
 def four_connected_parts(mask):
@@ -89,9 +99,7 @@ def test_agrees_with_the_published_implementation(reference, name):
     found, semantic = synthesis.labels(case["cam"], case["edge"][0], case["displacement"], size)
     counted = case["det_score"] > 0
     masks = np.unpackbits(case["det_mask"].numpy(), axis=-1)[..., : size[1]].astype(bool)
-    expected = synthesis.Instances(
-        torch.from_numpy(masks)[counted], case["det_class"][counted] - 1, case["det_score"][counted]
-    )
+    expected = Expected(torch.from_numpy(masks)[counted], case["det_class"][counted] - 1, case["det_score"][counted])
     assert_same_instances(found, expected)
     assert (semantic == case["semantic"]).float().mean() >= 0.999
     alone = synthesis.semantic(case["cam"], case["edge"][0], size)
@@ -178,7 +186,7 @@ def test_flips_commute(seed):
     found = synthesis.instances(cams, boundary, field, (56, 72), min_area_fraction=0.05)
     turned = field.flip(2) * torch.tensor([1, -1])[:, None, None]
     other = synthesis.instances(cams.flip(2), boundary.flip(1), turned, (56, 72), min_area_fraction=0.05)
-    flipped = synthesis.Instances(other.masks.flip(2), other.class_index, other.score)
+    flipped = Expected(other.masks.flip(2), other.class_index, other.score)
     covered, again = found.masks.any(dim=0), flipped.masks.any(dim=0)
     assert (covered == again).float().mean() > 0.97
 
@@ -301,3 +309,12 @@ def test_the_gpu_agrees():
     assert found.masks.is_cuda and semantic.is_cuda
     assert_same_instances(synthesis.Instances(*(value.cpu() for value in found)), expected)
     assert (semantic.cpu() == expected_semantic).float().mean() >= 0.999
+
+
+def test_stability_is_the_share_of_a_mask_left_at_twice_the_threshold():
+    cams = torch.zeros(1, 8, 10)
+    cams[0, :, :5] = 0.4
+    cams[0, :, 2:4] = 0.9
+    found = synthesis.cam_instances(cams, threshold=0.25)
+    assert found.stability.tolist() == pytest.approx([2 / 5])
+    assert synthesis.cam_instances(cams, threshold=0.1).stability.tolist() == [1]

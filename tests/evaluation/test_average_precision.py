@@ -89,9 +89,7 @@ def test_equal_scores_do_not_depend_on_order():
         predicted(0.5, 20, 30, image="a"),
         predicted(0.5, 0, 10, image="c"),
     ]
-    areas = {
-        tuple(average_precision(order, truth, 0.5).values()) for order in itertools.permutations(predictions)
-    }
+    areas = {tuple(average_precision(order, truth, 0.5).values()) for order in itertools.permutations(predictions)}
     assert len(areas) == 1
 
 
@@ -116,9 +114,7 @@ def test_pycocotools_decides_alike():
                 guess = rle(left, max(left + 1, min(40, box[1] + int(rng.integers(-3, 4)))))
                 score = float(rng.random())
                 predictions.append(Prediction(str(image), names[name], score, guess))
-                results.append(
-                    {"image_id": image, "category_id": name + 1, "score": score, "segmentation": guess}
-                )
+                results.append({"image_id": image, "category_id": name + 1, "score": score, "segmentation": guess})
     theirs = COCO()
     theirs.dataset = {
         "info": {},

@@ -41,8 +41,9 @@ def label_row(image_id, tags, instances, semantic):
     }
 
 
-def seed_row(image_id, class_ids, cam):
-    return {"image_id": image_id, "class_ids": class_ids, **tables.encode_cam(cam)}
+def seed_row(image_id, class_ids, cam, size=(HEIGHT, WIDTH)):
+    mined = tables.encode_png(np.zeros(size, np.uint8))
+    return {"image_id": image_id, "class_ids": class_ids, **tables.encode_cam(cam), "confident_map": mined}
 
 
 def true(image_id, name, mask, crowd=False):
@@ -147,9 +148,7 @@ def test_truth_without_a_single_instance():
 
 def test_what_does_not_fit(truth):
     good = label_row("a", ["cat"], [], LEFT)
-    with pytest.raises(
-        UserError, match="None of the 3 file names of the truth .*such as a.* run .*such as x.jpg"
-    ):
+    with pytest.raises(UserError, match="None of the 3 file names of the truth .*such as a.* run .*such as x.jpg"):
         run([], [], truth, images=["x.jpg"])
     with pytest.raises(UserError, match="None of the 3"):
         run([], [], truth, images=[])
@@ -157,8 +156,16 @@ def test_what_does_not_fit(truth):
         run([good, good], [], truth)
     with pytest.raises(UserError, match="a has 24 x 30 pixels, and its truth 30 x 24"):
         run([label_row("a", ["cat"], [], LEFT.T)], [], truth)
-    with pytest.raises(UserError, match=r"CAM of a has shape \(1, 8, 6\), and \(1, 6, 8\) fits"):
-        run([], [seed_row("a", [0], np.ones((1, 8, 6)))], truth)
+    with pytest.raises(UserError, match="CAM of a is of an image of 24 x 30 pixels, and its truth of one of 30 x 24"):
+        run([], [seed_row("a", [0], np.ones((1, 8, 6)), (30, 24))], truth)
+
+
+def test_the_cam_of_an_image_worked_on_at_half_size_is_spread_over_the_whole(truth):
+    cam = np.zeros((1, 3, 4))
+    cam[0, :, 2:] = 1
+    found = found_in_seeds(seed_row("b", [0], cam, (12, 15)), truth.images["b"], ["cat"])
+    assert found.semantic.shape == (HEIGHT, WIDTH)
+    assert found.semantic[:, -10:].all() and not found.semantic[:, :10].any()
 
 
 def test_real_truth_against_itself():

@@ -30,9 +30,7 @@ def evaluation():
 
 
 def test_means_leave_out_what_has_no_truth(evaluation):
-    assert evaluation.cam.summary == pytest.approx(
-        {"ap50": 0.2, "ap70": 0.05, "ap50_any_class": 0.25, "miou": 0.6}
-    )
+    assert evaluation.cam.summary == pytest.approx({"ap50": 0.2, "ap70": 0.05, "ap50_any_class": 0.25, "miou": 0.6})
     assert math.isnan(Scores({}, {}, NAN, {}, 0, 0).summary["ap50"])
 
 

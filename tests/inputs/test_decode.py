@@ -21,9 +21,7 @@ def exif(orientation):
     return tags
 
 
-@pytest.mark.parametrize(
-    "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"]
-)
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
 def test_every_mode_becomes_rgb(tmp_path, mode):
     source = Image.new(mode, (10, 6)) if mode == "PA" else Image.fromarray(GRADIENT).convert(mode)
     read = []

@@ -46,11 +46,16 @@ class Folder:
 
     location: str
 
+    def __post_init__(self) -> None:
+        # Absolute from the start: Ray's workers have another working directory.
+        if "://" not in self.location:
+            object.__setattr__(self, "location", os.path.abspath(self.location))
+
     @cached_property
     def _resolved(self) -> tuple[pafs.FileSystem, str]:
         if "://" in self.location:
             return pafs.FileSystem.from_uri(self.location)
-        return pafs.LocalFileSystem(), os.path.abspath(self.location)
+        return pafs.LocalFileSystem(), self.location
 
     @property
     def is_local(self) -> bool:

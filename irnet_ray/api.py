@@ -65,7 +65,7 @@ def label(
         UserError: bad input, said in one sentence, before anything is computed.
     """
     console = console or Console()
-    knobs = load_config(Path(config) if config else None, {"backbone": backbone, "weights": weights})
+    knobs = load_config(Path(config) if config else None, {"backbone": backbone, "weights": weights}, data is None)
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}.")
     if shards < 1:
@@ -73,7 +73,9 @@ def label(
     folder = _writable(out)
     truth = None
     if data is None:
-        console.print(f"No --data: labeling generated scenes, in {folder.local_path}/{SCENES}.", highlight=False)
+        console.print(
+            f"No --data: labeling generated scenes, in {folder.local_path}/{SCENES}.", highlight=False, soft_wrap=True
+        )
         data = generate(Path(folder.local_path) / SCENES)
         truth = str(Path(data) / "truth.json")
     plan = Plan(folder, knobs, read_folder(Path(data), shards, limit), shards)
@@ -91,13 +93,15 @@ def _run(plan: Plan, workers: int | None, address: str | None, console: Console)
 
         plan.write_images()
         with session(address) as devices:
-            console.print(f"devices: {devices}", highlight=False)
+            console.print(f"devices: {devices}", highlight=False, soft_wrap=True)
             for stage in todo:
                 start = time.monotonic()
                 summary = _run_stage(plan, stage, devices, workers)
                 seconds = round(time.monotonic() - start)
                 plan.folder(stage).write_json("done.json", {"seconds": seconds, "summary": summary})
-                console.print(f"{stage}: {summary}, {seconds // 60}:{seconds % 60:02d} min", highlight=False)
+                console.print(
+                    f"{stage}: {summary}, {seconds // 60}:{seconds % 60:02d} min", highlight=False, soft_wrap=True
+                )
     labels, errors = plan.shards("labels").counts()
     if labels + errors != len(plan.table):
         raise RuntimeError(f"{labels} labels and {errors} errors are not {len(plan.table)} images.")
@@ -213,6 +217,7 @@ def _print_plan(plan: Plan, console: Console) -> None:
         f"{len(plan.table)} images{note}, {len(plan.vocabulary)} tags, {plan.shard_count} shards, "
         f"backbone {plan.config.backbone}, version {plan.version} in {plan.out.location}",
         highlight=False,
+        soft_wrap=True,
     )
     states = ", ".join(f"{stage}: {plan.state(stage)}" for stage in ORDER)
-    console.print(states, highlight=False)
+    console.print(states, highlight=False, soft_wrap=True)

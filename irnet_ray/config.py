@@ -7,10 +7,11 @@ paper's; a small backbone on a laptop's processor starts from `SMALL_BACKBONE` i
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from irnet_ray.errors import UserError
 
@@ -123,6 +124,12 @@ class Config(Section):
     irnet: IRNet = IRNet()
     labels: Labels = Labels()
 
+    @field_validator("weights")
+    @classmethod
+    def _absolute(cls, path: str | None) -> str | None:
+        # Ray's workers have another working directory.
+        return path if path is None else os.path.abspath(path)
+
 
 SMALL_BACKBONE: dict[str, Any] = {
     "classifier": {"crop": 320, "resize": [288, 480], "batch_size": 16},
@@ -130,8 +137,17 @@ SMALL_BACKBONE: dict[str, Any] = {
 }
 
 
-def load_config(path: Path | None, overrides: dict[str, Any]) -> Config:
-    """The effective config: defaults of the backbone, then the file, then `overrides` (values that are not None).
+# Generated scenes are few and small, and are to be labeled within minutes on a laptop.
+SCENES: dict[str, Any] = {
+    "classifier": {"crop": 192, "resize": [192, 288], "batch_size": 16, "min_iterations": 160},
+    "irnet": {"crop": 192, "batch_size": 8, "min_iterations": 400},
+}
+
+
+def load_config(path: Path | None, overrides: dict[str, Any], scenes: bool = False) -> Config:
+    """The effective config: defaults, those of the small backbone and of `scenes`, the file, then `overrides`.
+
+    Overrides that are None count as not given.
 
     Raises:
         UserError: the file is missing or unreadable, or a key or value is wrong; the sentence names it.
@@ -139,6 +155,7 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> Config:
     chosen = _read(path) if path is not None else {}
     chosen = _merge(chosen, {key: value for key, value in overrides.items() if value is not None})
     base = SMALL_BACKBONE if chosen.get("backbone") == "lite0" else {}
+    base = _merge(base, SCENES) if scenes else base
     try:
         return Config.model_validate(_merge(base, chosen))
     except ValidationError as error:

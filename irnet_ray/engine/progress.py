@@ -89,7 +89,9 @@ def _plain(stage: str, unit: str, read: Callable[[], Reading | None], stop: thre
         left = f", {_duration((reading.total - reading.done) / rate)} left" if rate else ""
         speed = f", {rate:.1f} {unit}/s" if rate else ""
         note = f", {reading.note}" if reading.note else ""
-        console.print(f"{stage}: {reading.done}/{reading.total} {unit}{speed}{left}{note}", highlight=False)
+        console.print(
+            f"{stage}: {reading.done}/{reading.total} {unit}{speed}{left}{note}", highlight=False, soft_wrap=True
+        )
 
 
 class _Pace:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from irnet_ray.errors import UserError
 
@@ -54,11 +55,10 @@ def session(address: str | None) -> Iterator[Devices]:
         yield _devices()
         return
     address = address or os.environ.get("RAY_ADDRESS")
+    local: dict[str, Any] = {} if address else {"include_dashboard": False}
     try:
-        if address:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        with _no_native_log():
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"No Ray cluster can be used at {address or 'this machine'}: {reason}") from error
@@ -67,6 +67,22 @@ def session(address: str | None) -> Iterator[Devices]:
         yield _devices()
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _no_native_log() -> Iterator[None]:
+    """Hide what native code writes to standard error; exceptions still say what went wrong.
+
+    Ray's core announces there that it was told to be quiet.
+    """
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _devices() -> Devices:

@@ -31,6 +31,7 @@ class LabelResult:
     images: int
     labels: int
     errors: int
+    instances: int
     truth: str | None  # of generated scenes
 
 
@@ -85,7 +86,7 @@ def label(
     return LabelResult(folder.local_path, plan.version, len(plan.table), *result, truth)
 
 
-def _run(plan: Plan, workers: int | None, address: str | None, console: Console) -> tuple[int, int]:
+def _run(plan: Plan, workers: int | None, address: str | None, console: Console) -> tuple[int, int, int]:
     todo = [stage for stage in ORDER if not plan.is_done(stage)]
     _print_plan(plan, console)
     if todo:
@@ -118,7 +119,7 @@ def _run(plan: Plan, workers: int | None, address: str | None, console: Console)
             "config": plan.config.model_dump(mode="json"),
         },
     )
-    return labels, errors
+    return labels, errors, _instances(plan.shards("labels"))
 
 
 def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None) -> str:
@@ -186,6 +187,16 @@ def _rows(shards: Shards) -> Any:
         yield from shards.rows.read_table(name).to_pylist()
 
 
+def _instances(labels: Shards) -> int:
+    import pyarrow.compute as pc
+
+    count = 0
+    for name in labels.rows.files():
+        column = labels.rows.read_table(name, columns=["instances"])["instances"]
+        count += pc.sum(pc.list_value_length(column)).as_py() or 0
+    return count
+
+
 def _writable(out: str | Path) -> Folder:
     folder = Folder(str(out))
     try:
@@ -211,10 +222,15 @@ def _check_plan(plan: Plan) -> None:
 
 
 def _print_plan(plan: Plan, console: Console) -> None:
+    import pyarrow.compute as pc
+
     broken = len(plan.table) - plan.usable
     note = f" ({broken} unreadable)" if broken else ""
+    counts = pc.value_counts(pc.list_flatten(plan.table["tags"])).to_pylist()
+    counts.sort(key=lambda tag: (-tag["counts"], tag["values"]))
+    tags = ", ".join(f"{tag['values']} {tag['counts']}" for tag in counts[:5]) + (", ..." if counts[5:] else "")
     console.print(
-        f"{len(plan.table)} images{note}, {len(plan.vocabulary)} tags, {plan.shard_count} shards, "
+        f"{len(plan.table)} images{note}, {len(plan.vocabulary)} tags ({tags}), {plan.shard_count} shards, "
         f"backbone {plan.config.backbone}, version {plan.version} in {plan.out.location}",
         highlight=False,
         soft_wrap=True,

@@ -68,7 +68,7 @@ def label(
         limit=limit,
         address=address,
     )
-    print(f"\n{result.images} images = {result.labels} labels + {result.errors} errors")
+    print(f"\n{result.images} images = {result.labels} labels + {result.errors} errors; {result.instances} instances")
     print(f"labels  {result.out}/labels/*.parquet")
     if result.errors:
         print(f"errors  {result.out}/errors/*.parquet")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from irnet_ray.errors import UserError
 
@@ -24,7 +24,16 @@ def knob(default: Any, unit: str, source: str, meaning: str, **limits: Any) -> A
 class Section(BaseModel):
     """Strict about unknown keys and immutable once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Limits = TypeVar("Limits", tuple[int, int], tuple[float, float])
+
+
+def _ordered(limits: Limits) -> Limits:
+    if not 0 < limits[0] <= limits[1]:
+        raise ValueError("must be two numbers above 0, the smaller first")
+    return limits
 
 
 class Classifier(Section):
@@ -34,7 +43,7 @@ class Classifier(Section):
     min_iterations: int = knob(500, "iterations", "measured", "small data sets repeat until this many steps", ge=1)
     batch_size: int = knob(16, "images, all workers", "published code", "images per step", ge=1)
     crop: int = knob(512, "pixels", "published code", "side of the square training crop", ge=32)
-    resize: tuple[int, int] = knob(
+    resize: Annotated[tuple[int, int], AfterValidator(_ordered)] = knob(
         (320, 640), "pixels", "published code", "range the longer side is resized to before the crop"
     )
     rate: float = knob(0.1, "1", "paper 6.1", "initial learning rate of the backbone; polynomial decay", gt=0)
@@ -48,14 +57,21 @@ class Classifier(Section):
 class Seeds(Section):
     """Multi-scale class attention maps and relation mining (paper 3 and 4.2)."""
 
-    scales: tuple[float, ...] = knob(
+    scales: tuple[Annotated[float, Field(gt=0)], ...] = knob(
         (0.5, 1.0, 1.5, 2.0),
         "1",
         "published code",
         "image scales whose maps are summed, each with its mirror image",
+        min_length=1,
     )
     foreground: float = knob(0.30, "1", "paper 4.2", "attention above this is confidently foreground", gt=0, lt=1)
     background: float = knob(0.05, "1", "paper 4.2", "attention below this is confidently background", gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _apart(self) -> Seeds:
+        if self.background >= self.foreground:
+            raise ValueError("background must be below foreground")
+        return self
 
 
 class IRNet(Section):
@@ -66,8 +82,8 @@ class IRNet(Section):
         1000, "iterations", "published code", "small data sets repeat until this many steps", ge=1
     )
     batch_size: int = knob(32, "images, all workers", "published code", "images per step", ge=1)
-    crop: int = knob(512, "pixels", "published code", "side of the square training crop", ge=64)
-    rescale: tuple[float, float] = knob(
+    crop: int = knob(512, "pixels", "published code", "side of the square training crop", ge=64, multiple_of=4)
+    rescale: Annotated[tuple[float, float], AfterValidator(_ordered)] = knob(
         (0.5, 1.5), "1", "published code", "range an image is rescaled by before the crop"
     )
     radius: int = knob(10, "pixels of stride 4", "paper 6.1", "largest distance of a pair, Eq. 2", ge=2)
@@ -164,7 +180,8 @@ def load_config(path: Path | None, overrides: dict[str, Any], scenes: bool = Fal
         where = f"config {path}" if path is not None else "config"
         if first["type"] == "extra_forbidden":
             raise UserError(f"Unknown key {key!r} in {where}: `irnet-ray config` lists every key.") from error
-        raise UserError(f"Bad value for {key!r} in {where}: {first['msg']}, got {first['input']!r}.") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"Bad value for {key!r} in {where}: {message}, got {first['input']!r}.") from error
 
 
 def describe(config: Config) -> list[tuple[str, str, str, str, str]]:

@@ -135,7 +135,7 @@ def main() -> None:
     except UserError as error:
         print(f"irnet-ray: {error}", file=sys.stderr)
         sys.exit(2)
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         print(f"irnet-ray: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

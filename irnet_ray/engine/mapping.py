@@ -19,7 +19,7 @@ import ray.data
 from ray.data import ActorPoolStrategy, Datasink
 
 from irnet_ray.engine.progress import Reading, display
-from irnet_ray.engine.session import Devices
+from irnet_ray.engine.session import Devices, reason
 from irnet_ray.run import Folder, Shards
 
 Row = dict[str, Any]
@@ -169,7 +169,7 @@ def run_map(
         workers: network actors; None for one per GPU, or per core where there is none.
 
     Raises:
-        RuntimeError: a sealed stage would not hold every image exactly once.
+        RuntimeError: no network could be built, or a sealed stage would not hold every image exactly once.
     """
     result = Shards(folder, shards)
     open_shards = sorted(set(range(shards)) - result.sealed())
@@ -213,13 +213,13 @@ def _run_units(
     context = ray.data.DataContext.get_current()
     # A unit whose process died twice is dropped here and taken up by the second pass.
     context.max_errored_blocks = len(units)
-    (
+    data = (
         ray.data.from_items(units, override_num_blocks=len(units))
         .map(_Load(stage), num_cpus=1, max_retries=1)
         .map(  # its type knows functions only, not a class that each actor builds once
             _Network,  # type: ignore[arg-type]
             fn_constructor_args=(stage, gpu),
-            compute=ActorPoolStrategy(min_size=1, max_size=actors),
+            compute=ActorPoolStrategy(size=actors),
             # Without GPUs an actor claims no core, so that loading and finishing always find one.
             num_gpus=min(1.0, devices.gpus / actors) if gpu else None,
             num_cpus=1 if gpu else 0,
@@ -227,8 +227,12 @@ def _run_units(
             max_task_retries=1,
         )
         .map(_Finish(stage), num_cpus=1, max_retries=1)
-        .write_datasink(_UnitSink(result, stage.schema, tally), ray_remote_args={"num_cpus": 1, "max_retries": 1})
     )
+    sink = _UnitSink(result, stage.schema, tally)
+    try:
+        data.write_datasink(sink, ray_remote_args={"num_cpus": 1, "max_retries": 1})
+    except ray.exceptions.RayError as error:
+        raise RuntimeError(f"{stage.name}: stopped: {reason(error)}") from error
 
 
 def _give_up(stage: MapStage, result: Shards, images: dict[int, list[str]], left: dict[int, list[str]]) -> None:

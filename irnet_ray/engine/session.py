@@ -69,6 +69,12 @@ def session(address: str | None) -> Iterator[Devices]:
         ray.shutdown()
 
 
+def reason(error: BaseException) -> str:
+    """What went wrong in a worker, in one line: Ray's messages end with the worker's own exception."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
 @contextmanager
 def _no_native_log() -> Iterator[None]:
     """Hide what native code writes to standard error; exceptions still say what went wrong.

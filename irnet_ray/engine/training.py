@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from irnet_ray.engine.progress import Reading, display
-from irnet_ray.engine.session import Devices
+from irnet_ray.engine.session import Devices, reason
 from irnet_ray.run import Folder
 
 Batch = dict[str, Tensor]
@@ -144,7 +144,7 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
         try:
             result = trainer.fit()
         except Exception as error:
-            raise RuntimeError(f"{stage.name}: training stopped: {_cause(error)}") from error
+            raise RuntimeError(f"{stage.name}: training stopped: {reason(error)}") from error
     if result.checkpoint is None:
         raise RuntimeError(f"{stage.name}: training ended without a checkpoint.")
     with result.checkpoint.as_directory() as directory:
@@ -157,11 +157,6 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
 
 def _resources(cores: int, gpu: bool) -> dict[str, float]:
     return {"CPU": cores, "GPU": 1} if gpu else {"CPU": cores}
-
-
-def _cause(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 def _work(config: dict[str, Any]) -> None:

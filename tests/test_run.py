@@ -1,4 +1,4 @@
-"""A run directory: files that are whole or absent, units that seal to one part whatever their order, links that move."""
+"""A run directory: whole files or none, units that seal to one part whatever their order, links that move."""
 
 from __future__ import annotations
 

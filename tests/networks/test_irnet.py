@@ -1,0 +1,87 @@
+"""IRNet as 4.1 draws it: a frozen backbone, two branches at stride 4, and the mean displacement taken off."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from irnet_ray.networks.backbone import NAMES
+from irnet_ray.networks.irnet import IRNet, upsample
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def network(request: pytest.FixtureRequest) -> IRNet:
+    torch.manual_seed(0)
+    return IRNet(request.param)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (65, 97), (71, 33)])
+@torch.no_grad()
+def test_both_branches_answer_at_stride_four(network: IRNet, size: tuple[int, int]) -> None:
+    logits, field = network.train()(torch.rand(2, 3, *size) * 255)
+    h, w = (math.ceil(n / 4) for n in size)
+    assert (tuple(logits.shape), tuple(field.shape)) == ((2, 1, h, w), (2, 2, h, w))
+
+
+def test_the_backbone_is_frozen_and_always_in_evaluation_mode(network: IRNet) -> None:
+    network.train()
+    assert network.boundary.training and network.displacement.training
+    assert not any(module.training for module in network.backbone.modules())
+    before = {name: tensor.clone() for name, tensor in network.backbone.state_dict().items()}
+    logits, field = network(torch.rand(2, 3, 64, 64) * 255)
+    (logits.sum() + field.square().sum()).backward()
+    assert all(p.grad is None and not p.requires_grad for p in network.backbone.parameters())
+    branches = [*network.boundary.named_parameters(), *network.displacement.named_parameters()]
+    assert [name for name, p in branches if p.grad is None] == []
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.backbone.state_dict().items())
+    network.zero_grad(set_to_none=True)
+
+
+def test_branches_hold_group_normalization_and_no_batch_normalization(network: IRNet) -> None:
+    for branch in (network.boundary, network.displacement):
+        kinds = [type(module) for module in branch.modules()]
+        assert nn.GroupNorm in kinds and nn.BatchNorm2d not in kinds
+        convolutions = [module for module in branch.modules() if isinstance(module, nn.Conv2d)]
+        assert {module.kernel_size for module in convolutions} == {(1, 1)}
+    assert len(network.boundary.reduce) == len(network.displacement.reduce) == 5
+
+
+@torch.no_grad()
+def test_the_mean_displacement_is_taken_off_in_evaluation_only(network: IRNet) -> None:
+    image, mean = torch.rand(1, 3, 64, 64) * 255, torch.tensor([1.5, -2.0])
+    network.displacement.mean.zero_()
+    plain = network.train()(image)[1]
+    network.displacement.mean.copy_(mean)
+    try:
+        assert torch.equal(network.train()(image)[1], plain)
+        assert torch.allclose(network.eval()(image)[1], plain - mean.view(1, 2, 1, 1), atol=1e-5)
+        assert "displacement.mean" in network.state_dict()
+    finally:
+        network.displacement.mean.zero_()
+
+
+@torch.no_grad()
+def test_a_prediction_averages_the_boundary_over_the_mirror_image(network: IRNet) -> None:
+    image = torch.rand(1, 3, 65, 97) * 255
+    network.eval()
+    boundary, field = network.predict(image)
+    logits, own = network(image)
+    mirrored = network(image.flip(-1))[0].flip(-1)
+    assert torch.allclose(boundary, torch.sigmoid((logits + mirrored)[0, 0] / 2), atol=1e-4)
+    assert torch.allclose(field, own[0], rtol=1e-3, atol=1e-3 * float(own.abs().max()))
+    assert tuple(boundary.shape) == (17, 25) and tuple(field.shape) == (2, 17, 25)
+    assert boundary.min() >= 0 and boundary.max() <= 1
+
+
+def test_upsampling_keeps_pixels_in_place_on_odd_sizes() -> None:
+    coarse = torch.arange(5.0).view(1, 1, 1, 5).expand(1, 1, 3, 5)
+    fine = upsample(coarse, 4, torch.zeros(1, 1, 9, 17))
+    assert tuple(fine.shape) == (1, 1, 9, 17)
+    # Fine pixel i lies at (i + 0.5) / 4 - 0.5 of the coarse map, wherever the crop ends.
+    places = ((torch.arange(17.0) + 0.5) / 4 - 0.5).clamp(0, 4)
+    assert torch.allclose(fine[0, 0, 0], places, atol=1e-6)

@@ -41,4 +41,6 @@ class Classifier(nn.Module):
         """
         features = self.backbone(image_B3HW)[-1]
         weight = self.classifier.weight[class_ids]
-        return torch.relu(nn.functional.conv2d(features.float(), weight.float()))
+        # Under autocast the maps would be rounded to the 8 bits of bfloat16 before their sum over scales.
+        with torch.autocast(features.device.type, enabled=False):
+            return torch.relu(nn.functional.conv2d(features.float(), weight.float()))

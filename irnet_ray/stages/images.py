@@ -46,7 +46,8 @@ def crop(array: np.ndarray, top: int, left: int, side: int, fill: tuple[int, ...
     height, width = array.shape[:2]
     square = np.empty((side, side, *array.shape[2:]), dtype=array.dtype)
     square[...] = fill
-    y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + side, height), min(left + side, width)
+    y0, x0 = max(top, 0), max(left, 0)
+    y1, x1 = max(y0, min(top + side, height)), max(x0, min(left + side, width))
     square[y0 - top : y1 - top, x0 - left : x1 - left] = array[y0:y1, x0:x1]
     return square
 

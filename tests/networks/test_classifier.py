@@ -30,6 +30,15 @@ def test_attention_is_the_classifier_on_every_feature(network: Classifier) -> No
     assert attention.dtype == torch.float32 and attention.max() > 0
 
 
+def test_attention_is_not_rounded_where_features_are(network: Classifier) -> None:
+    image, ids = torch.rand(1, 3, 64, 64) * 255, torch.arange(5)
+    network.eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        attention = network.attention(image, ids)
+    assert attention.dtype == torch.float32
+    assert not torch.equal(attention, attention.bfloat16().float())
+
+
 def test_logits_are_attention_before_its_relu_averaged(network: Classifier) -> None:
     image = torch.rand(2, 3, 64, 96) * 255
     network.eval()

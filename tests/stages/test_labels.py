@@ -1,0 +1,95 @@
+"""Labels: masks at the image's own size, classes by the vocabulary, rows that fit their table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis.extra import numpy as npst
+from pycocotools import mask as coco
+from safetensors.torch import load, save
+
+from irnet_ray import tables
+from irnet_ray.run import Folder
+from irnet_ray.stages import labels
+from irnet_ray.stages.labels import LabelsNetwork, Masks, encode_mask
+from irnet_ray.stages.plan import Plan
+
+
+@given(npst.arrays(bool, npst.array_shapes(min_dims=2, max_dims=2, max_side=30)))
+@settings(max_examples=50)
+def test_masks_come_back_from_their_columns(mask: np.ndarray) -> None:
+    columns = encode_mask(mask)
+    back = coco.decode({"size": list(mask.shape), "counts": columns["rle"].encode()})
+    assert np.array_equal(back.astype(bool), mask)
+    assert columns["area"] == mask.sum()
+    if mask.any():
+        ys, xs = np.nonzero(mask)
+        assert columns["bbox"] == [xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1]
+
+
+def row_of(plan: Plan) -> dict[str, Any]:
+    """A row of an image with several tags, as the labels stage sees it, each tag attended to in its own square."""
+    row = next(row for row in plan.table.to_pylist() if len(row["tags"]) > 1)
+    cam = np.zeros((len(row["tags"]), 24, 32), np.float32)
+    for number in range(len(cam)):
+        cam[number, 4:16, 10 * number + 2 : 10 * number + 9] = 1
+    ids = [plan.vocabulary.index(tag) for tag in row["tags"]]
+    return {**row, "class_ids": ids, **tables.encode_cam(cam)}
+
+
+def test_a_row_of_labels_from_an_image(plan: Plan, irnet: Folder) -> None:
+    stage = labels.stage(plan.config, plan.shards("images"), plan.shards("seeds"), irnet, "0123")
+    row = row_of(plan)
+    made = stage.finish(row, stage.network(False)(row, stage.load(row)))
+    assert stage.name == "labels" and made["fingerprint"] == "0123"
+    pa.Table.from_pylist([{"uri": row["uri"], **made}], tables.LABELS)
+    assert tables.decode_png(made["semantic"]).shape == (96, 128)
+    for instance in made["instances"]:
+        assert plan.vocabulary[instance["class_id"]] == instance["class_name"] in row["tags"]
+        assert 0 <= instance["score"] <= 1 and 0 <= instance["quality"] <= 1 and instance["area"] > 0
+
+
+def test_labels_have_the_image_s_own_size_whatever_it_was_worked_on_at(plan: Plan, irnet: Folder) -> None:
+    stage = labels.stage(plan.config, plan.shards("images"), plan.shards("seeds"), irnet, "0123")
+    row = row_of(plan)
+    mask = np.zeros((1, 48, 64), bool)
+    mask[0, 10:20, 30:50] = True
+    semantic = np.where(mask[0], 2, 0).astype(np.uint8)
+    made = stage.finish(row, Masks(mask, np.array([1]), np.array([0.5]), np.array([0.9]), semantic))
+    (instance,) = made["instances"]
+    assert (instance["class_name"], instance["class_id"]) == (row["tags"][1], row["class_ids"][1])
+    assert (instance["area"], instance["bbox"]) == (800, [60.0, 20.0, 40.0, 20.0])
+    assert np.array_equal(tables.decode_png(made["semantic"]), semantic.repeat(2, 0).repeat(2, 1))
+
+
+def test_an_image_without_instances_is_a_row_too(plan: Plan, irnet: Folder) -> None:
+    stage = labels.stage(plan.config, plan.shards("images"), plan.shards("seeds"), irnet, "0123")
+    row = row_of(plan)
+    nothing = tables.encode_cam(np.zeros((len(row["tags"]), 24, 32)))
+    made = stage.finish(row, stage.network(False)({**row, **nothing}, stage.load(row)))
+    assert made["instances"] == [] and not tables.decode_png(made["semantic"]).any()
+
+
+def test_relations_are_boundary_and_field_at_stride_four(plan: Plan, irnet: Folder) -> None:
+    network = LabelsNetwork(plan.config, irnet, gpu=False)
+    boundary, field = network.relations(np.random.default_rng(0).integers(0, 256, (65, 97, 3), np.uint8))
+    assert (tuple(boundary.shape), tuple(field.shape)) == ((17, 25), (2, 17, 25))
+    assert 0 <= float(boundary.min()) <= float(boundary.max()) <= 1
+
+
+def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, irnet: Folder) -> None:
+    state = load(irnet.read("weights.safetensors"))
+    state["displacement.mean"] = torch.full((2,), torch.nan)
+    irnet.write("weights.safetensors", save(state))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        LabelsNetwork(plan.config, irnet, gpu=False).relations(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_another_stage_s_weights_are_refused(plan: Plan, classifier: Folder) -> None:
+    with pytest.raises(ValueError, match=r"classifier-\w+ holds weights of another network"):
+        LabelsNetwork(plan.config, classifier, gpu=False)

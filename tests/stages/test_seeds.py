@@ -1,0 +1,71 @@
+"""Seeds: attention of an image's own tags over scales and mirror images, and rows that fit their table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from irnet_ray import tables
+from irnet_ray.run import Folder
+from irnet_ray.stages import seeds
+from irnet_ray.stages.plan import Plan
+
+
+def rows(plan: Plan) -> list[dict[str, Any]]:
+    return plan.table.to_pylist()
+
+
+def test_a_row_of_seeds_from_an_image(plan: Plan, classifier: Folder) -> None:
+    stage = seeds.stage(plan.config, plan.shards("images"), plan.vocabulary, classifier)
+    network = stage.network(False)
+    for row in rows(plan)[:3]:
+        image = stage.load(row)
+        made = stage.finish(row, network(row, image))
+        table = pa.Table.from_pylist([made], tables.SEEDS)
+        assert table.to_pylist()[0]["image_id"] == row["image_id"]
+        assert [plan.vocabulary[i] for i in made["class_ids"]] == row["tags"]
+        cam = tables.decode_cam(made)
+        assert cam.shape == (len(row["tags"]), 24, 32)
+        assert cam.min() >= 0 and np.allclose(cam.max(axis=(1, 2)), 1, atol=1e-3)
+        confident = tables.decode_png(made["confident_map"])
+        assert confident.shape == (96, 128)
+        assert set(np.unique(confident)) <= {0, 255, *range(1, len(row["tags"]) + 1)}
+
+
+def test_attention_is_of_the_row_s_tags_in_their_order(plan: Plan, classifier: Folder) -> None:
+    network = seeds.SeedsNetwork(
+        plan.config, {name: n for n, name in enumerate(plan.vocabulary)}, classifier, gpu=False
+    )
+    row = next(row for row in rows(plan) if len(row["tags"]) > 1)
+    image = np.asarray(seeds.load_image(row["uri"], 1280))
+    whole = network(row, image)
+    swapped = network({**row, "tags": row["tags"][::-1]}, image)
+    assert np.allclose(swapped.full[::-1], whole.full, atol=1e-4)
+    alone = network({**row, "tags": row["tags"][:1]}, image)
+    assert np.allclose(alone.full[0], whole.full[0], atol=1e-4)
+
+
+def test_a_mirror_image_has_mirrored_seeds(plan: Plan, classifier: Folder) -> None:
+    network = seeds.SeedsNetwork(
+        plan.config, {name: n for n, name in enumerate(plan.vocabulary)}, classifier, gpu=False
+    )
+    row = rows(plan)[0]
+    image = np.asarray(seeds.load_image(row["uri"], 1280))
+    one, other = network(row, image), network(row, np.ascontiguousarray(image[:, ::-1]))
+    assert np.abs(one.full - other.full[..., ::-1]).max() < 0.02
+
+
+def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, classifier: Folder) -> None:
+    state = load(classifier.read("weights.safetensors"))
+    state["classifier.weight"] = torch.full_like(state["classifier.weight"], torch.inf)
+    classifier.write("weights.safetensors", save(state))
+    network = seeds.SeedsNetwork(
+        plan.config, {name: n for n, name in enumerate(plan.vocabulary)}, classifier, gpu=False
+    )
+    with pytest.raises((FloatingPointError, ValueError), match="finite"):
+        network(rows(plan)[0], np.zeros((64, 64, 3), np.uint8) + 99)

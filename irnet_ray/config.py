@@ -87,13 +87,6 @@ class IRNet(Section):
         (0.5, 1.5), "1", "published code", "range an image is rescaled by before the crop"
     )
     radius: int = knob(10, "pixels of stride 4", "paper 6.1", "largest distance of a pair, Eq. 2", ge=2)
-    offsets_per_step: int = knob(
-        152,
-        "offsets",
-        "Eq. 5-8",
-        "offsets drawn per step out of all within the radius; fewer is faster, unbiased",
-        ge=1,
-    )
     mean_images: int = knob(
         1024,
         "images",
@@ -149,7 +142,7 @@ class Config(Section):
 
 SMALL_BACKBONE: dict[str, Any] = {
     "classifier": {"crop": 320, "resize": [288, 480], "batch_size": 16},
-    "irnet": {"crop": 320, "batch_size": 8, "offsets_per_step": 38},
+    "irnet": {"crop": 320, "batch_size": 8},
 }
 
 

@@ -108,8 +108,8 @@ def test_layers_override_each_other_in_order(tmp_path: Path) -> None:
     assert chosen.irnet.crop == 64  # the file over scenes
     assert chosen.irnet.min_iterations == SCENES["irnet"]["min_iterations"]  # scenes over the small backbone
     assert chosen.classifier.crop == SCENES["classifier"]["crop"]
-    assert chosen.irnet.offsets_per_step == SMALL_BACKBONE["irnet"]["offsets_per_step"]  # over the defaults
-    assert load_config(path, {}).irnet.offsets_per_step == Config().irnet.offsets_per_step
+    assert chosen.irnet.batch_size == SMALL_BACKBONE["irnet"]["batch_size"]  # over the defaults
+    assert load_config(path, {}).irnet.batch_size == Config().irnet.batch_size
 
 
 def test_layers_of_defaults_are_valid() -> None:

@@ -12,7 +12,6 @@ With these held constant the losses are sums over pixels, and autograd finds the
 Shape legend: B images; H, W pixels at the network's stride; h, w the window of sources in it.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -49,8 +48,6 @@ def relation_loss(
     field: Tensor,
     class_map: Tensor,
     radius: int = 10,
-    *,
-    pair_offsets: Sequence[Offset] | None = None,
 ) -> RelationLoss:
     """Losses of a batch against its pseudo class maps.
 
@@ -60,13 +57,12 @@ def relation_loss(
     are).
 
     Pairs start at the pixels whose whole half disc of ``radius`` lies in the image, so an image smaller than
-    that has none. pair_offsets restricts this call to some of ``offsets(radius)``: a random subset in every
-    step stands for all of them at a fraction of the cost.
+    that has none.
 
-    Raises ValueError for wrong shapes, a class map that is not uint8, and offsets that are not of the radius.
+    Raises ValueError for wrong shapes and a class map that is not uint8.
     """
-    pairs = _checked_offsets(pair_offsets, radius)
     _check_inputs(boundary_logits, field, class_map)
+    pairs = offsets(radius)
     dtype = torch.float64 if boundary_logits.dtype == torch.float64 else torch.float32
     logits, field = boundary_logits[:, 0].to(dtype), field.to(dtype)
     foreground = (class_map != 0) & (class_map != UNSURE)
@@ -149,16 +145,6 @@ def _coordinates(like: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     rows = torch.arange(height, dtype=dtype, device=like.device)[:, None].expand(like.shape)
     columns = torch.arange(width, dtype=dtype, device=like.device).expand(like.shape)
     return rows, columns
-
-
-def _checked_offsets(pair_offsets: Sequence[Offset] | None, radius: int) -> list[Offset]:
-    everything = offsets(radius)
-    if pair_offsets is None:
-        return everything
-    unknown = sorted(set(pair_offsets) - set(everything))
-    if unknown:
-        raise ValueError(f"pair_offsets must be among offsets({radius}), got {unknown[0]} which is not.")
-    return list(pair_offsets)
 
 
 def _check_inputs(boundary_logits: Tensor, field: Tensor, class_map: Tensor) -> None:

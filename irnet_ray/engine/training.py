@@ -85,7 +85,7 @@ class Task(Protocol):
     def sample(self, index: int, rng: np.random.Generator) -> Batch:
         """One augmented training sample; tensors of equal shape for all samples."""
 
-    def losses(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Loss terms of a batch; `total` is minimized, the others are shown."""
 
     def finish(self, device: torch.device, rank: int, world: int) -> None:
@@ -186,10 +186,9 @@ def _work(config: dict[str, Any]) -> None:
             iteration = epoch * schedule.iterations_per_epoch + step
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * schedule.decay(iteration)
-            rng = np.random.default_rng([schedule.seed, 1, iteration])  # the same on every worker
             batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                losses = task.losses(model, batch, rng)
+                losses = task.losses(model, batch)
             optimizer.zero_grad(set_to_none=True)
             losses["total"].backward()
             optimizer.step()

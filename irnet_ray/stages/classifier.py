@@ -80,7 +80,7 @@ class ClassifierTask:
         target[[self.class_of[tag] for tag in self.table["tags"][row].as_py()]] = 1
         return {"image": torch.from_numpy(image.transpose(2, 0, 1).copy()), "target": target}
 
-    def losses(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The multi-label soft margin loss."""
         image = batch["image"].float().contiguous(memory_format=torch.channels_last)
         return {"total": F.multilabel_soft_margin_loss(model(image).float(), batch["target"])}

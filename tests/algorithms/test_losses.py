@@ -109,15 +109,6 @@ def test_a_tie_goes_to_one_pixel_of_the_line():
     assert logits.grad.sum() == pytest.approx(0.5, rel=1e-4)
 
 
-def test_some_offsets_are_those_pairs_only():
-    logits, field, class_map = batch(2, 14, 20)
-    chosen = [(4, -1), (0, 3), (2, 2)]
-    ours = relation_loss(logits, field, class_map, radius=5, pair_offsets=chosen)
-    torch.testing.assert_close(tuple(ours), tuple(plain_loss(logits, field, class_map, 5, chosen)))
-    with pytest.raises(ValueError, match=r"pair_offsets must be among offsets\(5\), got \(4, 4\)"):
-        relation_loss(logits, field, class_map, radius=5, pair_offsets=[(4, 4)])
-
-
 def test_a_true_field_has_no_displacement_loss():
     # Every pixel points at the centroid (7, 11), and background does not move.
     rows, columns = torch.meshgrid(torch.arange(15.0), torch.arange(23.0), indexing="ij")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,8 @@ def label(
         data = generate(Path(folder.local_path) / SCENES)
         truth = str(Path(data) / "truth.json")
     plan = Plan(folder, knobs, read_folder(Path(data), shards, limit), shards)
-    _check_plan(plan)
+    if not plan.usable:
+        raise UserError(f"None of the {len(plan.table)} image files has a readable header.")
     folder.write_json("config.json", knobs.model_dump(mode="json"))
     result = _run(plan, workers, address, console)
     return LabelResult(folder.local_path, plan.version, len(plan.table), *result, truth)
@@ -89,7 +91,10 @@ def label(
 def _run(plan: Plan, workers: int | None, address: str | None, console: Console) -> tuple[int, int, int]:
     todo = [stage for stage in ORDER if not plan.is_done(stage)]
     _print_plan(plan, console)
-    if todo:
+    if not todo:
+        console.print("everything is done already, nothing is computed")
+    else:
+        _check_weights(plan.config)
         from irnet_ray.engine.session import session
 
         plan.write_images()
@@ -198,27 +203,25 @@ def _instances(labels: Shards) -> int:
 
 
 def _writable(out: str | Path) -> Folder:
-    folder = Folder(str(out))
     try:
-        folder.write(".writable", b"")
+        Path(out).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
     except OSError as error:
         raise UserError(f"Cannot write to the output folder {out}: {error.strerror or error}.") from error
-    return folder
+    return Folder(str(out))
 
 
-def _check_plan(plan: Plan) -> None:
-    """Check what can be checked before Ray starts: weights, and that an image can be used at all."""
+def _check_weights(config: Config) -> None:
+    """Check before Ray starts that the backbone's weights are there and fit."""
     from irnet_ray.networks.backbone import build_backbone
     from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
 
-    config: Config = plan.config
     try:
         path = config.weights or str(imagenet_weights_path(config.backbone))
         load_backbone(build_backbone(config.backbone), read_state(path), path)
     except (OSError, ValueError, ModuleNotFoundError) as error:
         raise UserError(str(error)) from error
-    if not plan.usable:
-        raise UserError(f"None of the {len(plan.table)} image files has a readable header.")
 
 
 def _print_plan(plan: Plan, console: Console) -> None:

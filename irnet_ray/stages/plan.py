@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import irnet_ray
 from irnet_ray import tables
 from irnet_ray.config import Config
+from irnet_ray.errors import UserError
 from irnet_ray.run import Folder, Shards, fingerprint
 
 MAPS = ("seeds", "labels")
@@ -114,6 +115,8 @@ class Plan:
     def _weights(self) -> str:
         if self.config.weights is None:
             return "imagenet"
+        if not Path(self.config.weights).is_file():
+            raise UserError(f"No weights file at {self.config.weights}.")
         return hashlib.blake2b(Path(self.config.weights).read_bytes(), digest_size=16).hexdigest()
 
 

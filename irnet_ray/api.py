@@ -141,7 +141,7 @@ def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None) -> str
         training = (
             classifier.stage(config, images, vocabulary, usable)
             if stage == "classifier"
-            else irnet.stage(config, images, plan.shards("seeds"), usable)
+            else irnet.stage(config, images, plan.shards("seeds"), plan.folder("classifier"), usable)
         )
         terms = run_training(training, plan.folder(stage), devices, workers)
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in terms.items())

@@ -140,16 +140,18 @@ class Config(Section):
         return path if path is None else os.path.abspath(path)
 
 
+# Half-size crops for a processor, and smaller scales with them: the displacement field learns at the borders of
+# objects, of which large objects in small crops show too little.
 SMALL_BACKBONE: dict[str, Any] = {
     "classifier": {"crop": 320, "resize": [288, 480], "batch_size": 16},
-    "irnet": {"crop": 320, "batch_size": 8},
+    "irnet": {"crop": 256, "rescale": [0.25, 1.0], "batch_size": 8},
 }
 
 
 # Generated scenes are few and small, and are to be labeled within minutes on a laptop.
 SCENES: dict[str, Any] = {
     "classifier": {"crop": 192, "resize": [192, 288], "batch_size": 16, "min_iterations": 160},
-    "irnet": {"crop": 192, "batch_size": 8, "min_iterations": 400},
+    "irnet": {"crop": 192, "rescale": [0.5, 1.5], "batch_size": 8, "min_iterations": 400},
 }
 
 

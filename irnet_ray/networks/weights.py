@@ -87,12 +87,18 @@ def load_weights(module: nn.Module, data: bytes, source: str) -> None:
     Raises:
         ValueError: the bytes are no safetensors file, or hold another network; says which tensor differs.
     """
+    load_part(module, "", data, source)
+
+
+def load_part(module: nn.Module, prefix: str, data: bytes, source: str) -> None:
+    """Load `module` from those tensors of a larger network whose names begin with `prefix`; else `load_weights`."""
     try:
         state = load(data)
     except Exception as error:
         raise ValueError(f"The weights in {source} cannot be read: {error}") from error
-    check_state(module.state_dict(), state, source)
-    module.load_state_dict(state)
+    part = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    check_state(module.state_dict(), part, source)
+    module.load_state_dict(part)
 
 
 def check_state(own: dict[str, Tensor], state: dict[str, Tensor], source: str) -> None:

@@ -9,11 +9,13 @@ import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save
 
 from irnet_ray import tables
 from irnet_ray.inputs.scenes import scene
 from irnet_ray.networks.inference import precision
 from irnet_ray.stages import irnet
+from irnet_ray.stages.classifier import ClassifierTask
 from irnet_ray.stages.images import GREY, load_image
 from irnet_ray.stages.irnet import IRNetTask
 from irnet_ray.stages.plan import Plan
@@ -48,7 +50,9 @@ def task(plan: Plan) -> IRNetTask:
         ]
         seeds.commit(shard, tables.SEEDS, rows)
         seeds.seal(shard, tables.SEEDS, ids)
-    return IRNetTask(plan.config, plan.shards("images"), seeds)
+    classifier = ClassifierTask(plan.config, plan.shards("images"), plan.vocabulary)
+    plan.folder("classifier").write("weights.safetensors", save(classifier.model.state_dict()))
+    return IRNetTask(plan.config, plan.shards("images"), seeds, plan.folder("classifier"))
 
 
 def test_every_image_comes_with_its_own_map(task: IRNetTask) -> None:
@@ -114,7 +118,7 @@ def test_the_displacement_branch_learns_ten_times_faster(task: IRNetTask) -> Non
 
 
 def test_the_schedule_counts_images_with_seeds(plan: Plan) -> None:
-    stage = irnet.stage(plan.config, plan.shards("images"), plan.shards("seeds"), 6)
+    stage = irnet.stage(plan.config, plan.shards("images"), plan.shards("seeds"), plan.folder("classifier"), 6)
     assert (stage.name, stage.schedule.batch_size, stage.schedule.iterations) == ("irnet", 2, 1002)
 
 

@@ -187,7 +187,7 @@ def run_map(
             _run_units(stage, result, tally, _units(left, unit_size), devices, workers)
             left = {shard: result.missing(shard, images[shard]) for shard, ids in left.items() if ids}
             if any(left.values()):
-                _run_units(stage, result, tally, _units(left, 1), devices, workers)
+                _run_units(stage, result, tally, _units(left, 1), devices, workers, alone=True)
                 _give_up(stage, result, images, left)
     seal = ray.remote(Shards.seal).options(max_retries=3)
     ray.get([seal.remote(result, shard, stage.schema, images.get(shard, [])) for shard in open_shards])
@@ -206,12 +206,18 @@ def _units(left: dict[int, list[str]], size: int) -> list[Row]:
 
 
 def _run_units(
-    stage: MapStage, result: Shards, tally: Any, units: list[Row], devices: Devices, workers: int | None
+    stage: MapStage,
+    result: Shards,
+    tally: Any,
+    units: list[Row],
+    devices: Devices,
+    workers: int | None,
+    alone: bool = False,
 ) -> None:
     actors = min(len(units), devices.network_workers(workers))
     gpu = devices.gpus > 0
     context = ray.data.DataContext.get_current()
-    # A unit whose process died twice is dropped here and taken up by the second pass.
+    # A unit whose processes died is dropped here and taken up by the second pass.
     context.max_errored_blocks = len(units)
     data = (
         ray.data.from_items(units, override_num_blocks=len(units))
@@ -219,7 +225,8 @@ def _run_units(
         .map(  # its type knows functions only, not a class that each actor builds once
             _Network,  # type: ignore[arg-type]
             fn_constructor_args=(stage, gpu),
-            compute=ActorPoolStrategy(size=actors),
+            # Whatever waits in an actor's queue when it dies loses a try too: alone means nobody waits.
+            compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1 if alone else None),
             # Without GPUs an actor claims no core, so that loading and finishing always find one.
             num_gpus=min(1.0, devices.gpus / actors) if gpu else None,
             num_cpus=1 if gpu else 0,
@@ -245,7 +252,7 @@ def _give_up(stage: MapStage, result: Shards, images: dict[int, list[str]], left
         error = {
             "stage": stage.name,
             "kind": "worker-died",
-            "message": "The process that worked on this image alone died twice: out of memory or a library's crash.",
+            "message": "Every process that worked on this image died: out of memory, or a library crashed.",
         }
         for row in uris:
             result.commit(shard, stage.schema, [{**row, "error": error}])

@@ -1,0 +1,17 @@
+"""One local Ray for all tests here that need it in their own process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from irnet_ray.engine.session import Devices, session
+
+
+@pytest.fixture(scope="package")
+def devices() -> Iterator[Devices]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("RAY_ADDRESS", raising=False)
+        with session(None) as found:
+            yield found

@@ -1,0 +1,193 @@
+"""The map mechanism: every image once, whatever happens to one of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import ray
+
+from irnet_ray import tables
+from irnet_ray.engine.mapping import Item, MapResult, run_map
+from irnet_ray.engine.session import Devices
+from irnet_ray.run import Folder, Shards
+from tests.engine import toy_mapping
+
+COUNT = 2
+# Silenced by the session; but pytest puts the filters back after the test that opened it.
+pytestmark = pytest.mark.filterwarnings("ignore::ray.util.annotations.RayDeprecationWarning")
+# In the order of their units: the deadly ones stand among good ones, which wait for the same processes.
+KINDS = {
+    3: "kill-network",
+    6: "raise-load",
+    9: "kill-network",
+    12: "raise-network",
+    15: "kill-load",
+    18: "odd-network",
+    20: "kill-network",
+    21: "raise-finish",
+    22: "upstream-failed",
+}
+IDS = [f"{number:02d}-{KINDS.get(number, 'good')}" for number in range(26)]
+GOOD = [image_id for image_id in IDS if image_id.endswith("good")]
+BAD = [image_id for image_id in IDS if image_id not in GOOD]
+DEADLY = [image_id for image_id in BAD if "kill" in image_id]
+UPSTREAM_ERROR = {"stage": "before", "kind": "unreadable", "message": "no JPEG"}
+UPSTREAM = pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("number", pa.int64())])
+
+
+class Ran:
+    """The toy stage after its one run, in which a unit of two images had been committed before."""
+
+    def __init__(self, folder: Path, devices: Devices) -> None:
+        ray.cloudpickle.register_pickle_by_value(toy_mapping)
+        self.log = folder / "log"
+        self.log.mkdir()
+        self.ids: dict[int, list[str]] = {}
+        for image_id in IDS:
+            self.ids.setdefault(tables.shard_of(image_id, COUNT), []).append(image_id)
+        self.images = Shards(Folder(str(folder / "images")), COUNT)
+        self.upstream = Shards(Folder(str(folder / "upstream")), COUNT)
+        self.result = Shards(Folder(str(folder / "toy")), COUNT)
+        self.devices = devices
+        for shard in range(COUNT):
+            self._write_sources(shard)
+        shard, ids = next((shard, ids) for shard, ids in self.ids.items() if GOOD[0] in ids)
+        self.early = [image_id for image_id in ids if image_id in GOOD][:2]
+        rows = [{"image_id": i, "uri": f"/{i}", "trail": "done before", "upstream": -1} for i in self.early]
+        self.result.commit(shard, toy_mapping.SCHEMA, rows)
+        self.first = self.run()
+
+    def _write_sources(self, shard: int) -> None:
+        ids = self.ids.get(shard, [])
+        rows = [
+            {"image_id": i, "uri": f"/{i}", "tags": ["t"], "width": 1, "height": 1, "content": "", "shard": shard}
+            for i in ids
+        ]
+        self.images.rows.write_table(self.images.part(shard), pa.Table.from_pylist(rows, tables.IMAGES))
+        fine = [{"image_id": i, "number": len(i)} for i in ids if i != "22-upstream-failed"]
+        failed = [{"image_id": i, "uri": f"/{i}", **UPSTREAM_ERROR} for i in ids if i == "22-upstream-failed"]
+        self.upstream.rows.write_table(self.upstream.part(shard), pa.Table.from_pylist(fine, UPSTREAM))
+        self.upstream.errors.write_table(self.upstream.part(shard), pa.Table.from_pylist(failed, tables.ERRORS))
+
+    def run(self) -> MapResult:
+        stage = toy_mapping.stage(self.log, self.images, self.upstream)
+        # One actor, so that images wait behind the one that kills it.
+        return run_map(stage, self.result.folder, self.ids, COUNT, 4, self.devices, workers=1)
+
+    def table(self, kind: str) -> dict[str, dict[str, Any]]:
+        folder = getattr(self.result, kind)
+        rows = [row for name in folder.files() for row in folder.read_table(name).to_pylist()]
+        assert len({row["image_id"] for row in rows}) == len(rows)
+        return {row["image_id"]: row for row in rows}
+
+    def calls(self, step: str, image_id: str) -> int:
+        path = self.log / f"{step}-{image_id}"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory, devices: Devices) -> Ran:
+    return Ran(tmp_path_factory.mktemp("mapping"), devices)
+
+
+def test_rows_and_errors_are_the_images(ran: Ran) -> None:
+    assert ran.first == MapResult(len(GOOD), len(BAD), len(GOOD) + len(BAD) - len(ran.early))
+    assert sorted(ran.table("rows")) == GOOD
+    assert sorted(ran.table("errors")) == sorted(BAD)
+    assert ran.result.sealed() == {0, 1}
+    for shard, ids in ran.ids.items():
+        part = ran.result.part(shard)
+        held = [ran.result.rows.read_table(part), ran.result.errors.read_table(part)]
+        assert sorted(i for table in held for i in table["image_id"].to_pylist()) == ids
+
+
+def test_rows_went_through_every_step_with_their_sources_joined(ran: Ran) -> None:
+    for image_id, row in ran.table("rows").items():
+        if image_id not in ran.early:
+            assert row["trail"] == f"loaded {image_id}, seen, finished"
+            assert row["upstream"] == len(image_id)
+
+
+def test_what_was_committed_before_is_not_computed_again(ran: Ran) -> None:
+    assert len(ran.early) == 2
+    for image_id in ran.early:
+        assert ran.table("rows")[image_id]["trail"] == "done before"
+        assert ran.calls("load", image_id) == 0
+
+
+@pytest.mark.parametrize("image_id", DEADLY)
+def test_an_image_that_kills_its_process_costs_that_image(ran: Ran, image_id: str) -> None:
+    error = ran.table("errors")[image_id]
+    assert (error["kind"], error["stage"], error["uri"]) == ("worker-died", "toy", f"/{image_id}")
+    assert "Every process that worked on this image died" in error["message"]
+    # In its unit, unless another image ended that before, and alone; Ray tries each of them once or twice.
+    assert 1 <= ran.calls(image_id.rpartition("-")[2], image_id) <= 4
+
+
+@pytest.mark.parametrize(
+    ("image_id", "kind", "message"),
+    [
+        ("06-raise-load", "ValueError", "load of 06-raise-load"),
+        ("12-raise-network", "ValueError", "network of 12-raise-network"),
+        ("21-raise-finish", "ValueError", "finish of 21-raise-finish"),
+        ("18-odd-network", "odd", "network"),
+    ],
+)
+def test_an_image_whose_step_raises_costs_that_image(ran: Ran, image_id: str, kind: str, message: str) -> None:
+    expected = {"image_id": image_id, "uri": f"/{image_id}", "stage": "toy", "kind": kind, "message": message}
+    assert ran.table("errors")[image_id] == expected
+
+
+def test_an_image_that_failed_before_passes_through_with_its_first_error(ran: Ran) -> None:
+    expected = {"image_id": "22-upstream-failed", "uri": "/22-upstream-failed", **UPSTREAM_ERROR}
+    assert ran.table("errors")["22-upstream-failed"] == expected
+    assert ran.calls("load", "22-upstream-failed") == 0
+
+
+def test_a_finished_stage_computes_nothing_again(ran: Ran) -> None:
+    def files() -> dict[str, tuple[int, int]]:
+        found = [path for path in Path(ran.result.folder.local_path).rglob("*") if path.is_file()]
+        return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+
+    before, built = files(), (ran.log / "networks").read_text()
+    assert ran.run() == MapResult(len(GOOD), len(BAD), 0)
+    assert files() == before and (ran.log / "networks").read_text() == built
+
+
+def test_a_crash_between_units_and_parts_costs_only_the_sealing(ran: Ran, tmp_path: Path) -> None:
+    again = Ran.__new__(Ran)
+    again.__dict__ |= ran.__dict__ | {"result": Shards(Folder(str(tmp_path / "toy")), COUNT)}
+    for shard, ids in ran.ids.items():
+        for image_id in ids:
+            row = ran.table("rows").get(image_id)
+            bad = {"image_id": image_id, "uri": f"/{image_id}", "error": UPSTREAM_ERROR}
+            again.result.commit(shard, toy_mapping.SCHEMA, [row or bad])
+    assert again.run() == MapResult(len(GOOD), len(BAD), 0)
+    for shard in range(COUNT):
+        one, other = (r.result.rows.read_table(r.result.part(shard)) for r in (ran, again))
+        assert one == other
+
+
+def test_a_network_that_cannot_be_built_stops_the_stage_in_one_sentence(ran: Ran, tmp_path: Path) -> None:
+    again = Ran.__new__(Ran)
+    again.__dict__ |= ran.__dict__ | {"result": Shards(Folder(str(tmp_path / "toy")), COUNT)}
+    again.log = tmp_path / "absent"  # where building writes first
+    with pytest.raises(RuntimeError, match=r"^toy: stopped: .*No such file or directory") as caught:
+        again.run()
+    assert "\n" not in str(caught.value)
+    assert again.result.sealed() == set()
+
+
+def test_steps_of_an_item_stop_at_its_first_error() -> None:
+    item = Item({"image_id": "a"})
+    item.advance("one", lambda row, value: 5)
+    item.advance("one", lambda row, value: value + 1)
+    assert (item.value, item.error) == (6, None)
+    item.advance("two", lambda row, value: 1 / 0)
+    item.advance("two", lambda row, value: os.abort())
+    assert item.value is None
+    assert item.error == {"stage": "two", "kind": "ZeroDivisionError", "message": "division by zero"}

@@ -1,0 +1,29 @@
+"""Ray's start and stop."""
+
+from __future__ import annotations
+
+import ray
+
+from irnet_ray.engine.session import Devices, reason, session
+
+
+def test_workers_follow_gpus_and_else_cores() -> None:
+    laptop, server = Devices(cpus=4, gpus=0, nodes=1), Devices(cpus=64, gpus=8, nodes=2)
+    assert [d.network_workers(None) for d in (laptop, server)] == [4, 8]
+    assert [d.train_workers(None) for d in (laptop, server)] == [1, 8]
+    assert [d.network_workers(3) for d in (laptop, server)] == [d.train_workers(3) for d in (laptop, server)] == [3, 3]
+    assert str(laptop) == "4 CPU cores, no GPU, 1 node"
+    assert str(server) == "64 CPU cores, 8 GPUs, 2 nodes"
+
+
+def test_the_caller_s_ray_is_used_and_not_stopped(devices: Devices) -> None:
+    with session("ray.invalid:6379") as found:
+        assert found == devices
+    assert ray.is_initialized()
+    assert devices.cpus >= 1 and devices.nodes == 1
+
+
+def test_a_worker_s_own_words_are_the_reason() -> None:
+    error = ray.exceptions.RayTaskError("fail", "Traceback ...\n  File x\n\nValueError: no such tensor\n", ValueError())
+    assert reason(error) == "ValueError: no such tensor"
+    assert reason(MemoryError()) == "MemoryError"

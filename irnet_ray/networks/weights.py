@@ -26,7 +26,10 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as weights: {str(error).splitlines()[0]}") from error
+        raise ValueError(
+            f"{path} cannot be read as weights ({type(error).__name__}): "
+            "expected tensors by name, saved by torch.save or safetensors."
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path} holds no state dict: expected tensors by name.")
     return state

@@ -34,7 +34,7 @@ class Marked:
         if self.driver.poll() is None:
             self.driver.kill()
             self.driver.wait()
-        # Ray's processes end with their driver, but not at once.
+        # Ray's processes end with their driver, but not at once; one that was just starting may take a minute.
         deadline = time.monotonic() + 20
         while self.others() and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
+import pytest
 import ray
 
 from irnet_ray.engine.session import Devices, reason, session
+from irnet_ray.errors import UserError
 
 
 def test_workers_follow_gpus_and_else_cores() -> None:
@@ -27,3 +31,16 @@ def test_a_worker_s_own_words_are_the_reason() -> None:
     error = ray.exceptions.RayTaskError("fail", "Traceback ...\n  File x\n\nValueError: no such tensor\n", ValueError())
     assert reason(error) == "ValueError: no such tensor"
     assert reason(MemoryError()) == "MemoryError"
+
+
+def test_a_cluster_that_is_not_there_is_a_mistake_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as held:  # bound but not listening: nobody else can take the port, nobody answers
+        held.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{held.getsockname()[1]}"
+        for named in (address, f"ray://{address}"):
+            with pytest.raises(UserError, match=f"No Ray cluster can be used at {named}: .*refused"), session(named):
+                pass
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(UserError, match="refused"), session(None):
+            pass

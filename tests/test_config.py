@@ -138,7 +138,7 @@ def test_every_knob_says_its_unit_source_and_meaning() -> None:
         assert not meaning.endswith("."), key
         json.loads(value)
     shown = {row[0]: row[1] for row in describe(load_config(None, {"backbone": "lite0"}))}
-    assert (shown["backbone"], shown["irnet.crop"]) == ('"lite0"', "320")
+    assert (shown["backbone"], shown["irnet.crop"]) == ('"lite0"', str(SMALL_BACKBONE["irnet"]["crop"]))
 
 
 def test_knobs_cannot_change_in_a_run() -> None:

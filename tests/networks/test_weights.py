@@ -12,7 +12,14 @@ from torch import nn
 
 from irnet_ray.networks import weights
 from irnet_ray.networks.backbone import NAMES, build_backbone
-from irnet_ray.networks.weights import check_state, imagenet_weights_path, load_backbone, load_weights, read_state
+from irnet_ray.networks.weights import (
+    check_state,
+    imagenet_weights_path,
+    load_backbone,
+    load_part,
+    load_weights,
+    read_state,
+)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
@@ -54,6 +61,15 @@ def test_other_networks_weights_are_refused_by_the_tensor_s_name() -> None:
         load_weights(own, save(nn.Linear(3, 3).state_dict() | {"weight": torch.zeros(2, 3)}), "here")
     with pytest.raises(ValueError, match="The weights in here cannot be read"):
         load_weights(own, b"nonsense", "here")
+
+
+def test_a_part_is_taken_from_a_larger_network() -> None:
+    torch.manual_seed(0)
+    whole, part = nn.ModuleDict({"left": nn.Linear(3, 2), "right": nn.Linear(3, 2)}), nn.Linear(3, 2)
+    load_part(part, "right.", save(whole.state_dict()), "whole")
+    assert torch.equal(part.weight, whole["right"].weight)
+    with pytest.raises(ValueError, match="whole holds weights of another network: tensor weight is missing"):
+        load_part(part, "middle.", save(whole.state_dict()), "whole")
 
 
 @pytest.mark.parametrize(("name", "other"), [NAMES, NAMES[::-1]])

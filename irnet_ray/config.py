@@ -101,6 +101,11 @@ class IRNet(Section):
     power: float = knob(0.9, "1", "paper 6.1", "exponent of the polynomial decay", gt=0)
     weight_decay: float = knob(1e-4, "1", "published code", "L2 penalty of the weights", ge=0)
 
+    @property
+    def middle_scale(self) -> float:
+        """The scale at which IRNet looks at an image after training: 1 with the paper's range."""
+        return sum(self.rescale) / 2
+
 
 class Labels(Section):
     """Label synthesis (paper 5)."""
@@ -144,7 +149,7 @@ class Config(Section):
 # objects, of which large objects in small crops show too little.
 SMALL_BACKBONE: dict[str, Any] = {
     "classifier": {"crop": 320, "resize": [288, 480], "batch_size": 16},
-    "irnet": {"crop": 256, "rescale": [0.25, 1.0], "batch_size": 8},
+    "irnet": {"crop": 256, "rescale": [0.25, 1.25], "batch_size": 8, "min_iterations": 1500, "mean_images": 256},
 }
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from irnet_ray.networks.backbone import fold_batch_norm
@@ -32,4 +33,12 @@ def precision(device: torch.device) -> contextlib.AbstractContextManager[None]:
 
 def to_network(image_HW3: np.ndarray, device: torch.device) -> Tensor:
     """Uint8 (H, W, 3) to float32 (1, 3, H, W) in 0..255 on a device."""
-    return torch.from_numpy(image_HW3).to(device).permute(2, 0, 1)[None].float()
+    return torch.tensor(image_HW3).to(device).permute(2, 0, 1)[None].float()
+
+
+def rescale(image_B3HW: Tensor, scale: float) -> Tensor:
+    """Float (B, 3, H, W) in 0..255 resized by `scale`, averaging over pixels where it shrinks, channels last."""
+    if scale != 1:
+        size = [max(1, round(n * scale)) for n in image_B3HW.shape[-2:]]
+        image_B3HW = F.interpolate(image_B3HW, size, mode="bicubic", antialias=True).clamp(0, 255)
+    return image_B3HW.contiguous(memory_format=torch.channels_last)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from irnet_ray.networks.backbone import STRIDES, build_backbone
+from irnet_ray.networks.inference import rescale
 
 BOUNDARY_CHANNELS = 32
 MERGED_CHANNELS = 256
@@ -102,12 +103,19 @@ class IRNet(nn.Module):
         return self.boundary(levels), self.displacement(levels)
 
     @torch.no_grad()
-    def predict(self, image_13HW: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, image_13HW: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor]:
         """One image to its boundary map (h, w) in [0, 1] and displacement field (2, h, w), both float32.
 
-        The boundary logits of the image and of its mirror image are averaged; a mirrored displacement is not
-        the displacement of the mirror image, so the field is the image's own.
+        h = ceil(H/4), w = ceil(W/4). `scale` is the size that the network sees the image at, times its own: the
+        middle of those that it was trained at. The boundary logits of the image and of its mirror image are
+        averaged; a mirrored displacement is not the displacement of the mirror image, so the field is the
+        image's own.
         """
-        logits, field = self(torch.cat([image_13HW, image_13HW.flip(-1)]))
-        boundary = torch.sigmoid((logits[0, 0].float() + logits[1, 0].float().flip(-1)) / 2)
-        return boundary, field[0].float()
+        seen = rescale(image_13HW, scale)
+        logits, field = self(torch.cat([seen, seen.flip(-1)]))
+        boundary = torch.sigmoid((logits[:1].float() + logits[1:].float().flip(-1)) / 2)
+        answer = torch.cat([boundary, field[:1].float() / scale], dim=1)
+        if scale != 1:
+            grid = [-(-n // STRIDES[0]) for n in image_13HW.shape[-2:]]
+            answer = F.interpolate(answer, grid, mode="bilinear", align_corners=False)
+        return answer[0, 0], answer[0, 1:]

@@ -58,6 +58,7 @@ class LabelsNetwork:
 
     def __init__(self, config: Config, weights: Folder, gpu: bool) -> None:
         self.knobs = config.labels
+        self.scale = config.irnet.middle_scale
         self.device = torch.device("cuda" if gpu else "cpu")
         network = IRNet(config.backbone)
         fold_batch_norm(network.backbone.eval())  # as it was trained and saved
@@ -72,8 +73,7 @@ class LabelsNetwork:
             FloatingPointError: the network's answer is not finite.
         """
         with precision(self.device):
-            x = to_network(image_HW3, self.device).contiguous(memory_format=torch.channels_last)
-            boundary, field = self.network.predict(x)
+            boundary, field = self.network.predict(to_network(image_HW3, self.device), self.scale)
         if not bool(torch.isfinite(boundary).all() & torch.isfinite(field).all()):
             raise FloatingPointError("IRNet's answer is not finite: its weights are broken.")
         return Relations(boundary, field)

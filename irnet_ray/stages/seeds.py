@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from irnet_ray import tables
 from irnet_ray.algorithms.attention import merge_scales
@@ -15,7 +14,7 @@ from irnet_ray.algorithms.relations import confident_map
 from irnet_ray.config import Config
 from irnet_ray.engine.mapping import MapStage, Row
 from irnet_ray.networks.classifier import Classifier
-from irnet_ray.networks.inference import for_inference, precision, to_network
+from irnet_ray.networks.inference import for_inference, precision, rescale, to_network
 from irnet_ray.networks.weights import load_weights
 from irnet_ray.run import Folder, Shards
 from irnet_ray.stages.images import load_image
@@ -64,9 +63,8 @@ class SeedsNetwork:
         image = to_network(image_HW3, self.device)
         maps = []
         for scale in self.scales:
-            scaled = [max(1, round(n * scale)) for n in size]
-            x = image if scale == 1 else F.interpolate(image, scaled, mode="bicubic", antialias=True).clamp(0, 255)
-            pair = torch.cat([x, x.flip(-1)]).contiguous(memory_format=torch.channels_last)
+            scaled = rescale(image, scale)
+            pair = torch.cat([scaled, scaled.flip(-1)]).contiguous(memory_format=torch.channels_last)
             with precision(self.device):
                 attention, mirrored = self.network.attention(pair, class_ids)
             maps.append(attention + mirrored.flip(-1))

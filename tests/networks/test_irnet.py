@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from irnet_ray.networks.backbone import NAMES
+from irnet_ray.networks.inference import rescale
 from irnet_ray.networks.irnet import IRNet, upsample
 
 torch.set_num_threads(1)
@@ -85,3 +87,16 @@ def test_upsampling_keeps_pixels_in_place_on_odd_sizes() -> None:
     # Fine pixel i lies at (i + 0.5) / 4 - 0.5 of the coarse map, wherever the crop ends.
     places = ((torch.arange(17.0) + 0.5) / 4 - 0.5).clamp(0, 4)
     assert torch.allclose(fine[0, 0, 0], places, atol=1e-6)
+
+
+def test_an_image_seen_at_half_size_has_maps_of_its_own_size() -> None:
+    torch.manual_seed(0)
+    network = IRNet("lite0").eval()
+    image = torch.rand(1, 3, 66, 102) * 255
+    small, small_field = network.predict(rescale(image, 0.5))
+    boundary, field = network.predict(image, 0.5)
+    assert (boundary.shape, field.shape) == ((17, 26), (2, 17, 26))
+    grow = partial(torch.nn.functional.interpolate, size=(17, 26), mode="bilinear")
+    torch.testing.assert_close(boundary, grow(small[None, None])[0, 0])
+    # A cell of the small image's grid is two of the image's own.
+    torch.testing.assert_close(field, 2 * grow(small_field[None])[0])

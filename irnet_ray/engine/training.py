@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -140,7 +143,7 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
         terms = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in state["losses"].items())
         return Reading(state["iteration"], stage.schedule.iterations, terms)
 
-    with display(stage.name, "iterations", read):
+    with display(stage.name, "iterations", read), _own_interrupt():
         try:
             result = trainer.fit()
         except Exception as error:
@@ -153,6 +156,21 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
         folder.write("weights.safetensors", Path(directory, "weights.safetensors").read_bytes())
     folder.folder("training").delete()
     return dict(state["history"][-1]["losses"])
+
+
+@contextmanager
+def _own_interrupt() -> Iterator[None]:
+    """Ctrl-C stays a KeyboardInterrupt: Ray Train's handler exits without a word, and outlives the training."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as end:
+        raise KeyboardInterrupt from end
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _resources(cores: int, gpu: bool) -> dict[str, float]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from irnet_ray.engine.training import Schedule, _Reporter
+from irnet_ray.engine.training import Schedule, _own_interrupt, _Reporter
 from irnet_ray.run import Folder
 from tests.engine import toy_training as toy
 from tests.engine.processes import Marked
@@ -87,6 +90,25 @@ def test_progress_is_told_by_one_worker_and_seldom(tmp_path: Path) -> None:
         reporter.add("irnet", iteration, {"total": torch.tensor(1.0)})
     state = json.loads((tmp_path / "progress.json").read_text())
     assert state == {"iteration": 1, "losses": {"total": 1.0}, "pid": os.getpid()}
+
+
+def test_ctrl_c_in_a_training_is_an_interrupt_and_nothing_else_changes() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), _own_interrupt():
+        signal.signal(signal.SIGINT, lambda *_: sys.exit(1))  # as Ray Train does
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+    assert signal.getsignal(signal.SIGINT) is before
+
+    def elsewhere() -> None:
+        with _own_interrupt():
+            passed.append(True)
+
+    passed: list[bool] = []
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert passed and signal.getsignal(signal.SIGINT) is before
 
 
 def plain_training() -> tuple[dict[str, torch.Tensor], list[float]]:

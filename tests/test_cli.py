@@ -97,8 +97,8 @@ def test_exit_codes_tell_a_person_s_mistake_from_a_failure(
 
 
 def test_a_bug_shows_its_traceback(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "label", lambda *_, **__: {}["bug"])
-    with pytest.raises(KeyError):
+    monkeypatch.setattr(api, "label", lambda *_, **__: RESULT.nonsense)  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError):
         main("label")
 
 

@@ -143,7 +143,7 @@ def test_every_knob_says_its_unit_source_and_meaning() -> None:
 
 def test_knobs_cannot_change_in_a_run() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Config().irnet.epochs = 1  # type: ignore[misc]
+        Config().irnet.epochs = 1
 
 
 def test_irnet_looks_at_images_at_the_middle_of_its_training_scales() -> None:

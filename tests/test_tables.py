@@ -62,7 +62,7 @@ def test_cams_come_back_at_half_precision(shape: tuple[int, int, int]) -> None:
     cam = np.random.default_rng(0).random(shape, dtype=np.float32)
     row = tables.encode_cam(cam.transpose(0, 2, 1).copy().transpose(0, 2, 1))
     back = tables.decode_cam(row)
-    assert (back.shape, back.dtype, len(row["cam"])) == (shape, np.float32, 2 * cam.size)
+    assert back.shape == shape and back.dtype == np.float32 and len(row["cam"]) == 2 * cam.size
     assert np.abs(back - cam).max(initial=0) <= 2**-11
 
 

@@ -13,5 +13,6 @@ from irnet_ray.engine.session import Devices, session
 def devices() -> Iterator[Devices]:
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("RAY_ADDRESS", raising=False)
+        environment.setenv("CUDA_VISIBLE_DEVICES", "")
         with session(None) as found:
             yield found

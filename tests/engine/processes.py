@@ -21,7 +21,8 @@ class Marked:
     def __init__(self, *command: str | Path, log: Path) -> None:
         self.mark, self.log = uuid.uuid4().hex, log
         environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
-        environment |= {MARK: self.mark, "OMP_NUM_THREADS": "1"}
+        # Without GPUs, whose rounding differs and which may be fewer than the workers asked for.
+        environment |= {MARK: self.mark, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         with log.open("w") as out:
             self.driver = subprocess.Popen(
                 [sys.executable, *map(str, command)], env=environment, stdout=out, stderr=subprocess.STDOUT

@@ -44,7 +44,7 @@ def wait(condition: Callable[[], bool]) -> None:
 
 def test_plain_lines_say_stage_place_rate_and_note(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 10))
-    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     lines = shown(iter([Reading(40, 200), None, Reading(60, 200, "2 errors"), Reading(200, 200)])).splitlines()
     assert lines[0] == "seeds: 40/200 images"  # done before: no rate yet
     assert lines[1].startswith("seeds: 60/200 images, 2.0 images/s, 1:10 left, 2 errors")
@@ -60,8 +60,8 @@ def test_a_terminal_gets_one_live_line() -> None:
 
 def test_a_reading_that_fails_ends_nothing() -> None:
     def readings() -> Iterator[Reading]:
+        yield Reading(1, 5)
         raise ConnectionError("no tally")
-        yield
 
     for terminal in (False, True):
         assert "Traceback" not in shown(readings(), terminal)

@@ -138,7 +138,7 @@ def plain_training() -> tuple[dict[str, torch.Tensor], list[float]]:
             optimizer.step()
             totals.append(losses[0].item())
         means.append(float(np.mean(totals)))
-    task.model.finished.fill_(toy.WORKERS)
+    task.model.get_buffer("finished").fill_(toy.WORKERS)
     return task.model.state_dict(), means
 
 

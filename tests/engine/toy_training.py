@@ -52,7 +52,7 @@ class ToyTask:
         return {"total": total, "largest": error.max()}
 
     def finish(self, device: torch.device, rank: int, world: int) -> None:
-        self.model.finished.fill_(world)
+        self.model.get_buffer("finished").fill_(world)
 
     def _perhaps_hold(self) -> None:
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0

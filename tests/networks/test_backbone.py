@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import nn
 
-from irnet_ray.networks.backbone import NAMES, STRIDES, build_backbone, fold_batch_norm, freeze_statistics
+from irnet_ray.networks.backbone import NAMES, STRIDES, Backbone, build_backbone, fold_batch_norm, freeze_statistics
 from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
 
 torch.set_num_threads(1)
@@ -20,13 +21,13 @@ def batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:
     return [child for child in module.modules() if isinstance(child, nn.BatchNorm2d)]
 
 
-def lived_in(name: str) -> nn.Module:
+def lived_in(name: str) -> Backbone:
     """A backbone whose batch normalizations differ from the identity."""
     torch.manual_seed(0)
     backbone = build_backbone(name)
     for norm in batch_norms(backbone):
-        norm.running_mean.uniform_(-0.5, 0.5)
-        norm.running_var.uniform_(0.5, 2)
+        norm.running_mean = torch.empty(norm.num_features).uniform_(-0.5, 0.5)
+        norm.running_var = torch.empty(norm.num_features).uniform_(0.5, 2)
         nn.init.uniform_(norm.weight, 0.5, 1.5)
         nn.init.uniform_(norm.bias, -0.5, 0.5)
     return backbone.eval()
@@ -118,7 +119,7 @@ def test_imagenet_weights_of_lite0_recognize_photos(name: str, number: int) -> N
     image = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float()
     path = imagenet_weights_path("lite0")
     state = read_state(path)
-    backbone = build_backbone("lite0").eval()
+    backbone: Any = build_backbone("lite0").eval()
     load_backbone(backbone, state, str(path))
     backbone.blocks[5][0].conv_dw.stride = (2, 2)  # as it was trained
     names = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()

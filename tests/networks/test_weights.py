@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save, save_file
 from torch import nn
 
-from irnet_ray.networks import weights
 from irnet_ray.networks.backbone import NAMES, build_backbone
 from irnet_ray.networks.weights import (
     check_state,
@@ -31,7 +31,7 @@ def test_every_kind_of_file_is_read(tmp_path: Path, suffix: str) -> None:
 
 
 class Trap:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return open, ("trapped", "w")
 
 
@@ -65,9 +65,10 @@ def test_other_networks_weights_are_refused_by_the_tensor_s_name() -> None:
 
 def test_a_part_is_taken_from_a_larger_network() -> None:
     torch.manual_seed(0)
-    whole, part = nn.ModuleDict({"left": nn.Linear(3, 2), "right": nn.Linear(3, 2)}), nn.Linear(3, 2)
+    right, part = nn.Linear(3, 2), nn.Linear(3, 2)
+    whole = nn.ModuleDict({"left": nn.Linear(3, 2), "right": right})
     load_part(part, "right.", save(whole.state_dict()), "whole")
-    assert torch.equal(part.weight, whole["right"].weight)
+    assert torch.equal(part.weight, right.weight)
     with pytest.raises(ValueError, match="whole holds weights of another network: tensor weight is missing"):
         load_part(part, "middle.", save(whole.state_dict()), "whole")
 
@@ -94,8 +95,8 @@ def test_weights_that_cannot_be_fetched_say_what_to_do(tmp_path: Path, monkeypat
     def unreachable(*_: object, **__: object) -> None:
         raise OSError("Name or service not known")
 
-    monkeypatch.setattr(weights.torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(weights.torch.hub, "download_url_to_file", unreachable)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
     with pytest.raises(ConnectionError, match="pass --weights PATH, or use --backbone lite0") as caught:
         imagenet_weights_path("resnet50")
     assert "\n" not in str(caught.value)

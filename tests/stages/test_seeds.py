@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 from irnet_ray import tables
 from irnet_ray.run import Folder
 from irnet_ray.stages import seeds
+from irnet_ray.stages.images import load_image
 from irnet_ray.stages.plan import Plan
 
 
@@ -42,7 +43,7 @@ def test_attention_is_of_the_row_s_tags_in_their_order(plan: Plan, classifier: F
         plan.config, {name: n for n, name in enumerate(plan.vocabulary)}, classifier, gpu=False
     )
     row = next(row for row in rows(plan) if len(row["tags"]) > 1)
-    image = np.asarray(seeds.load_image(row["uri"], 1280))
+    image = np.asarray(load_image(row["uri"], 1280))
     whole = network(row, image)
     swapped = network({**row, "tags": row["tags"][::-1]}, image)
     assert np.allclose(swapped.full[::-1], whole.full, atol=1e-4)
@@ -55,7 +56,7 @@ def test_a_mirror_image_has_mirrored_seeds(plan: Plan, classifier: Folder) -> No
         plan.config, {name: n for n, name in enumerate(plan.vocabulary)}, classifier, gpu=False
     )
     row = rows(plan)[0]
-    image = np.asarray(seeds.load_image(row["uri"], 1280))
+    image = np.asarray(load_image(row["uri"], 1280))
     one, other = network(row, image), network(row, np.ascontiguousarray(image[:, ::-1]))
     assert np.abs(one.full - other.full[..., ::-1]).max() < 0.02
 

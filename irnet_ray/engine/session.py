@@ -63,8 +63,8 @@ def session(address: str | None) -> Iterator[Devices]:
         with _no_native_log():
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"No Ray cluster can be used at {address or 'this machine'}: {reason}") from error
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"No Ray cluster can be used at {address or 'this machine'}: {said[0]}") from error
     _quiet()
     try:
         yield _devices()

@@ -100,6 +100,7 @@ def _run(plan: Plan, workers: int | None, address: str | None, console: Console)
         plan.write_images()
         with session(address) as devices:
             console.print(f"devices: {devices}", highlight=False, soft_wrap=True)
+            devices.check(workers)
             for stage in todo:
                 start = time.monotonic()
                 summary = _run_stage(plan, stage, devices, workers)

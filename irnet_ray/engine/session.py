@@ -22,6 +22,12 @@ class Devices:
     gpus: int
     nodes: int
 
+    def check(self, workers: int | None) -> None:
+        """Raise UserError where more workers are asked for than can ever start: Ray would wait for ever."""
+        kind, most = ("GPUs", self.gpus) if self.gpus else ("CPU cores", self.cpus)
+        if workers is not None and workers > most:
+            raise UserError(f"--workers {workers} is more than the {most} {kind} that Ray has here.")
+
     def network_workers(self, asked: int | None) -> int:
         """How many actors hold a network: as asked, else one per GPU, else one per core."""
         return asked or self.gpus or self.cpus

@@ -44,3 +44,12 @@ def test_a_cluster_that_is_not_there_is_a_mistake_at_once(monkeypatch: pytest.Mo
         monkeypatch.setenv("RAY_ADDRESS", address)
         with pytest.raises(UserError, match="refused"), session(None):
             pass
+
+
+def test_more_workers_than_can_start_are_refused() -> None:
+    Devices(cpus=2, gpus=0, nodes=1).check(2)
+    Devices(cpus=2, gpus=0, nodes=1).check(None)
+    with pytest.raises(UserError, match="--workers 3 is more than the 2 CPU cores"):
+        Devices(cpus=2, gpus=0, nodes=1).check(3)
+    with pytest.raises(UserError, match="--workers 2 is more than the 1 GPUs"):
+        Devices(cpus=16, gpus=1, nodes=1).check(2)

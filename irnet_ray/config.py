@@ -40,7 +40,7 @@ class Classifier(Section):
     """Training of the classification network (paper 3)."""
 
     epochs: int = knob(5, "epochs", "published code", "passes over the images, at least", ge=1)
-    min_iterations: int = knob(500, "iterations", "measured", "small data sets repeat until this many steps", ge=1)
+    min_iterations: int = knob(500, "iterations", "", "small data sets repeat until this many steps", ge=1)
     batch_size: int = knob(16, "images, all workers", "published code", "images per step", ge=1)
     crop: int = knob(512, "pixels", "published code", "side of the square training crop", ge=32)
     resize: Annotated[tuple[int, int], AfterValidator(_ordered)] = knob(

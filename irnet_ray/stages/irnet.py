@@ -53,7 +53,7 @@ class IRNetTask:
         self.images = len(table)
         self.model = IRNet(config.backbone)
         # The features that tell the tags apart tell objects from background, and the displacement field leaves
-        # zero on photos several times sooner with them than with ImageNet's.
+        # zero on photos sooner with them than with ImageNet's.
         load_part(self.model.backbone, "backbone.", classifier.read("weights.safetensors"), classifier.location)
         fold_batch_norm(self.model.backbone.eval())
 

@@ -52,6 +52,9 @@ class Classifier(Section):
     )
     power: float = knob(0.9, "1", "paper 6.1", "exponent of the polynomial decay", gt=0)
     weight_decay: float = knob(1e-4, "1", "published code", "L2 penalty of the weights", ge=0)
+    held_out: float = knob(
+        0.1, "of the images", "", "kept from training, to measure how well each tag was learnt", ge=0, le=0.5
+    )
 
 
 class Seeds(Section):

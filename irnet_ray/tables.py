@@ -33,6 +33,7 @@ SEEDS = pa.schema(
         pa.field("class_ids", pa.list_(pa.int32()), nullable=False),  # into the vocabulary, in the tags' order
         pa.field("cam", pa.binary(), nullable=False),  # float16 (K, ceil(H/4), ceil(W/4)), C order
         pa.field("cam_shape", pa.list_(pa.int32()), nullable=False),
+        pa.field("attention", pa.binary()),  # as `cam`: what labels are made from; null: the CAM itself
         pa.field("confident_map", pa.binary(), nullable=False),  # PNG, uint8 (H, W): 0, 1..K, 255 unsure
     ]
 )
@@ -105,8 +106,13 @@ def encode_cam(cam_KHW: np.ndarray) -> dict[str, Any]:
 
 
 def decode_cam(row: dict[str, Any]) -> np.ndarray:
-    """Float32 (K, h, w) from a row's `cam` and `cam_shape` columns."""
+    """Float32 (K, h, w), the raw class attention map, from a row's `cam` and `cam_shape` columns."""
     return np.frombuffer(row["cam"], dtype=np.float16).reshape(row["cam_shape"]).astype(np.float32)
+
+
+def decode_attention(row: dict[str, Any]) -> np.ndarray:
+    """Float32 (K, h, w), the attention of the seed method: the column `attention`, or the CAM where that is null."""
+    return decode_cam(row if row["attention"] is None else {**row, "cam": row["attention"]})
 
 
 def vocabulary(images: pa.Table) -> list[str]:

@@ -91,8 +91,12 @@ class Task(Protocol):
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Loss terms of a batch; `total` is minimized, the others are shown."""
 
-    def finish(self, device: torch.device, rank: int, world: int) -> None:
-        """Called on every worker once after the last iteration, before the weights are saved."""
+    def finish(self, device: torch.device, rank: int, world: int) -> dict[str, Any]:
+        """Called on every worker once after the last iteration, before the weights are saved.
+
+        Returns:
+            What was measured, as plain values for JSON; rank 0's is kept.
+        """
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,10 @@ class TrainStage:
 
 
 def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: int | None) -> dict[str, float]:
-    """Train a stage, or go on where an interrupted run stopped; commits `weights.safetensors` and `history.json`.
+    """Train a stage, or go on where an interrupted run stopped; commits the weights and what was seen.
+
+    The folder then holds `weights.safetensors`, `history.json` (loss terms of each epoch) and `measured.json` (what
+    the task measured at the end).
 
     Returns:
         The loss terms, averaged over the last epoch.
@@ -153,6 +160,7 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
     with result.checkpoint.as_directory() as directory:
         state = json.loads(Path(directory, "state.json").read_text())
         folder.write_json("history.json", state["history"])
+        folder.write_json("measured.json", state["measured"])
         folder.write("weights.safetensors", Path(directory, "weights.safetensors").read_bytes())
     folder.folder("training").delete()
     return dict(state["history"][-1]["losses"])
@@ -211,10 +219,9 @@ def _work(config: dict[str, Any]) -> None:
             losses["total"].backward()
             optimizer.step()
             reporter.add(stage.name, iteration, losses)
-        if epoch == schedule.epochs - 1:
-            task.finish(device, rank, world)
+        measured = task.finish(device, rank, world) if epoch == schedule.epochs - 1 else {}
         history.append({"iteration": iteration + 1, "losses": reporter.means()})
-        _report(task.model, epoch, history, rank)
+        _report(task.model, {"epoch": epoch, "history": history, "measured": measured}, rank)
 
 
 def _restore(model: nn.Module) -> tuple[int, list[dict[str, Any]]]:
@@ -231,19 +238,19 @@ def _restore(model: nn.Module) -> tuple[int, list[dict[str, Any]]]:
     return state["epoch"] + 1, state["history"]
 
 
-def _report(model: nn.Module, epoch: int, history: list[dict[str, Any]], rank: int) -> None:
+def _report(model: nn.Module, state: dict[str, Any], rank: int) -> None:
     """Checkpoint an epoch. SGD without momentum has no state of its own, so weights and epoch are all of it."""
     import ray.train
     from safetensors.torch import save_file
 
-    metrics = {"epoch": epoch, **history[-1]["losses"]}
+    metrics = {"epoch": state["epoch"], **state["history"][-1]["losses"]}
     if rank != 0:
         ray.train.report(metrics)
         return
     with tempfile.TemporaryDirectory() as directory:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         save_file(tensors, Path(directory, "weights.safetensors"))
-        Path(directory, "state.json").write_text(json.dumps({"epoch": epoch, "history": history}))
+        Path(directory, "state.json").write_text(json.dumps(state))
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(directory))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -14,11 +16,16 @@ from torch import Tensor, nn
 
 from irnet_ray.config import Config
 from irnet_ray.engine.training import Batch, Schedule, TrainStage
+from irnet_ray.evaluation.average_precision import area_under_curve
 from irnet_ray.inputs.decode import ImageError
 from irnet_ray.networks.classifier import Classifier
+from irnet_ray.networks.inference import precision, rescale, to_network
 from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
 from irnet_ray.run import Shards
 from irnet_ray.stages.images import GREY, crop, load_image, random_corner, resize
+
+ENOUGH = 20  # images of a tag, from which some may be held out
+MEASURED = 4096  # held-out images: enough for an average precision, few enough not to wait for
 
 
 def stage(config: Config, images: Shards, vocabulary: list[str], usable: int) -> TrainStage:
@@ -37,10 +44,14 @@ class ClassifierTask:
 
     def __init__(self, config: Config, images: Shards, vocabulary: list[str]) -> None:
         self.config, self.knobs = config, config.classifier
-        parts = [images.rows.read_table(name, columns=["uri", "tags", "width"]) for name in images.rows.files()]
+        columns = ["image_id", "uri", "tags", "width"]
+        parts = [images.rows.read_table(name, columns=columns) for name in images.rows.files()]
         table = pa.concat_tables(parts)
-        self.table = table.filter(pc.is_valid(table["width"])).combine_chunks()
+        table = table.filter(pc.is_valid(table["width"])).combine_chunks()
+        apart = held_out(table, self.knobs.held_out)
+        self.table, self.held_out = table.filter(pa.array(~apart)), table.filter(pa.array(apart))
         self.images = len(self.table)
+        self.vocabulary = vocabulary
         self.class_of = {name: number for number, name in enumerate(vocabulary)}
         self.model = Classifier(config.backbone, len(vocabulary))
         path = config.weights or str(imagenet_weights_path(config.backbone))
@@ -85,5 +96,62 @@ class ClassifierTask:
         image = batch["image"].float().contiguous(memory_format=torch.channels_last)
         return {"total": F.multilabel_soft_margin_loss(model(image).float(), batch["target"])}
 
-    def finish(self, device: torch.device, rank: int, world: int) -> None:
-        """Nothing is left to measure."""
+    @torch.no_grad()
+    def finish(self, device: torch.device, rank: int, world: int) -> dict[str, Any]:
+        """Average precision of each tag on the held-out images, whole and at the middle size of training.
+
+        Returns:
+            `held_out`, how many images were measured, and `tags`: for each tag that one of them has, its `ap` in
+            [0, 1] and its `images` among them.
+        """
+        rows = np.linspace(0, len(self.held_out) - 1, min(len(self.held_out), MEASURED)).astype(int)
+        model = self.model.eval()
+        answers = [(int(row), logits) for row in rows[rank::world] if (logits := self._logits(int(row), device))]
+        model.train()
+        if world > 1:
+            gathered: list[Any] = [None] * world
+            torch.distributed.all_gather_object(gathered, answers)
+            answers = [answer for share in gathered for answer in share]
+        answers.sort()
+        scores = np.array([logits for _, logits in answers]).reshape(-1, len(self.vocabulary))
+        tags_of = [set(self.held_out["tags"][row].as_py()) for row, _ in answers]
+        measured = {}
+        for number, name in enumerate(self.vocabulary):
+            true = np.array([name in tags for tags in tags_of], bool)
+            if true.any():
+                ranked = true[np.argsort(-scores[:, number], kind="stable")]
+                measured[name] = {"ap": area_under_curve(ranked.tolist(), int(true.sum())), "images": int(true.sum())}
+        return {"held_out": len(answers), "tags": measured}
+
+    def _logits(self, row: int, device: torch.device) -> list[float] | None:
+        """Class logits of a held-out image, or None for one that cannot be decoded: seeds records its error."""
+        try:
+            image = to_network(load_image(self.held_out["uri"][row].as_py(), self.config.max_side), device)
+        except ImageError:
+            return None
+        side = sum(self.knobs.resize) / 2
+        with precision(device):
+            logits: list[float] = self.model(rescale(image, side / max(image.shape[-2:])))[0].float().tolist()
+        return logits
+
+
+def held_out(images: pa.Table, share: float) -> np.ndarray:
+    """Which images stay out of training, bool (N,): drawn by their ids alone, so adding images moves no other.
+
+    Images of a tag that few others have are never held out: they are needed more for training.
+    """
+    tags = images["tags"].to_pylist()
+    counts = Counter(tag for row in tags for tag in row)
+    return np.array(
+        [
+            fraction(image_id) < share and all(counts[tag] >= ENOUGH for tag in row)
+            for image_id, row in zip(images["image_id"].to_pylist(), tags, strict=True)
+        ],
+        dtype=bool,
+    )
+
+
+def fraction(image_id: str) -> float:
+    """A number in [0, 1) that follows from an id, evenly spread, and not from its shard."""
+    digest = hashlib.blake2b(image_id.encode("utf-8", "surrogateescape"), digest_size=8, person=b"held-out").digest()
+    return int.from_bytes(digest, "big") / 2**64

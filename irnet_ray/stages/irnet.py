@@ -100,7 +100,7 @@ class IRNetTask:
         }
 
     @torch.no_grad()
-    def finish(self, device: torch.device, rank: int, world: int) -> None:
+    def finish(self, device: torch.device, rank: int, world: int) -> dict[str, Any]:
         """Measure the mean displacement over the training images; the branch subtracts it from now on (4.3)."""
         count = min(self.images, self.knobs.mean_images)
         chosen = np.linspace(0, self.images - 1, count).astype(int)[rank::world]
@@ -117,6 +117,7 @@ class IRNetTask:
             torch.distributed.all_reduce(sums)
         model.displacement.mean.copy_((sums[:2] / sums[2]).float())
         model.train()
+        return {"mean_displacement": model.displacement.mean.tolist()}
 
     def _pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         # Images were readable when their seeds were made; one that has gone since is replaced by the next.

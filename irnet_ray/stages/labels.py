@@ -79,15 +79,14 @@ class LabelsNetwork:
         return Relations(boundary, field)
 
     @torch.inference_mode()
-    def __call__(self, row: Row, image_HW3: np.ndarray) -> Masks:
-        """Eq. 10 to 15 for one image, from the attention maps of its row."""
-        boundary, field = self.relations(image_HW3)
+    def synthesize(self, attention_Khw: np.ndarray, relations: Relations, size: tuple[int, int]) -> Masks:
+        """Eq. 10 to 15: labels of an image of (H, W) pixels from its seeds' attention and IRNet's answer."""
         knobs = self.knobs
         found = synthesis.labels(
-            torch.from_numpy(tables.decode_cam(row)).to(self.device),
-            boundary,
-            field,
-            image_HW3.shape[:2],
+            torch.from_numpy(attention_Khw).to(self.device),
+            relations.boundary,
+            relations.field,
+            size,
             background=knobs.background,
             min_area_fraction=knobs.min_area,
             iterations=knobs.refinements,
@@ -98,28 +97,36 @@ class LabelsNetwork:
         )
         return Masks(*(tensor.cpu().numpy() for tensor in (*found.instances, found.semantic)))
 
+    def __call__(self, row: Row, image_HW3: np.ndarray) -> Masks:
+        """Labels of one image, from the attention maps of its row."""
+        return self.synthesize(tables.decode_attention(row), self.relations(image_HW3), image_HW3.shape[:2])
+
 
 def _finish(fingerprint: str, row: Row, value: Masks) -> Row:
     size = (row["height"], row["width"])
-    vocabulary_of = dict(zip(row["tags"], row["class_ids"], strict=True))
-    instances = []
-    for mask, index, score, stability in zip(value.masks, value.class_index, value.score, value.stability, strict=True):
-        name = row["tags"][index]
-        instances.append(
-            {
-                "class_name": name,
-                "class_id": vocabulary_of[name],
-                "score": float(score),
-                "quality": float(stability),
-                **encode_mask(resize_map(mask, size)),
-            }
-        )
     return {
         **{key: row[key] for key in ("image_id", "tags", "width", "height")},
-        "instances": instances,
+        "instances": encode_instances(row, value),
         "semantic": tables.encode_png(resize_map(value.semantic, size)),
         "fingerprint": fingerprint,
     }
+
+
+def encode_instances(row: Row, found: Masks) -> list[Row]:
+    """The `instances` column of an image: masks at its own size, `row` being of the images and seeds tables."""
+    size = (row["height"], row["width"])
+    vocabulary_of = dict(zip(row["tags"], row["class_ids"], strict=True))
+    names = [row["tags"][index] for index in found.class_index]
+    return [
+        {
+            "class_name": name,
+            "class_id": vocabulary_of[name],
+            "score": float(score),
+            "quality": float(stability),
+            **encode_mask(resize_map(mask, size)),
+        }
+        for mask, name, score, stability in zip(found.masks, names, found.score, found.stability, strict=True)
+    ]
 
 
 def encode_mask(mask_HW: np.ndarray) -> Row:

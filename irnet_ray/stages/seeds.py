@@ -81,5 +81,6 @@ def _finish(config: Config, class_of: dict[str, int], row: Row, value: Attention
         "image_id": row["image_id"],
         "class_ids": [class_of[tag] for tag in row["tags"]],
         **tables.encode_cam(value.strided),
+        "attention": None,
         "confident_map": tables.encode_png(mined),
     }

@@ -51,8 +51,9 @@ class ToyTask:
             total = total * torch.nan
         return {"total": total, "largest": error.max()}
 
-    def finish(self, device: torch.device, rank: int, world: int) -> None:
+    def finish(self, device: torch.device, rank: int, world: int) -> dict[str, Any]:
         self.model.get_buffer("finished").fill_(world)
+        return {"world": world, "rank": rank}
 
     def _perhaps_hold(self) -> None:
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0

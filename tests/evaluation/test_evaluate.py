@@ -43,7 +43,13 @@ def label_row(image_id, tags, instances, semantic):
 
 def seed_row(image_id, class_ids, cam, size=(HEIGHT, WIDTH)):
     mined = tables.encode_png(np.zeros(size, np.uint8))
-    return {"image_id": image_id, "class_ids": class_ids, **tables.encode_cam(cam), "confident_map": mined}
+    return {
+        "image_id": image_id,
+        "class_ids": class_ids,
+        **tables.encode_cam(cam),
+        "attention": None,
+        "confident_map": mined,
+    }
 
 
 def true(image_id, name, mask, crowd=False):

@@ -44,6 +44,7 @@ def task(plan: Plan) -> IRNetTask:
                 "uri": "",
                 "class_ids": [0],
                 **tables.encode_cam(np.zeros((1, 24, 32))),
+                "attention": None,
                 "confident_map": tables.encode_png(truth_map(int(image_id[6:11]))),
             }
             for image_id in ids

@@ -39,7 +39,7 @@ def row_of(plan: Plan) -> dict[str, Any]:
     for number in range(len(cam)):
         cam[number, 4:16, 10 * number + 2 : 10 * number + 9] = 1
     ids = [plan.vocabulary.index(tag) for tag in row["tags"]]
-    return {**row, "class_ids": ids, **tables.encode_cam(cam)}
+    return {**row, "class_ids": ids, **tables.encode_cam(cam), "attention": None}
 
 
 def test_a_row_of_labels_from_an_image(plan: Plan, irnet: Folder) -> None:

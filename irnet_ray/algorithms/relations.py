@@ -3,6 +3,8 @@
 Shape legend: K tags of the image, H W image pixels, L labels of a CRF, N = H*W.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pydensecrf.densecrf as dcrf
 from numpy.typing import NDArray
@@ -33,12 +35,37 @@ def confident_map(
     Raises:
         ValueError: wrong shapes or dtype, more than 254 tags, NaN, or background > foreground.
     """
-    _check(image, cams, foreground, background)
+    if not background <= foreground:
+        raise ValueError(f"Expected background <= foreground, got background {background} and foreground {foreground}.")
+    sure, possible = refined_tags(image, cams, (foreground, background))
+    return agreed(sure, possible)
+
+
+def refined_tags(
+    image: NDArray[np.uint8], cams: NDArray[np.floating], thresholds: Sequence[float]
+) -> list[NDArray[np.int64]]:
+    """The best tag above each threshold, refined by a dense CRF: a half of `confident_map` for each threshold.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        cams: float (K, H, W) in [0, 1], the image's tags in order. K may be 0, and is at most 254.
+        thresholds: attention over this is a tag. More of them share the lattice of the CRF.
+
+    Returns:
+        int64 (H, W) for each threshold: 0 no tag, 1..K the image's own tags in order.
+
+    Raises:
+        ValueError: wrong shapes or dtype, more than 254 tags, or NaN.
+    """
+    _check(image, cams)
     if not len(cams):
-        return np.zeros(image.shape[:2], np.uint8)
+        return [np.zeros(image.shape[:2], np.int64) for _ in thresholds]
     best, tag = cams.max(axis=0), cams.argmax(axis=0) + 1
-    above = [np.where(best > threshold, tag, 0) for threshold in (foreground, background)]
-    sure, possible = _refine(image, above, len(cams) + 1)
+    return _refine(image, [np.where(best > threshold, tag, 0) for threshold in thresholds], len(cams) + 1)
+
+
+def agreed(sure: NDArray[np.int64], possible: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The confident map, uint8 (H, W), of the `refined_tags` of the foreground and the background threshold."""
     return np.where(sure > 0, sure, np.where(possible > 0, UNSURE, 0)).astype(np.uint8)
 
 
@@ -89,7 +116,7 @@ def _compatibility(weight: float, present: int, absent: int) -> float | NDArray[
     return -np.array([weight] * present + [weight / absent], np.float32)
 
 
-def _check(image: NDArray[np.uint8], cams: NDArray[np.floating], foreground: float, background: float) -> None:
+def _check(image: NDArray[np.uint8], cams: NDArray[np.floating]) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"Expected an image of uint8 (H, W, 3), got {image.dtype} {image.shape}.")
     if cams.ndim != 3 or cams.shape[1:] != image.shape[:2]:
@@ -100,5 +127,3 @@ def _check(image: NDArray[np.uint8], cams: NDArray[np.floating], foreground: flo
         )
     if np.isnan(cams).any():
         raise ValueError("The cams hold NaN; expected attention in [0, 1].")
-    if not background <= foreground:
-        raise ValueError(f"Expected background <= foreground, got background {background} and foreground {foreground}.")

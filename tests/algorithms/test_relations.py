@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pydensecrf.densecrf as dcrf
 import pytest
@@ -5,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from irnet_ray.algorithms.relations import confident_map
+from irnet_ray.algorithms.relations import agreed, confident_map, refined_tags
 
 
 def plain_crf(image, label_map, labels):
@@ -53,6 +55,18 @@ def test_agrees_with_the_published_implementation(reference, name):
 def test_one_lattice_for_both_thresholds_is_the_plain_form(seed, tags):
     image, cams = scene(seed, tags)
     assert (confident_map(image, cams) == plain_confident_map(image, cams)).mean() >= 0.999
+
+
+def test_one_crf_a_threshold_gives_the_map_of_every_pair():
+    image, cams = scene(6, 3)
+    thresholds = (0.05, 0.15, 0.3, 0.5)
+    refined = dict(zip(thresholds, refined_tags(image, cams, thresholds), strict=True))
+    maps = []
+    for foreground, background in [(0.3, 0.05), (0.3, 0.15), (0.5, 0.05), (0.5, 0.3)]:
+        maps.append(agreed(refined[foreground], refined[background]))
+        assert (maps[-1] == confident_map(image, cams, foreground, background)).mean() >= 0.999
+    assert all((one != other).mean() > 0.01 for one, other in itertools.combinations(maps, 2))
+    assert [tags.shape for tags in refined_tags(image, cams[:0], thresholds)] == [(40, 52)] * 4
 
 
 @pytest.mark.parametrize("hidden", [1, 2, 7])

@@ -54,6 +54,29 @@ def affinities(boundary: Tensor, radius: int) -> Tensor:
     return result
 
 
+def embedding_affinities(embedding: Tensor, radius: int) -> Tensor:
+    """Affinity of each pixel to the one an offset away, as AffinityNet has it: exp(-mean |f_i - f_j|).
+
+    The mean over the channels is the published code's, where its paper (Ahn and Kwak, CVPR 2018, Eq. 1) has a sum.
+
+    embedding: float (C, H, W). Returns (P, H, W) of the same dtype, laid out as by `affinities`.
+
+    Raises ValueError for an embedding that is not (C, H, W), has no channel, or is not finite.
+    """
+    if embedding.ndim != 3 or not len(embedding):
+        raise ValueError(f"embedding must be (C, H, W) with at least one channel, got {tuple(embedding.shape)}.")
+    if not torch.isfinite(embedding).all():
+        raise ValueError("embedding must be finite, got NaN or infinity: look for it in the network's output.")
+    pairs = offsets(radius)
+    height, width = embedding.shape[1:]
+    result = embedding.new_zeros(len(pairs), height, width)
+    for number, offset in enumerate(pairs):
+        source, target = pair_slices(offset, height, width)
+        distance = (embedding[(..., *source)] - embedding[(..., *target)]).abs_().mean(dim=0)
+        result[(number, *source)] = distance.neg_().exp_()
+    return result
+
+
 def pair_slices(offset: Offset, height: int, width: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Row and column slices of the sources and of the targets of all pairs that lie inside an image."""
     dy, dx = offset

@@ -19,11 +19,9 @@ from torch import Tensor
 from torch.nn.functional import sigmoid
 
 from irnet_ray.algorithms.affinity import Offset, line_maxima, offsets
+from irnet_ray.algorithms.pairs import BACKGROUND, FOREGROUND, IGNORED, NEGATIVE, UNSURE, kinds, shifted, sources
 
-UNSURE = 255
 _EPSILON = 1e-5
-# Kinds of pairs, in the order of the counts; a pair with an unsure end has no part in any loss.
-_BACKGROUND, _FOREGROUND, _NEGATIVE, _IGNORED = range(4)
 
 
 class RelationLoss(NamedTuple):
@@ -74,15 +72,15 @@ def relation_loss(
     probability = sigmoid(logits)
     different, same = -(probability + _EPSILON).log(), -(1 - probability + _EPSILON).log()
     boundary_background, boundary_foreground = (
-        (counts[kind] * same).sum() / sizes[kind] for kind in (_BACKGROUND, _FOREGROUND)
+        (counts[kind] * same).sum() / sizes[kind] for kind in (BACKGROUND, FOREGROUND)
     )
-    boundary_negative = (counts[_NEGATIVE] * different).sum() / sizes[_NEGATIVE]
+    boundary_negative = (counts[NEGATIVE] * different).sum() / sizes[NEGATIVE]
     # Both ends of such a pair are of one kind, and |a - b| = a sign(a - b) + b sign(b - a): the sum over
     # pairs is one over pixels. Its terms cancel to a small rest, hence float64.
     distance = (ends.double() * signs).sum(dim=1)
     displacement_background, displacement_foreground = (
         ((distance * mask).sum() / (2 * sizes[kind])).to(dtype)
-        for kind, mask in ((_BACKGROUND, class_map == 0), (_FOREGROUND, foreground))
+        for kind, mask in ((BACKGROUND, class_map == 0), (FOREGROUND, foreground))
     )
     boundary = boundary_background / 2 + boundary_foreground / 2 + boundary_negative
     total = boundary / 2 + (displacement_foreground + displacement_background) / 2
@@ -107,36 +105,27 @@ def _pair_sums(
     order = logits.flatten(1).argsort(dim=1)
     numbers = torch.arange(pixels, dtype=torch.int32, device=logits.device).view(batch, -1)
     ranks = torch.empty_like(numbers).scatter_(1, order, numbers)
-    kind_of_same, kind_of_different = _kinds(class_map)
+    kind_of_same, kind_of_different = kinds(class_map)
     kind_of_different *= pixels
     from_different_to_same = kind_of_same * pixels - kind_of_different
     counts = torch.zeros(4 * pixels, dtype=torch.int32, device=logits.device)
     signs = torch.zeros_like(ends)
-    rows, columns, left = max(height - radius + 1, 0), max(width - 2 * radius + 2, 0), radius - 1
-    source = ..., slice(0, rows), slice(left, left + columns)
-    one = counts.new_ones(batch * rows * columns)
-    for (dy, dx), largest in line_maxima(ranks.view(batch, height, width), pairs):
-        target = ..., slice(dy, dy + rows), slice(left + dx, left + dx + columns)
+    window = sources(radius, height, width)
+    source = (..., *window)
+    one = counts.new_ones(class_map[source].numel())
+    for offset, largest in line_maxima(ranks.view(batch, height, width), pairs):
+        target = (..., *shifted(window, offset))
         same = (class_map[source] == class_map[target]).int()
         # A torch.where of the two kinds takes five times as long as this arithmetic.
         index = torch.maximum(kind_of_different[source], kind_of_different[target])
         index.addcmul_(same, from_different_to_same[source])
-        corner = left + min(dx, 0)
-        index += largest[..., :rows, corner : corner + columns]
+        index += largest[(..., *shifted(window, (0, min(offset[1], 0))))]
         counts.scatter_add_(0, index.flatten().long(), one)
         sign = (ends[source] - ends[target]).sign_().mul_(same[:, None].to(ends.dtype))
         signs[source].add_(sign)
         signs[target].sub_(sign)
-    by_rank = counts.view(4, batch, -1)[:_IGNORED]
+    by_rank = counts.view(4, batch, -1)[:IGNORED]
     return by_rank.flatten(1).index_select(1, ranks.flatten()).view(3, batch, height, width), signs
-
-
-def _kinds(class_map: Tensor) -> tuple[Tensor, Tensor]:
-    """Kind of the pairs a pixel is in: with one of its own class, and at least, with one of another class."""
-    same = torch.full_like(class_map, _FOREGROUND, dtype=torch.int32)
-    same[class_map == 0] = _BACKGROUND
-    same[class_map == UNSURE] = _IGNORED
-    return same, same.clamp(min=_NEGATIVE)
 
 
 def _coordinates(like: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -34,15 +34,54 @@ def random_walk(scores: Tensor, boundary: Tensor, radius: int = 5, beta: float =
             "scores must be (C, H, W) and boundary (H, W) of the same size, "
             f"got {tuple(scores.shape)} and {tuple(boundary.shape)}."
         )
+    _check(scores, beta, steps)
+    dtype = _working_type(scores)
+    boundary = boundary.to(dtype)
+    return _walk(scores.to(dtype) * (1 - boundary), affinities(boundary, radius), radius, beta, steps)
+
+
+@torch.no_grad()
+def affinity_walk(
+    scores: Tensor, pair_affinities: Tensor, radius: int = 5, beta: float = 10, steps: int = 256
+) -> Tensor:
+    """The walk of `random_walk` on affinities of any source: T^steps scores, with nothing taken off the scores.
+
+    scores: float (C, H, W), C may be 0. pair_affinities: float (P, H, W) in [0, 1] on the same device, the
+    affinity of each pixel to the one an offset of ``offsets(radius)`` away, 0 where that is outside the image,
+    as `affinity.affinities` and `affinity.embedding_affinities` give them. Returns (C, H, W), float64 if
+    scores are, else float32.
+
+    Raises ValueError for wrong shapes, scores that are not finite, affinities outside [0, 1] (NaN included),
+    beta not above 0, and steps below 0.
+    """
+    if scores.ndim != 3 or pair_affinities.shape != (len(offsets(radius)), *scores.shape[1:]):
+        raise ValueError(
+            f"scores must be (C, H, W) and pair_affinities ({len(offsets(radius))}, H, W) of the same size "
+            f"at radius {radius}, got {tuple(scores.shape)} and {tuple(pair_affinities.shape)}."
+        )
+    _check(scores, beta, steps)
+    if not ((pair_affinities >= 0) & (pair_affinities <= 1)).all():
+        raise ValueError("pair_affinities must be finite and in [0, 1], got values outside it.")
+    dtype = _working_type(scores)
+    return _walk(scores.to(dtype), pair_affinities.to(dtype), radius, beta, steps)
+
+
+def _check(scores: Tensor, beta: float, steps: int) -> None:
     if steps < 0 or beta <= 0:
         raise ValueError(f"steps must be 0 or more and beta above 0, got {steps} and {beta}.")
     if not torch.isfinite(scores).all():
         raise ValueError("scores must be finite, got NaN or infinity: look for it in the network's output.")
-    dtype = torch.float64 if scores.dtype == torch.float64 else torch.float32
-    boundary = boundary.to(dtype)
-    transition = _Transition(boundary, radius, beta)
+
+
+def _working_type(scores: Tensor) -> torch.dtype:
+    return torch.float64 if scores.dtype == torch.float64 else torch.float32
+
+
+def _walk(scores: Tensor, pairs: Tensor, radius: int, beta: float, steps: int) -> Tensor:
+    """T^steps scores, both arguments of one dtype."""
+    transition = _Transition(pairs, radius, beta)
     coefficients = _chebyshev_coefficients(steps)
-    current = previous = (scores.to(dtype) * (1 - boundary)).flatten(1)
+    current = previous = scores.flatten(1)
     result = coefficients[0] * current
     for degree, coefficient in enumerate(coefficients[1:], start=1):
         # T_1 x = T x, then T_k x = 2 T (T_k-1 x) - T_k-2 x
@@ -62,15 +101,15 @@ class _Transition:
     weight 0.
     """
 
-    def __init__(self, boundary: Tensor, radius: int, beta: float) -> None:
-        height, width = boundary.shape
-        weights = affinities(boundary, radius).pow_(beta).flatten(1)
+    def __init__(self, pairs: Tensor, radius: int, beta: float) -> None:
+        height, width = pairs.shape[1:]
+        weights = pairs.pow(beta).flatten(1)
         self.pairs = [
             (dy * width + dx, weight[: weight.numel() - dy * width - dx])
             for (dy, dx), weight in zip(offsets(radius), weights, strict=True)
             if dy < height and abs(dx) < width
         ]
-        self.inverse_sum = self._gather(torch.ones_like(boundary).reshape(1, -1)).reciprocal_()
+        self.inverse_sum = self._gather(pairs.new_ones(1, height * width)).reciprocal_()
 
     def _gather(self, vectors: Tensor) -> Tensor:
         """(C, N) times A^beta: what each pixel gathers from itself and from both directions of its pairs."""

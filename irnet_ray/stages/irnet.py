@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from irnet_ray import tables
-from irnet_ray.algorithms.losses import UNSURE, relation_loss
+from irnet_ray.algorithms.losses import relation_loss
+from irnet_ray.algorithms.pairs import UNSURE
 from irnet_ray.config import Config
 from irnet_ray.engine.training import Batch, Schedule, TrainStage
 from irnet_ray.inputs.decode import ImageError

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from irnet_ray.algorithms.affinity import affinities, line_maxima, offsets, pair_slices
+from irnet_ray.algorithms.affinity import affinities, embedding_affinities, line_maxima, offsets, pair_slices
 
 SIZES = ["24x32", "33x47", "48x64"]
 
@@ -91,6 +91,22 @@ def test_leading_dimensions_are_images_of_their_own():
     assert torch.equal(result[1, 2], affinities(boundary[1, 2], 4))
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_affinity_of_embeddings_falls_with_their_distance(channels, height, width, radius, seed):
+    embedding = torch.randn(channels, height, width, generator=torch.Generator().manual_seed(seed))
+    result = embedding_affinities(embedding, radius)
+    assert result.shape == (len(offsets(radius)), height, width)
+    for (dy, dx), affinity in zip(offsets(radius), result, strict=True):
+        for y, x in np.ndindex(height, width):
+            inside = 0 <= y + dy < height and 0 <= x + dx < width
+            expected = 0.0
+            if inside:
+                distances = (embedding[:, y, x] - embedding[:, y + dy, x + dx]).abs().tolist()
+                expected = np.exp(-np.mean(distances))
+            assert affinity[y, x].item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_some_lines_are_the_same_as_those_among_all():
     values = torch.rand(12, 13)
     everything = dict(line_maxima(values, offsets(10)))
@@ -116,3 +132,12 @@ def test_wrong_arguments_are_refused():
         offsets(0)
     with pytest.raises(ValueError, match=r"boundary must be \(..., H, W\), got \(4,\)"):
         affinities(torch.zeros(4), 5)
+
+
+def test_embeddings_that_are_none_are_refused():
+    with pytest.raises(ValueError, match=r"at least one channel, got \(4, 5\)"):
+        embedding_affinities(torch.zeros(4, 5), 5)
+    with pytest.raises(ValueError, match=r"at least one channel, got \(0, 4, 5\)"):
+        embedding_affinities(torch.zeros(0, 4, 5), 5)
+    with pytest.raises(ValueError, match="embedding must be finite"):
+        embedding_affinities(torch.full((2, 4, 5), torch.nan), 5)

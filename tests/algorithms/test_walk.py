@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from irnet_ray.algorithms.affinity import affinities, offsets, pair_slices
-from irnet_ray.algorithms.walk import random_walk
+from irnet_ray.algorithms.walk import affinity_walk, random_walk
 
 
 @pytest.mark.parametrize("size", ["24x32", "33x47", "48x64"])
@@ -93,6 +93,37 @@ def test_a_closed_boundary_keeps_what_is_inside_inside(top, left, height, width)
     result = random_walk(inside[None].float(), boundary)[0]
     torch.testing.assert_close(result[inside], torch.ones(height * width))
     assert (result[~inside] == 0).all()
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(0, 64))
+def test_boundaries_walk_as_the_affinities_they_stand_for(seed, radius, steps):
+    scores, boundary = images(seed, 2)
+    expected = random_walk(scores, boundary, radius, 7, steps)
+    walked = affinity_walk(scores * (1 - boundary), affinities(boundary, radius), radius, 7, steps)
+    assert torch.equal(walked, expected)
+
+
+def test_affinities_of_any_source_are_walked_on_alike():
+    # A full affinity everywhere is a plain blur; none keeps every pixel to itself. Nothing is taken off the scores.
+    scores = torch.rand(2, 6, 7)
+    none = torch.zeros(34, 6, 7)
+    torch.testing.assert_close(affinity_walk(scores, none), scores)
+    everywhere = affinities(torch.zeros(6, 7), 5)
+    spread = affinity_walk(torch.ones(1, 6, 7), everywhere)
+    torch.testing.assert_close(spread, torch.ones(1, 6, 7))
+    before = everywhere.clone()
+    affinity_walk(scores, everywhere, beta=3)
+    assert torch.equal(everywhere, before)
+
+
+def test_affinities_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"pair_affinities \(34, H, W\) .* at radius 5, got .* and \(12, 4, 5\)"):
+        affinity_walk(torch.zeros(1, 4, 5), torch.zeros(12, 4, 5))
+    with pytest.raises(ValueError, match=r"pair_affinities must be finite and in \[0, 1\]"):
+        affinity_walk(torch.zeros(1, 4, 5), torch.full((34, 4, 5), torch.nan))
+    with pytest.raises(ValueError, match="steps must be 0 or more and beta above 0, got -1 and 10"):
+        affinity_walk(torch.zeros(1, 4, 5), torch.zeros(34, 4, 5), steps=-1)
 
 
 def test_no_maps_and_half_precision():

@@ -6,24 +6,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from irnet_ray import tables
 from irnet_ray.algorithms.losses import relation_loss
-from irnet_ray.algorithms.pairs import UNSURE
 from irnet_ray.config import Config
 from irnet_ray.engine.training import Batch, Schedule, TrainStage
-from irnet_ray.inputs.decode import ImageError
 from irnet_ray.networks.backbone import STRIDES, fold_batch_norm
 from irnet_ray.networks.inference import precision, rescale, to_network
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.networks.weights import load_part
 from irnet_ray.run import Folder, Shards
-from irnet_ray.stages.images import GREY, crop, load_image, random_corner, resize, resize_map
-
-STRIDE = STRIDES[0]
+from irnet_ray.stages.relation_samples import RelationSamples
 
 
 def stage(config: Config, images: Shards, seeds: Shards, classifier: Folder, usable: int) -> TrainStage:
@@ -41,17 +35,9 @@ class IRNetTask:
     """Both branches on pairs of pixels of the confident maps."""
 
     def __init__(self, config: Config, images: Shards, seeds: Shards, classifier: Folder) -> None:
-        self.config, self.knobs = config, config.irnet
-        uris: dict[str, str] = {}
-        maps = []
-        for name in seeds.rows.files():
-            table = images.rows.read_table(name, columns=["image_id", "uri"])
-            uris.update(zip(table["image_id"].to_pylist(), table["uri"].to_pylist(), strict=True))
-            maps.append(seeds.rows.read_table(name, columns=["image_id", "confident_map"]))
-        table = pa.concat_tables(maps)
-        self.maps = table["confident_map"]
-        self.uris = pa.array([uris[image_id] for image_id in table["image_id"].to_pylist()], pa.string())
-        self.images = len(table)
+        self.knobs = config.irnet
+        self.samples = RelationSamples(config, images, seeds)
+        self.images = len(self.samples)
         self.model = IRNet(config.backbone)
         # The features that tell the tags apart tell objects from background, and the displacement field leaves
         # zero on photos sooner with them than with ImageNet's.
@@ -69,23 +55,8 @@ class IRNetTask:
         ]
 
     def sample(self, index: int, rng: np.random.Generator) -> Batch:
-        """A rescaled, mirrored and cropped image with its class map at stride 4.
-
-        The crop's corner is a multiple of the stride, so that the map's pixels stay on the image's grid.
-        """
-        image, class_map = self._pair(index)
-        scale = rng.uniform(*self.knobs.rescale)
-        size = tuple(max(1, round(n * scale)) for n in class_map.shape)
-        image, class_map = resize(image, size), resize_map(class_map, size)
-        if rng.random() < 0.5:
-            image, class_map = image[:, ::-1], class_map[:, ::-1]
-        top, left = (n // STRIDE * STRIDE for n in random_corner(size, self.knobs.crop, rng))
-        image = crop(image, top, left, self.knobs.crop, GREY)
-        class_map = crop(class_map, top, left, self.knobs.crop, UNSURE)[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
-        return {
-            "image": torch.from_numpy(image.transpose(2, 0, 1).copy()),
-            "class_map": torch.from_numpy(class_map.copy()),
-        }
+        """An augmented crop of an image with its class map at stride 4."""
+        return self.samples.sample(index, rng, self.knobs.crop, STRIDES[0])
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Eq. 9 over every pair within the radius, in float32."""
@@ -109,7 +80,7 @@ class IRNetTask:
         model = self.model.eval()
         model.displacement.mean.zero_()
         for index in chosen:
-            image, _ = self._pair(int(index))
+            image, _ = self.samples.pair(int(index))
             with precision(device):
                 field = model(rescale(to_network(image, device), self.knobs.middle_scale))[1].double()
             sums[:2] += field.sum(dim=(0, 2, 3))
@@ -119,16 +90,3 @@ class IRNetTask:
         model.displacement.mean.copy_((sums[:2] / sums[2]).float())
         model.train()
         return {"mean_displacement": model.displacement.mean.tolist()}
-
-    def _pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        # Images were readable when their seeds were made; one that has gone since is replaced by the next.
-        for offset in range(self.images):
-            row = (index + offset) % self.images
-            class_map = tables.decode_png(self.maps[row].as_py())
-            try:
-                image = load_image(self.uris[row].as_py(), self.config.max_side)
-            except ImageError:
-                continue
-            if image.shape[:2] == class_map.shape:
-                return image, class_map
-        raise RuntimeError("irnet: not one image with seeds can be decoded.")

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
 
+from irnet_ray import tables
 from irnet_ray.config import Config
 from irnet_ray.inputs.folder import read_folder
-from irnet_ray.inputs.scenes import generate
+from irnet_ray.inputs.scenes import generate, scene
 from irnet_ray.networks.backbone import fold_batch_norm
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
-from irnet_ray.run import Folder
+from irnet_ray.run import Folder, Shards
 from irnet_ray.stages.plan import Plan
 
 CONFIG = Config.model_validate(
@@ -28,9 +30,21 @@ CONFIG = Config.model_validate(
 )
 
 
+SIZE = (96, 128)
+
+
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generate(tmp_path_factory.mktemp("data") / "scenes", 6, (96, 128))
+    return generate(tmp_path_factory.mktemp("data") / "scenes", 6, SIZE)
+
+
+def truth_map(index: int) -> np.ndarray:
+    """The class map of a scene, uint8 (H, W), in its own tags' order."""
+    made = scene(index, SIZE)
+    class_map = np.zeros(SIZE, np.uint8)
+    for mask, name in zip(made.masks, made.names, strict=True):
+        class_map[mask] = made.tags.index(name) + 1
+    return class_map
 
 
 @pytest.fixture
@@ -76,3 +90,24 @@ def irnet(plan: Plan) -> Folder:
     fold_batch_norm(network.backbone.eval())
     plan.folder("irnet").write("weights.safetensors", save(network.state_dict()))
     return plan.folder("irnet")
+
+
+@pytest.fixture
+def truth_seeds(plan: Plan) -> Shards:
+    """Seeds whose confident maps are the truth."""
+    seeds = plan.shards("seeds")
+    for shard, ids in plan.ids_by_shard.items():
+        rows = [
+            {
+                "image_id": image_id,
+                "uri": "",
+                "class_ids": [0],
+                **tables.encode_cam(np.zeros((1, 24, 32))),
+                "attention": None,
+                "confident_map": tables.encode_png(truth_map(int(image_id[6:11]))),
+            }
+            for image_id in ids
+        ]
+        seeds.commit(shard, tables.SEEDS, rows)
+        seeds.seal(shard, tables.SEEDS, ids)
+    return seeds

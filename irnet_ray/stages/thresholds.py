@@ -1,0 +1,105 @@
+"""Counts of an image at many thresholds of seeds and labels, from a finished run's attention and weights."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from irnet_ray import tables
+from irnet_ray.algorithms.relations import agreed, refined_tags
+from irnet_ray.config import Config
+from irnet_ray.evaluation.average_precision import Prediction
+from irnet_ray.evaluation.objectives import LabelCounts, count_confident, count_labels
+from irnet_ray.evaluation.search import Candidate
+from irnet_ray.evaluation.truth import TruthImage, semantic_map
+from irnet_ray.run import Folder
+from irnet_ray.stages.images import load_image, resize_map
+from irnet_ray.stages.labels import LabelsNetwork, Masks, encode_instances
+
+STRIDE = 4  # pixels of the image per cell of the attention
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The candidates that are measured in every image, and the numbers, from 1, of the truth's classes."""
+
+    seeds: Sequence[Candidate]  # foreground, background
+    labels: Sequence[Candidate]  # background
+    numbers: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts of one image for each candidate."""
+
+    seeds: dict[Candidate, np.ndarray]  # of `count_confident`
+    labels: dict[Candidate, LabelCounts]
+
+
+def measure(config: Config, irnet: Folder, grid: Grid, row: Row, truth: TruthImage) -> Counts:
+    """Counts of one image, `row` being of the images and seeds tables, for each candidate.
+
+    The network of `irnet` is kept for the next image of this process. Raises ImageError, and FloatingPointError
+    where the network is broken.
+    """
+    image_HW3 = load_image(row["uri"], config.max_side)
+    size, own_size = image_HW3.shape[:2], (truth.height, truth.width)
+    attention_Khw = tables.decode_attention(row)
+    truth_HW = semantic_map(truth.instances, dict(grid.numbers), own_size)
+    other = len(grid.numbers) + 1  # a tag that no truth holds: always wrong
+    class_of = np.array([0, *(grid.numbers.get(tag, other) for tag in row["tags"])])
+
+    thresholds = sorted({threshold for pair in grid.seeds for threshold in pair})
+    refined = dict(zip(thresholds, refined_tags(image_HW3, _upsample(attention_Khw, size), thresholds), strict=True))
+    worked_on_HW = resize_map(truth_HW, size)
+    seeds: dict[Candidate, np.ndarray] = {
+        (sure, possible): count_confident(agreed(refined[sure], refined[possible]), worked_on_HW, class_of[1:])
+        for sure, possible in grid.seeds
+    }
+
+    network = _network(config, irnet)
+    relations = network.relations(image_HW3)
+    labels = {}
+    for candidate in grid.labels:
+        found = _at(network, config, *candidate).synthesize(attention_Khw, relations, size)
+        semantic_HW = class_of[resize_map(found.semantic, own_size)]
+        labels[candidate] = count_labels(_predictions(row, found), truth.instances, semantic_HW, truth_HW, other + 1)
+    return Counts(seeds, labels)
+
+
+def _at(network: LabelsNetwork, config: Config, background: float) -> LabelsNetwork:
+    """The network with another background threshold and the same weights."""
+    other = copy.copy(network)
+    other.knobs = config.labels.model_copy(update={"background": background})
+    return other
+
+
+def _predictions(row: Row, found: Masks) -> list[Prediction]:
+    size = [row["height"], row["width"]]
+    return [
+        Prediction(row["image_id"], i["class_name"], i["score"], {"size": size, "counts": i["rle"].encode()})
+        for i in encode_instances(row, found)
+    ]
+
+
+@functools.cache
+def _network(config: Config, irnet: Folder) -> LabelsNetwork:
+    """The network of this process."""
+    return LabelsNetwork(config, irnet, gpu=False)
+
+
+def _upsample(attention_Khw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Attention at the size of the image, (K, H, W)."""
+    if not len(attention_Khw):
+        return np.zeros((0, *size), np.float32)
+    strided = torch.from_numpy(attention_Khw)[None]
+    full = torch.nn.functional.interpolate(strided, scale_factor=STRIDE, mode="bilinear", align_corners=False)
+    return full[0, :, : size[0], : size[1]].numpy()

@@ -1,0 +1,94 @@
+"""Counts at many thresholds are those of the stages themselves, run with each threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from irnet_ray import tables
+from irnet_ray.algorithms.relations import confident_map
+from irnet_ray.evaluation.average_precision import Prediction
+from irnet_ray.evaluation.objectives import count_confident, count_labels
+from irnet_ray.evaluation.truth import TruthImage, load_truth, semantic_map
+from irnet_ray.run import Folder
+from irnet_ray.stages import labels
+from irnet_ray.stages.images import load_image, resize_map
+from irnet_ray.stages.plan import Plan
+from irnet_ray.stages.thresholds import Grid, measure
+
+PAIRS = [(0.2, 0.05), (0.3, 0.1), (0.6, 0.1)]
+BACKGROUNDS = [(0.1,), (0.25,), (0.6,)]
+
+
+def attended(plan: Plan, size: tuple[int, int]) -> tuple[dict[str, Any], TruthImage]:
+    """A row of an image with several tags, attention to each in blocks of random strength; and the image's truth."""
+    row = next(row for row in plan.table.to_pylist() if len(row["tags"]) > 1)
+    truth = load_truth(Path(row["uri"]).parents[1] / "truth.json").images[row["image_id"]]
+    height, width = size
+    strength = np.random.default_rng(2).random((len(row["tags"]), 3, 4)) ** 6
+    cam = strength.repeat(height // 12, 1).repeat(width // 16, 2)
+    ids = [plan.vocabulary.index(tag) for tag in row["tags"]]
+    return {**row, "class_ids": ids, **tables.encode_cam(cam), "attention": None}, truth
+
+
+@pytest.mark.parametrize(("max_side", "size"), [(1280, (96, 128)), (64, (48, 64))])
+def test_counts_are_those_of_the_stages(
+    make_plan: Callable[..., Plan], plan: Plan, irnet: Folder, max_side: int, size: tuple[int, int]
+) -> None:
+    config = make_plan(max_side=max_side).config
+    row, truth = attended(plan, size)
+    # One tag is not among the truth's classes: its pixels are wrong wherever they are said.
+    numbers = {name: n for n, name in enumerate(sorted({i.class_name for i in truth.instances}), start=1)}
+    row["tags"] = [*row["tags"][:-1], "unheard of"]
+    class_of = np.array([0, *(numbers.get(tag, len(numbers) + 1) for tag in row["tags"])])
+    found = measure(config, irnet, Grid(PAIRS, BACKGROUNDS, numbers), row, truth)
+
+    image = load_image(row["uri"], max_side)
+    assert image.shape[:2] == size
+    true = semantic_map(truth.instances, numbers, (96, 128))
+    full = upsampled(tables.decode_cam(row), size)
+    for pair in PAIRS:
+        expected = count_confident(confident_map(image, full, *pair), resize_map(true, size), class_of[1:])
+        assert np.abs(found.seeds[pair] - expected).max() <= 2
+    assert len({str(counts) for counts in found.seeds.values()}) == len(PAIRS)
+
+    for (background,) in BACKGROUNDS:
+        other = config.model_copy(update={"labels": config.labels.model_copy(update={"background": background})})
+        stage = labels.stage(other, plan.shards("images"), plan.shards("seeds"), irnet, "0123")
+        made = stage.finish(row, stage.network(False)(row, image))
+        instances = [
+            Prediction(row["image_id"], i["class_name"], i["score"], {"size": [96, 128], "counts": i["rle"].encode()})
+            for i in made["instances"]
+        ]
+        semantic = class_of[tables.decode_png(made["semantic"])]
+        expected_labels = count_labels(instances, truth.instances, semantic, true, len(numbers) + 2)
+        assert found.labels[background,].verdicts == expected_labels.verdicts
+        assert np.array_equal(found.labels[background,].pixels, expected_labels.pixels)
+    assert len({str(counts.pixels) for counts in found.labels.values()}) == len(BACKGROUNDS)
+    assert config.labels.background == 0.25
+
+
+def upsampled(cam: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """By OpenCV's rule, in numpy: each pixel between the middles of its two nearest cells."""
+    for axis, length in ((1, size[0]), (2, size[1])):
+        cells = cam.shape[axis]
+        place = np.clip((np.arange(length) + 0.5) / 4 - 0.5, 0, cells - 1)
+        low = np.minimum(place.astype(int), max(cells - 2, 0))
+        share = (place - low).reshape([-1 if a == axis else 1 for a in range(3)])
+        cam = cam.take(low, axis) * (1 - share) + cam.take(np.minimum(low + 1, cells - 1), axis) * share
+    return cam.astype(np.float32)
+
+
+def test_an_image_without_tags_says_background_everywhere(plan: Plan, irnet: Folder) -> None:
+    row, truth = attended(plan, (96, 128))
+    row |= {"tags": [], "class_ids": [], **tables.encode_cam(np.zeros((0, 24, 32)))}
+    numbers = {name: n for n, name in enumerate(sorted({i.class_name for i in truth.instances}), start=1)}
+    found = measure(plan.config, irnet, Grid(PAIRS, BACKGROUNDS, numbers), row, truth)
+    covered = int((semantic_map(truth.instances, numbers, (96, 128)) > 0).sum())
+    for counts in found.seeds.values():
+        assert counts.tolist() == [[0, 0, covered], [96 * 128 - covered, 96 * 128, 96 * 128 - covered]]
+    assert all(not counts.verdicts for counts in found.labels.values())

@@ -88,7 +88,9 @@ def test_displacements_learn_their_scenes(task: IRNetTask) -> None:
     # The mean distance of a pair is what a field of zeros costs.
     assert first["displacement_foreground"] > 3
     assert last["displacement_foreground"] < 0.5 * first["displacement_foreground"]
-    assert last["boundary_negative"] < first["boundary_negative"]
+    # Both sides of the boundary loss together: random weights may start with a boundary everywhere.
+    boundary = [s["total"] - (s["displacement_foreground"] + s["displacement_background"]) / 2 for s in (first, last)]
+    assert boundary[1] < 0.8 * boundary[0]
 
 
 def test_the_mean_displacement_of_the_training_images_becomes_zero(task: IRNetTask) -> None:

@@ -1,0 +1,145 @@
+"""What a run's labels hold, and what changed from CAM to label: counts that are gathered row by row and add up.
+
+Shape suffixes: H W pixels of an image, h w its cells at stride 4, K its tags.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from irnet_ray import tables
+
+STRIDE = 4  # pixels of the working image per cell of a CAM
+MOST = 5  # instances of an image that the histogram tells apart: 0, 1, .., and this or more
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Tally:
+    """Counts of one class, over the labeled images with its tag; or of all classes, over all labeled images."""
+
+    images: int = 0
+    empty: int = 0  # of the images, those without an instance
+    instances: int = 0
+    quality: float = 0.0  # summed over the instances
+    area: int = 0  # pixels of the images
+    pixels: int = 0  # of the area, those of the semantic label
+    cells: int = 0  # of the images: where CAM and label are compared
+    cam: int = 0  # of the cells, those of the raw CAM's semantic map
+    label: int = 0  # those of the semantic label
+    both: int = 0  # those of both, and of the same class
+    either: int = 0
+
+    def merge(self, other: Tally) -> None:
+        """Add the counts of other images."""
+        for count in fields(self):
+            setattr(self, count.name, getattr(self, count.name) + getattr(other, count.name))
+
+    def to_json(self, every: Tally) -> dict[str, Any]:
+        """Counts and shares in [0, 1]; `every` is of all labeled images. What has nothing to be a share of is null."""
+        return {
+            "images": self.images,
+            "images_share": _ratio(self.images, every.images),
+            "images_without_instance": self.empty,
+            "images_without_instance_share": _ratio(self.empty, self.images),
+            "instances": self.instances,
+            "instances_per_image": _ratio(self.instances, self.images),
+            "mean_quality": _ratio(self.quality, self.instances),
+            "pixels": self.pixels,
+            "pixels_share": _ratio(self.pixels, every.area),
+            "pixels_share_in_its_images": _ratio(self.pixels, self.area),
+            "cam_share_in_its_images": _ratio(self.cam, self.cells),
+            "label_share_in_its_images": _ratio(self.label, self.cells),
+            "cam_label_iou": _ratio(self.both, self.either),
+        }
+
+
+@dataclass
+class Summary:
+    """Counts over rows of `tables.LABELS` and `tables.SEEDS`. Those of disjoint images merge, in any order."""
+
+    every: Tally = field(default_factory=Tally)
+    classes: dict[str, Tally] = field(default_factory=dict)
+    histogram: Counter[int] = field(default_factory=Counter)  # images by their number of instances, up to MOST
+
+    def add(self, label: Row, seed: Row) -> None:
+        """Count one image: its row of `tables.LABELS` and its row of `tables.SEEDS`."""
+        tags, instances = label["tags"], label["instances"]
+        semantic_HW = tables.decode_png(label["semantic"])
+        pixels = np.bincount(semantic_HW.ravel(), minlength=len(tags) + 1).tolist()
+        compared = compare(semantic_HW, seed)
+        cam, wins, both = (n.tolist() for n in (compared.sum(axis=1), compared.sum(axis=0), compared.diagonal()))
+        cells = int(compared.sum())
+        qualities: dict[str, list[float]] = {tag: [] for tag in tags}
+        for instance in instances:
+            qualities[instance["class_name"]].append(instance["quality"])
+        for k, tag in enumerate(tags, start=1):
+            found = qualities[tag]
+            counts = (pixels[k], cells, cam[k], wins[k], both[k], cam[k] + wins[k] - both[k])
+            one = Tally(1, int(not found), len(found), sum(found), semantic_HW.size, *counts)
+            self.classes.setdefault(tag, Tally()).merge(one)
+        quality = sum(instance["quality"] for instance in instances)
+        counts = (sum(pixels[1:]), cells, sum(cam[1:]), sum(wins[1:]), sum(both[1:]), cells - both[0])
+        self.every.merge(Tally(1, int(not instances), len(instances), quality, semantic_HW.size, *counts))
+        self.histogram[min(len(instances), MOST)] += 1
+
+    def merge(self, other: Summary) -> None:
+        """Add the counts of other images."""
+        self.every.merge(other.every)
+        for name, tally in other.classes.items():
+            self.classes.setdefault(name, Tally()).merge(tally)
+        self.histogram.update(other.histogram)
+
+    def to_json(self, vocabulary: Iterable[str]) -> dict[str, Any]:
+        """Plain values for `json.dump`; classes of `vocabulary` that no labeled image has are all zeros."""
+        classes = {name: self.classes.get(name, Tally()) for name in vocabulary}
+        names = [*map(str, range(MOST)), f"{MOST}+"]
+        return {
+            "overall": self.every.to_json(self.every),
+            "images_by_instances": {name: self.histogram[number] for number, name in enumerate(names)},
+            "classes": {name: tally.to_json(self.every) for name, tally in classes.items()},
+        }
+
+
+def compare(semantic_HW: np.ndarray, seed: Row) -> np.ndarray:
+    """Cells by class in the raw CAM and in the label, int64 (K+1, K+1): row k of the CAM, column k of the label.
+
+    Both are looked at on the CAM's own grid, at stride 4: the CAM cut at the published threshold of the labels
+    (paper 5.2), and the label's pixel in the middle of each cell. 0 is background.
+    """
+    import torch
+
+    from irnet_ray.algorithms.synthesis import cam_semantic
+
+    cam_hw = cam_semantic(torch.from_numpy(tables.decode_cam(seed))).numpy()
+    # The working size is that of the confident map; its header alone is read.
+    width, height = Image.open(io.BytesIO(seed["confident_map"])).size
+    label_hw = at_cells(semantic_HW, cam_hw.shape, (height, width))
+    count = len(seed["class_ids"]) + 1
+    pairs_hw = cam_hw.astype(np.intp) * count + label_hw
+    return np.bincount(pairs_hw.ravel(), minlength=count**2).reshape(count, count)
+
+
+def at_cells(semantic_HW: np.ndarray, grid: tuple[int, ...], working: tuple[int, int]) -> np.ndarray:
+    """The pixel in the middle of each cell, (h, w) = `grid`: every fourth of a label at its `working` size (H, W).
+
+    A larger label than that is looked at in the same places. The middle of the last cell may lie outside, where
+    the nearest pixel counts.
+    """
+    rows, columns = (
+        np.minimum(((np.arange(cells) + 0.5) * STRIDE * full / worked).astype(np.intp), full - 1)
+        for cells, full, worked in zip(grid, semantic_HW.shape, working, strict=True)
+    )
+    return semantic_HW[rows[:, None], columns[None, :]]
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None

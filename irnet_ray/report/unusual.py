@@ -1,0 +1,86 @@
+"""What a person should look at in a run: rules that hold rarely when all is well, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+ENOUGH_IMAGES = 5  # of a class; a share of fewer is chance
+EMPTY_SHARE = 0.1  # of all images without an instance: the tags say that something is there
+EMPTY_IMAGES = 3  # one or two of a small run are not worth a word
+MANY_INSTANCES = 5.0  # per image; photos of VOC's classes truly have 2.6, and more is mostly fragments
+MOSTLY = 0.5  # of a class's images without an instance of it: the class is as good as not learnt
+# Times the median class's share of its images. In the truth of 131 photos, those of VOC's classes that have enough
+# images lie between 0.2 (bottle) and 2.6 (dining table) times.
+LARGE, SMALL = 3.0, 1 / 6
+ENOUGH_CLASSES = 4  # a median of fewer classes is no measure
+GROWN = 2.0  # the walk rounds a CAM off to its object; twice the area is a walk that leaked into the background
+GROWN_SHARE = 0.01  # of the class's images; the growth of a speck is no matter
+
+Class = dict[str, Any]
+
+
+def unusual(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Unusual values of `Summary.to_json`, at most one entry a rule.
+
+    Each is `what`, some words, and `cases`: words on each class concerned, the worst first; none where all classes
+    together are meant.
+    """
+    found = _overall(report["overall"])
+    classes = {name: one for name, one in report["classes"].items() if one["images"] >= ENOUGH_IMAGES}
+    found += _named("no instance in most images of a class", classes, _mostly_empty)
+    shares = [one["pixels_share_in_its_images"] for one in classes.values()]
+    typical = median(shares) if len(shares) >= ENOUGH_CLASSES else 0.0
+    if typical:
+        usual = f"the median class, {_percent(typical)} of its images"
+        found += _named(f"over {LARGE:g} times {usual}", classes, lambda one: _large(one, typical))
+        found += _named(f"under {SMALL:.2f} times {usual}", classes, lambda one: _small(one, typical))
+    found += _named(f"label over {GROWN:g} times its CAM", classes, _grown)
+    return found
+
+
+def _overall(overall: Class) -> list[dict[str, Any]]:
+    found = []
+    empty, images = overall["images_without_instance"], overall["images"]
+    if empty >= EMPTY_IMAGES and empty > EMPTY_SHARE * images:
+        found.append(f"{empty} of {images} images have no instance, {_percent(empty / images)}")
+    if images and overall["instances_per_image"] > MANY_INSTANCES:
+        found.append(f"{overall['instances_per_image']:.1f} instances per image: objects may be in fragments")
+    return [{"what": what, "cases": []} for what in found]
+
+
+Rule = Callable[[Class], tuple[float, str] | None]  # how bad it is and what to say; None where all is well
+
+
+def _named(what: str, classes: dict[str, Class], rule: Rule) -> list[dict[str, Any]]:
+    hits = [(hit, name) for name, one in classes.items() if (hit := rule(one)) is not None]
+    hits.sort(key=lambda entry: (-entry[0][0], entry[1]))
+    return [{"what": what, "cases": [f"{name} ({words})" for (_, words), name in hits]}] if hits else []
+
+
+def _mostly_empty(one: Class) -> tuple[float, str] | None:
+    share = one["images_without_instance_share"]
+    words = f"{one['images_without_instance']} of {one['images']}"
+    return (share, words) if share > MOSTLY else None
+
+
+def _large(one: Class, typical: float) -> tuple[float, str] | None:
+    share = one["pixels_share_in_its_images"]
+    return (share, _percent(share)) if share > LARGE * typical else None
+
+
+def _small(one: Class, typical: float) -> tuple[float, str] | None:
+    share = one["pixels_share_in_its_images"]
+    return (-share, _percent(share)) if share < SMALL * typical else None
+
+
+def _grown(one: Class) -> tuple[float, str] | None:
+    cam, label = one["cam_share_in_its_images"], one["label_share_in_its_images"]
+    if label < GROWN_SHARE or label <= GROWN * cam:
+        return None
+    return label - cam, f"{_percent(cam)} to {_percent(label)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

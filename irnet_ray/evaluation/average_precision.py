@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from irnet_ray.evaluation.bootstrap import ratio
+
+BLOCK = 1 << 21  # verdicts times samples at once: 16 MiB an array
 
 Rle = dict[str, Any]  # COCO's: "size" [height, width] and compressed "counts"
 
@@ -43,28 +47,35 @@ class AveragePrecision:
 
     def __init__(self, iou: float) -> None:
         self.iou = iou
-        self.truth: Counter[str] = Counter()  # instances of each class, crowds left out
-        self._verdicts: defaultdict[str, list[tuple[float, str, bool]]] = defaultdict(list)
+        self._truth: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+        self._verdicts: defaultdict[str, list[tuple[float, int, bool]]] = defaultdict(list)
 
-    def add(self, predictions: Sequence[Prediction], truth: Sequence[TruthInstance]) -> None:
-        """Match everything predicted in one image with everything true in it."""
+    def add(self, image: int, predictions: Sequence[Prediction], truth: Sequence[TruthInstance]) -> None:
+        """Match everything predicted in image number `image` with everything true in it."""
         for name in {p.class_name for p in predictions} | {t.class_name for t in truth}:
             wanted = [t for t in truth if t.class_name == name]
             found = sorted((p for p in predictions if p.class_name == name), key=lambda p: -p.score)
-            self.truth[name] += sum(not t.crowd for t in wanted)
+            if count := sum(not t.crowd for t in wanted):
+                self._truth[name].append((image, count))
             self._verdicts[name] += [
-                (p.score, p.image_id, verdict)
+                (p.score, image, verdict)
                 for p, verdict in zip(found, match(found, wanted, self.iou), strict=True)
                 if verdict is not None
             ]
 
-    def by_class(self) -> dict[str, float]:
-        """Area in [0, 1] under the precision-recall curve of every class that has truth."""
+    def by_class(self, draws_NR: np.ndarray) -> dict[str, np.ndarray]:
+        """Area in [0, 1] under the precision-recall curve of every class that has truth, in R samples of images.
+
+        `draws_NR` says how often each image stands in each sample; (R,) is NaN where none of a class's truth does.
+        """
         areas = {}
-        for name in sorted(name for name, count in self.truth.items() if count):
+        for name in sorted(self._truth):
             # Equal scores stand in order of image, so that the answer depends on no order of arrival.
             ranked = sorted(self._verdicts[name], key=lambda verdict: (-verdict[0], verdict[1]))
-            areas[name] = area_under_curve([true for _, _, true in ranked], self.truth[name])
+            hits = np.array([true for _, _, true in ranked], bool)
+            images = np.array([image for _, image, _ in ranked], np.int64)
+            where, counts = np.array(self._truth[name]).T
+            areas[name] = _areas(hits, images, draws_NR, counts @ draws_NR[where])
         return areas
 
 
@@ -78,9 +89,9 @@ def average_precision(
     for instance in truth:
         images[instance.image_id][1].append(instance)
     total = AveragePrecision(iou)
-    for found, wanted in images.values():
-        total.add(found, wanted)
-    return total.by_class()
+    for number, image_id in enumerate(sorted(images)):
+        total.add(number, *images[image_id])
+    return {name: float(area) for name, (area,) in total.by_class(np.ones((len(images), 1), np.int32)).items()}
 
 
 def match(found: Sequence[Prediction], wanted: Sequence[TruthInstance], iou: float) -> list[bool | None]:
@@ -109,6 +120,23 @@ def area_under_curve(ranked: Sequence[bool], truth: int) -> float:
     All-point: precision at a recall is the largest at that recall or a higher one.
     """
     hits = np.asarray(ranked, dtype=bool)
-    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(envelope[hits].sum() / truth)  # recall moves by 1 / truth at each hit
+    once = np.ones((1, 1), np.int64)
+    return float(_areas(hits, np.zeros(len(hits), np.int64), once, np.array([truth]))[0])
+
+
+def _areas(hits_n: np.ndarray, images_n: np.ndarray, draws_NR: np.ndarray, truth_R: np.ndarray) -> np.ndarray:
+    """Area under the curve of `hits_n`, by descending score, in every sample of images; NaN without truth.
+
+    An image drawn twice brings each of its verdicts twice, at the same score. The second of two equal hits has
+    the higher precision, which is then the precision of both: precision after the last of them is all it takes.
+    """
+    area_R = np.zeros(len(truth_R))
+    step = max(1, BLOCK // max(1, len(hits_n)))
+    for start in range(0, len(truth_R), step):
+        columns = slice(start, start + step)
+        drawn_nR = draws_NR[images_n, columns].astype(np.int64)
+        hit_nR = drawn_nR * hits_n[:, None]
+        precision_nR = hit_nR.cumsum(0) / np.maximum(drawn_nR.cumsum(0), 1)
+        envelope_nR = np.maximum.accumulate(precision_nR[::-1], axis=0)[::-1]
+        area_R[columns] = (envelope_nR * hit_nR).sum(0)
+    return ratio(area_R, truth_R)  # recall moves by 1 / truth at each hit

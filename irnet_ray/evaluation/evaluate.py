@@ -1,19 +1,19 @@
-"""Labels, and beside them raw CAMs, against truth: AP of instance masks and mIoU."""
+"""Labels, and beside them the lesser methods of paper 6.2, against truth."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from irnet_ray import tables
 from irnet_ray.errors import UserError
-from irnet_ray.evaluation.average_precision import AveragePrecision, Prediction
-from irnet_ray.evaluation.mean_iou import IntersectionOverUnion
-from irnet_ray.evaluation.result import Evaluation, Scores
-from irnet_ray.evaluation.truth import Truth, TruthImage, semantic_map
+from irnet_ray.evaluation.average_precision import Prediction
+from irnet_ray.evaluation.bootstrap import RESAMPLES, draws
+from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
+from irnet_ray.evaluation.result import AFFINITYNET, BOUNDARY, CAM, LABELS, Evaluation
+from irnet_ray.evaluation.truth import Truth, TruthImage
 
 CAM_THRESHOLD = 0.25  # of the normalized CAM, as for labels (paper 5.2)
 CAM_MIN_AREA = 0.01  # of the image, as for labels
@@ -36,13 +36,38 @@ def evaluate_rows(
     *,
     image_ids: set[str],
     vocabulary: Sequence[str],
+    ablation: Iterable[dict[str, Any]] | None = None,
 ) -> Evaluation:
-    """Measure rows of `tables.LABELS` and of `tables.SEEDS`, one at a time and in any order.
+    """Measure rows of `tables.LABELS`, `tables.SEEDS` and `tables.ABLATION`, one at a time and in any order.
 
     `image_ids` are those of the run: truth outside it is left out and counted, and an image of it with truth
     but without a row counts as one in which nothing was found. `vocabulary` names the seeds' class ids.
+    The rows of `ablation` are asked for last; without them there are two variants, CAM and labels.
     Raises UserError where truth and run share no image, an image comes twice, or sizes differ.
     """
+    images = with_truth(truth, image_ids)
+    draws_NR = draws(len(images))
+    variants = {
+        CAM: _measure((found_in_seeds(row, images[row["image_id"]], vocabulary) for row in _of(images, seeds)), images),
+        LABELS: _measure((found_in_row(row, "instances", "semantic") for row in _of(images, labels)), images),
+    }
+    scores = {name: instances.scores(draws_NR) | maps.scores(draws_NR) for name, (instances, maps) in variants.items()}
+    if ablation is not None:
+        found = (found_in_row(row, "boundary_instances", "affinitynet_semantic") for row in _of(images, ablation))
+        boundary, affinitynet = _measure(found, images)
+        between = {BOUNDARY: boundary.scores(draws_NR), AFFINITYNET: affinitynet.scores(draws_NR)}
+        scores = {CAM: scores[CAM], **between, LABELS: scores[LABELS]}
+    return Evaluation(
+        variants=scores,
+        images=len(images),
+        images_outside_run=len(truth.images) - len(images),
+        truth_instances=_truth_instances(images),
+        resamples=RESAMPLES,
+    )
+
+
+def with_truth(truth: Truth, image_ids: set[str]) -> dict[str, TruthImage]:
+    """The truth of those images of the run that have any. Raises UserError where none has."""
     images = {name: image for name, image in truth.images.items() if name in image_ids}
     if not images:
         here, there = min(image_ids, default="none"), min(truth.images, default="none")
@@ -50,23 +75,17 @@ def evaluate_rows(
             f"None of the {len(truth.images)} file names of the truth (such as {there}) is an image of the "
             f"run (such as {here}): name the truth of these images."
         )
-    return Evaluation(
-        cam=_measure((found_in_seeds(row, images[row["image_id"]], vocabulary) for row in _of(images, seeds)), images),
-        labels=_measure((found_in_labels(row) for row in _of(images, labels)), images),
-        images=len(images),
-        images_outside_run=len(truth.images) - len(images),
-        truth_instances=_truth_instances(images),
-    )
+    return images
 
 
-def found_in_labels(row: dict[str, Any]) -> Found:
-    """Predictions of a row of `tables.LABELS`."""
+def found_in_row(row: dict[str, Any], instances: str, semantic: str) -> Found:
+    """Predictions of a row of `tables.LABELS` or `tables.ABLATION`, in the columns of these names."""
     size, image_id = [row["height"], row["width"]], row["image_id"]
-    instances = [
+    predictions = [
         Prediction(image_id, i["class_name"], i["score"], {"size": size, "counts": i["rle"].encode("ascii")})
-        for i in row["instances"]
+        for i in row[instances]
     ]
-    return Found(image_id, row["tags"], instances, tables.decode_png(row["semantic"]))
+    return Found(image_id, row["tags"], predictions, tables.decode_png(row[semantic]))
 
 
 def found_in_seeds(row: dict[str, Any], image: TruthImage, vocabulary: Sequence[str]) -> Found:
@@ -116,47 +135,13 @@ def _of(images: dict[str, TruthImage], rows: Iterable[dict[str, Any]]) -> Iterat
         yield row
 
 
-def _measure(found: Iterable[Found], images: dict[str, TruthImage]) -> Scores:
-    """Scores of predictions over `images`, those without any included."""
-    classes = sorted({i.class_name for image in images.values() for i in image.instances if not i.crowd})
-    numbers = {name: number for number, name in enumerate(classes, start=1)}
-    other = len(classes) + 1  # a predicted class that no truth holds: always wrong, never a row of its own
-    ap50, ap70, any50 = AveragePrecision(0.5), AveragePrecision(0.7), AveragePrecision(0.5)
-    overlap = IntersectionOverUnion(len(classes) + 2, ignore=-1)
-    predicted, missing = 0, dict(images)
-
-    def add(one: Found) -> None:
-        image = images[one.image_id]
-        if one.semantic.shape != (image.height, image.width):
-            height, width = one.semantic.shape
-            raise UserError(
-                f"The label of {one.image_id} has {width} x {height} pixels, and its truth {image.width} x "
-                f"{image.height}: name the truth of these images."
-            )
-        ap50.add(one.instances, image.instances)
-        ap70.add(one.instances, image.instances)
-        any50.add(
-            [replace(p, class_name="any") for p in one.instances],
-            [replace(t, class_name="any") for t in image.instances],
-        )
-        of_tag = np.array([0, *(numbers.get(tag, other) for tag in one.tags)], np.int32)
-        overlap.add(of_tag[one.semantic], semantic_map(image.instances, numbers, one.semantic.shape))
-
+def _measure(found: Iterable[Found], images: dict[str, TruthImage]) -> tuple[InstanceMeasure, SemanticMeasure]:
+    """Measure predictions one image at a time; they are not kept."""
+    instances, maps = InstanceMeasure(images), SemanticMeasure(images)
     for one in found:
-        add(one)
-        predicted += len(one.instances)
-        del missing[one.image_id]
-    for image_id, image in missing.items():
-        add(Found(image_id, (), [], np.zeros((image.height, image.width), np.uint8)))
-    by_class = overlap.by_class()
-    return Scores(
-        ap50=ap50.by_class(),
-        ap70=ap70.by_class(),
-        ap50_any_class=any50.by_class().get("any", float("nan")),
-        iou={name: float(by_class[number]) for name, number in {"background": 0, **numbers}.items()},
-        images=len(images) - len(missing),
-        instances=predicted,
-    )
+        instances.add(one.image_id, one.instances)
+        maps.add(one.image_id, one.tags, one.semantic)
+    return instances, maps
 
 
 def _truth_instances(images: dict[str, TruthImage]) -> dict[str, int]:

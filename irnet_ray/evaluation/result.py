@@ -1,102 +1,155 @@
-"""The figures of an evaluation, as JSON and as a table for people."""
+"""The figures of an evaluation, as JSON and as tables for people."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
+from irnet_ray.evaluation.bootstrap import CONFIDENCE, Figure
 
-@dataclass(frozen=True)
+CAM, BOUNDARY, AFFINITYNET, LABELS = "CAM", "CAM + boundary", "AffinityNet", "labels"
+
+INSTANCE_FIGURES = {"ap50": "AP50", "ap70": "AP70", "ap50_any_class": "AP50 any class"}
+SEMANTIC_FIGURES = {"miou": "mIoU", "precision": "pixel precision", "recall": "pixel recall"}
+
+
+@dataclass(frozen=True, eq=False)
 class Scores:
-    """AP by class, AP whatever the class, IoU by class and background: in [0, 1], NaN without truth."""
+    """What one variant reaches: in [0, 1], NaN without truth. One without instances, or without maps, holds half.
 
-    ap50: dict[str, float]
-    ap70: dict[str, float]
-    ap50_any_class: float
-    iou: dict[str, float]
+    `figures` are those of `INSTANCE_FIGURES` and `SEMANTIC_FIGURES`: AP50, AP70 and IoU are means over classes
+    (of IoU the background too), the others pool instances or foreground pixels of all classes. `classes` holds
+    `ap50`, `ap70` and `iou` by class.
+    """
+
+    figures: dict[str, Figure]
+    classes: dict[str, dict[str, float]]
     images: int  # with a row; the others count as images in which nothing was found
-    instances: int
+    instances: int | None  # predicted; None where only semantic maps were
 
-    @property
-    def summary(self) -> dict[str, float]:
-        """The means over classes; that of the IoU includes the background."""
-        return {
-            "ap50": _mean(self.ap50.values()),
-            "ap70": _mean(self.ap70.values()),
-            "ap50_any_class": self.ap50_any_class,
-            "miou": _mean(self.iou.values()),
-        }
+    def __or__(self, other: Scores) -> Scores:
+        """Both halves of a variant: `self` of its instances and `other` of its maps."""
+        return Scores(self.figures | other.figures, self.classes | other.classes, self.images, self.instances)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Labels and raw CAMs against the same truth."""
+    """Variants of labels against the same truth, each table's from the least to the labels themselves."""
 
-    cam: Scores
-    labels: Scores
+    variants: dict[str, Scores]
     images: int  # of the run, with truth
     images_outside_run: int  # of the truth, left out
     truth_instances: dict[str, int]  # by class
+    resamples: int  # of images, behind every interval
+
+    def steps(self) -> dict[tuple[str, str], dict[str, Figure]]:
+        """What each variant gains over the one before it: (before, after) to differences of figures."""
+        gains: dict[tuple[str, str], dict[str, Figure]] = {}
+        for figures in (INSTANCE_FIGURES, SEMANTIC_FIGURES):
+            for before, after in pairwise(self._with(figures)):
+                pair = gains.setdefault((before, after), {})
+                pair |= {f: self.variants[after].figures[f] - self.variants[before].figures[f] for f in figures}
+        return gains
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`: figures in [0, 1], null where there is no truth."""
+        """Plain values for `json.dump`: figures in [0, 1] with their intervals, null where there is no truth."""
         return {
             "images": self.images,
             "images_outside_run": self.images_outside_run,
             "truth_instances": self.truth_instances,
-            **{
+            "resamples": self.resamples,
+            "variants": {
                 name: {
-                    **_nulls(scores.summary),
+                    **{figure: _plain(value) for figure, value in scores.figures.items()},
                     "images": scores.images,
-                    "instances": scores.instances,
+                    **({} if scores.instances is None else {"instances": scores.instances}),
                     "classes": {
-                        "ap50": _nulls(scores.ap50),
-                        "ap70": _nulls(scores.ap70),
-                        "iou": _nulls(scores.iou),
+                        figure: {of: _null(value) for of, value in by_class.items()}
+                        for figure, by_class in scores.classes.items()
                     },
                 }
-                for name, scores in (("cam", self.cam), ("labels", self.labels))
+                for name, scores in self.variants.items()
             },
+            "differences": [
+                {"of": after, "over": before, **{figure: _plain(value) for figure, value in gains.items()}}
+                for (before, after), gains in self.steps().items()
+            ],
         }
 
     def table(self) -> str:
-        """Two aligned tables in percent: the means, and each class."""
-        head = ["", "AP50", "AP70", "AP50 any class", "mIoU", "instances", "images"]
-        means = [
-            [name, *map(_percent, scores.summary.values()), str(scores.instances), str(scores.images)]
-            for name, scores in (("CAM", self.cam), ("labels", self.labels))
+        """Aligned tables in percent: instances, semantic maps, and each class."""
+        parts = [
+            self._means("instance labels", INSTANCE_FIGURES, "CAM + boundary + displacement"),
+            self._means("semantic labels", SEMANTIC_FIGURES, "IRNet"),
+            f"In brackets the {100 * CONFIDENCE:.0f} % interval over {self.resamples} resamples of images. "
+            "A gain is over the row above.",
+            self._by_class(),
         ]
-        truth = ["truth", "", "", "", "", str(sum(self.truth_instances.values())), str(self.images)]
-        class_head = ["class", "truth", "AP50 CAM", "labels", "AP70 CAM", "labels", "IoU CAM", "labels"]
-        both = (self.cam, self.labels)
-        classes = [
-            [
-                name,
-                str(self.truth_instances.get(name, "")),
-                *(_percent(s.ap50.get(name)) for s in both),
-                *(_percent(s.ap70.get(name)) for s in both),
-                *(_percent(s.iou.get(name)) for s in both),
-            ]
-            for name in self.cam.iou
-        ]
-        text = _aligned([head, *means, truth]) + "\n\n" + _aligned([class_head, *classes])
         if self.images_outside_run:
-            text += f"\n\n{self.images_outside_run} images of the truth are not in this run and were left out."
-        return text
+            parts.append(f"{self.images_outside_run} images of the truth are not in this run and were left out.")
+        return "\n\n".join(parts)
+
+    @property
+    def _ablation(self) -> bool:
+        return len(self.variants) > 2
+
+    def _with(self, figures: dict[str, str]) -> list[str]:
+        """The variants that have these figures, in order."""
+        return [name for name, scores in self.variants.items() if figures.keys() <= scores.figures.keys()]
+
+    def _means(self, title: str, figures: dict[str, str], labels: str) -> str:
+        """Rows of variants, gains between them; in an ablation the labels go by the paper's name, `labels`."""
+        count = figures is INSTANCE_FIGURES
+        rows = [[title, *figures.values(), *(["instances"] if count else []), "images"]]
+        steps, before = self.steps(), None
+        for name in self._with(figures):
+            scores = self.variants[name]
+            shown = labels if name == LABELS and self._ablation else name
+            cells = [_percent(scores.figures[figure]) for figure in figures]
+            rows.append([shown, *cells, *([str(scores.instances)] if count else []), str(scores.images)])
+            if before is not None:
+                gains = [_percent(steps[before, name][figure], "+") for figure in figures]
+                rows.append(["  gain", *gains, *([""] if count else []), ""])
+            before = name
+        truth = [str(sum(self.truth_instances.values()))] if count else []
+        rows.append(["truth", *([""] * len(figures)), *truth, str(self.images)])
+        return _aligned(rows)
+
+    def _by_class(self) -> str:
+        instances, maps = self._with(INSTANCE_FIGURES), self._with(SEMANTIC_FIGURES)
+        short = {BOUNDARY: "+ boundary", LABELS: "+ displacement"} if self._ablation else {}
+        head = ["class", "truth", *(short.get(name, name) for name in instances)]
+        head += ["IRNet" if name == LABELS and self._ablation else name for name in maps]
+        head[2] = f"AP50 {head[2]}"
+        head[2 + len(instances)] = f"IoU {head[2 + len(instances)]}"
+        rows = [head]
+        for name in self.variants[LABELS].classes["iou"]:
+            areas = [self.variants[variant].classes["ap50"].get(name) for variant in instances]
+            ious = [self.variants[variant].classes["iou"][name] for variant in maps]
+            rows.append([name, str(self.truth_instances.get(name, "")), *map(_cell, [*areas, *ious])])
+        return _aligned(rows)
 
 
-def _mean(values: Any) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else float("nan")
+def _plain(figure: Figure) -> dict[str, Any]:
+    return {"value": _null(figure.value), "interval": [_null(end) for end in figure.interval]}
 
 
-def _nulls(figures: dict[str, float]) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in figures.items()}
+def _null(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
-def _percent(value: float | None) -> str:
+def _percent(figure: Figure, sign: str = "") -> str:
+    """`10.8 [8.1, 13.9]`; with the sign "+" of a difference, `+2.1 [0.3, 4.0]`."""
+    if math.isnan(figure.value):
+        return "-"
+    low, high = figure.interval
+    return f"{100 * figure.value:{sign}z.1f} [{100 * low:z.1f}, {100 * high:z.1f}]"
+
+
+def _cell(value: float | None) -> str:
     return "" if value is None else "-" if math.isnan(value) else f"{100 * value:.1f}"
 
 

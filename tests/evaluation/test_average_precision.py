@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
+from irnet_ray.evaluation import average_precision as module
 from irnet_ray.evaluation.average_precision import (
+    AveragePrecision,
     Prediction,
     TruthInstance,
     area_under_curve,
@@ -93,47 +96,79 @@ def test_equal_scores_do_not_depend_on_order():
     assert len(areas) == 1
 
 
-def test_pycocotools_decides_alike():
-    """Random boxes of three classes in 30 images: COCOeval's own verdicts, and its 101-point AP."""
+def random_world(images=30, seed=0):
+    """True boxes of three classes that do not overlap, and guesses near and beside them; scores all differ."""
+    rng = np.random.default_rng(seed)
+    names = ["cat", "cow", "dog"]
+    truth, predictions = [], []
+    for image in range(1, images + 1):
+        left = int(rng.integers(0, 6))
+        for _ in range(rng.integers(0, 5)):
+            right = min(40, left + int(rng.integers(4, 12)))
+            name = str(rng.choice(names))
+            truth.append(TruthInstance(str(image), name, rle(left, right)))
+            for _ in range(rng.integers(0, 4)):
+                start = max(0, left + int(rng.integers(-2, 3)))
+                guess = rle(start, max(start + 1, min(40, right + int(rng.integers(-2, 3)))))
+                guessed = name if rng.random() < 0.8 else str(rng.choice(names))
+                predictions.append(Prediction(str(image), guessed, float(rng.random()), guess))
+            if (left := right + int(rng.integers(0, 4))) > 34:
+                break
+    return truth, predictions, names
+
+
+def coco_judge(truth, predictions, names, images, iou):
+    """COCOeval of the same data, at one IoU and with matching done."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    rng = np.random.default_rng(0)
-    names = ["cat", "cow", "dog"]
-    truth, predictions, annotations, results = [], [], [], []
-    for image in range(1, 31):
-        for _ in range(rng.integers(0, 6)):
-            left, name = int(rng.integers(0, 28)), int(rng.integers(0, 3))
-            box = (left, left + int(rng.integers(4, 12)))
-            mask = rle(*box)
-            truth.append(TruthInstance(str(image), names[name], mask))
-            annotation = {"id": len(truth), "image_id": image, "category_id": name + 1, "iscrowd": 0}
-            annotations.append({**annotation, "segmentation": mask, "area": float(coco.area(mask))})
-            for _ in range(rng.integers(0, 3)):
-                left = max(0, box[0] + int(rng.integers(-3, 4)))
-                guess = rle(left, max(left + 1, min(40, box[1] + int(rng.integers(-3, 4)))))
-                score = float(rng.random())
-                predictions.append(Prediction(str(image), names[name], score, guess))
-                results.append({"image_id": image, "category_id": name + 1, "score": score, "segmentation": guess})
+    number = {name: n for n, name in enumerate(names, start=1)}
     theirs = COCO()
     theirs.dataset = {
         "info": {},
-        "images": [{"id": n, "width": 40, "height": 10} for n in range(1, 31)],
-        "annotations": annotations,
-        "categories": [{"id": n + 1, "name": name} for n, name in enumerate(names)],
+        "images": [{"id": n, "width": 40, "height": 10} for n in range(1, images + 1)],
+        "annotations": [
+            {
+                "id": n,
+                "image_id": int(t.image_id),
+                "category_id": number[t.class_name],
+                "iscrowd": 0,
+                "segmentation": t.rle,
+                "area": float(coco.area(t.rle)),
+            }
+            for n, t in enumerate(truth, start=1)
+        ],
+        "categories": [{"id": n, "name": name} for name, n in number.items()],
     }
     theirs.createIndex()
+    results = [
+        {"image_id": int(p.image_id), "category_id": number[p.class_name], "score": p.score, "segmentation": p.rle}
+        for p in predictions
+    ]
     judge = COCOeval(theirs, theirs.loadRes(results), "segm")
-    judge.params.iouThrs = np.array([0.5])
-    judge.evaluate()
+    judge.params.iouThrs = np.array([iou])
+    judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ["all"]
+    return judge
+
+
+def coco_all_point(judge, category, truth_count):
+    """COCOeval's own curve, read at every recall that there is instead of at 101: its mean is the area."""
+    judge.params.recThrs = np.arange(1, truth_count + 1) / truth_count
     judge.accumulate()
-    ours = average_precision(predictions, truth, 0.5)
-    verdicts = 0
+    return judge.eval["precision"][0, :, category, 0, -1].mean()
+
+
+@pytest.mark.parametrize("iou", [0.5, 0.7])
+@pytest.mark.parametrize("seed", range(3))
+def test_pycocotools_decides_alike(iou, seed):
+    truth, predictions, names = random_world(seed=seed)
+    judge = coco_judge(truth, predictions, names, 30, iou)
+    judge.evaluate()
+    ours = average_precision(predictions, truth, iou)
+    verdicts = hits = 0
     for category, name in enumerate(names):
-        area = judge.eval["precision"][0, :, category, 0, 2].mean()
-        assert ours[name] == pytest.approx(area, abs=0.01)
         for image in range(1, 31):
-            entry = judge.evalImgs[category * 4 * 30 + image - 1]  # by category, then area range, then image
+            entry = judge.evalImgs[category * 30 + image - 1]  # by category, then image
             if entry is None:
                 continue
             assert (entry["category_id"], entry["image_id"]) == (category + 1, image)
@@ -142,6 +177,59 @@ def test_pycocotools_decides_alike():
                 key=lambda p: -p.score,
             )
             wanted = [t for t in truth if (t.image_id, t.class_name) == (str(image), name)]
-            assert match(found, wanted, 0.5) == [bool(number) for number in entry["dtMatches"][0]]
-            verdicts += len(found)
+            made = match(found, wanted, iou)
+            assert made == [bool(number) for number in entry["dtMatches"][0]]
+            verdicts += len(made)
+            hits += sum(map(bool, made))
+        count = sum(t.class_name == name for t in truth)
+        assert ours[name] == pytest.approx(coco_all_point(judge, category, count), abs=1e-12)
     assert verdicts == len(predictions) > 50
+    assert 10 < hits < verdicts - 10
+
+
+def test_pycocotools_decides_alike_whatever_the_class():
+    truth, predictions, names = random_world()
+    judge = coco_judge(truth, predictions, names, 30, 0.5)
+    judge.params.useCats = 0
+    judge.evaluate()
+    ours = average_precision(
+        [replace(p, class_name="any") for p in predictions], [replace(t, class_name="any") for t in truth], 0.5
+    )
+    assert ours["any"] == pytest.approx(coco_all_point(judge, 0, len(truth)), abs=1e-12)
+    assert 0.1 < ours["any"] < 0.9
+
+
+def counted(truth, predictions, ids):
+    total = AveragePrecision(0.5)
+    for number, image_id in enumerate(ids):
+        total.add(
+            number, [p for p in predictions if p.image_id == image_id], [t for t in truth if t.image_id == image_id]
+        )
+    return total
+
+
+@given(st.lists(st.integers(0, 3), min_size=8, max_size=8))
+@settings(max_examples=30, deadline=None)
+def test_an_image_drawn_twice_counts_like_two_images(times):
+    """Weights against real copies of the images, among them classes and samples left without any truth."""
+    truth, predictions, _ = random_world(8)
+    ids = [str(n) for n in range(1, 9)]
+    draws = np.array([[1] * 8, times]).T
+    weighted = counted(truth, predictions, ids).by_class(draws)
+    copies = [image_id for image_id, n in zip(ids, times, strict=True) for _ in range(n)]
+    real = counted(truth, predictions, copies).by_class(np.ones((len(copies), 1), int))
+    assert real.keys() == {name for name, areas in weighted.items() if not np.isnan(areas[1])}
+    for name, area in real.items():
+        assert weighted[name][1] == pytest.approx(area[0])
+
+
+def test_many_samples_are_worked_on_in_blocks(monkeypatch):
+    truth, predictions, _ = random_world()
+    draws = np.random.default_rng(0).integers(0, 3, (30, 40))
+    total = counted(truth, predictions, [str(n) for n in range(1, 31)])
+    whole = total.by_class(draws)
+    monkeypatch.setattr(module, "BLOCK", 64)
+    parts = total.by_class(draws)
+    assert len(whole) == 3
+    for name in whole:
+        assert parts[name] == pytest.approx(whole[name])

@@ -71,8 +71,16 @@ def truth():
     )
 
 
-def run(labels, seeds, truth, images=("a", "b")):
-    return evaluate_rows(labels, seeds, truth, image_ids=set(images), vocabulary=["cat", "dog", "emu"])
+def run(labels, seeds, truth, images=("a", "b"), ablation=None):
+    vocabulary = ["cat", "dog", "emu"]
+    return evaluate_rows(labels, seeds, truth, image_ids=set(images), vocabulary=vocabulary, ablation=ablation)
+
+
+ALL_RIGHT = {"ap50": 1, "ap70": 1, "ap50_any_class": 1, "miou": 1, "precision": 1, "recall": 1}
+
+
+def means(scores):
+    return {name: figure.value for name, figure in scores.figures.items()}
 
 
 def test_perfect_labels_and_a_cam_that_merges(truth):
@@ -84,12 +92,13 @@ def test_perfect_labels_and_a_cam_that_merges(truth):
     merged = np.ones((1, 6, 8))  # one part, all of the image
     seeds = [seed_row("a", [0], merged), seed_row("b", [0], merged), seed_row("no truth", [0], merged)]
     result = run(labels, seeds, truth)
-    assert result.labels.summary == {"ap50": 1, "ap70": 1, "ap50_any_class": 1, "miou": 1}
-    assert (result.labels.images, result.labels.instances) == (2, 3)
-    assert result.cam.ap50 == {"cat": 0, "dog": 0}
+    made, cam = result.variants["labels"], result.variants["CAM"]
+    assert means(made) == ALL_RIGHT
+    assert (made.images, made.instances) == (2, 3)
+    assert cam.classes["ap50"] == {"cat": 0, "dog": 0}
     pixels = HEIGHT * WIDTH
     share = 12 / WIDTH
-    assert result.cam.iou == pytest.approx({"background": 0, "cat": share, "dog": 0})
+    assert cam.classes["iou"] == pytest.approx({"background": 0, "cat": share, "dog": 0})
     assert result.truth_instances == {"cat": 2, "dog": 1}
     assert (result.images, result.images_outside_run) == (2, 1)
     assert pixels * share == LEFT.sum()
@@ -98,12 +107,13 @@ def test_perfect_labels_and_a_cam_that_merges(truth):
 def test_a_failed_image_counts_as_one_where_nothing_was_found(truth):
     labels = [label_row("a", ["cat", "dog"], [("cat", 0.9, LEFT), ("dog", 0.8, RIGHT)], LEFT + 2 * RIGHT)]
     result = run(labels, [], truth)
-    assert result.labels.images == 1
-    assert result.labels.ap50 == {"cat": 0.5, "dog": 1}
+    made, cam = result.variants["labels"], result.variants["CAM"]
+    assert made.images == 1
+    assert made.classes["ap50"] == {"cat": 0.5, "dog": 1}
     background = 6 + 18  # columns that are background in truth, of images a and b; in b all 30 are predicted
-    assert result.labels.iou == pytest.approx({"background": background / (6 + 30), "cat": 0.5, "dog": 1})
-    assert result.cam.summary["ap50"] == 0
-    assert result.cam.images == 0
+    assert made.classes["iou"] == pytest.approx({"background": background / (6 + 30), "cat": 0.5, "dog": 1})
+    assert cam.figures["ap50"].value == 0
+    assert cam.images == 0
 
 
 def test_a_class_without_truth_is_wrong_and_no_row(truth):
@@ -112,10 +122,11 @@ def test_a_class_without_truth_is_wrong_and_no_row(truth):
         label_row("b", ["cat"], [("cat", 0.9, RIGHT)], RIGHT),
     ]
     result = run(labels, [], truth)
-    assert set(result.labels.iou) == {"background", "cat", "dog"}
-    assert result.labels.ap50 == {"cat": 0.5, "dog": 0}
-    assert result.labels.ap50_any_class == pytest.approx(2 / 3)  # the emu is a true thing of another name
-    assert result.labels.iou == pytest.approx({"background": 24 / (24 + 12), "cat": 0.5, "dog": 0})
+    made = result.variants["labels"]
+    assert set(made.classes["iou"]) == {"background", "cat", "dog"}
+    assert made.classes["ap50"] == {"cat": 0.5, "dog": 0}
+    assert made.figures["ap50_any_class"].value == pytest.approx(2 / 3)  # the emu is a true thing of another name
+    assert made.classes["iou"] == pytest.approx({"background": 24 / (24 + 12), "cat": 0.5, "dog": 0})
 
 
 def test_the_cam_is_spread_by_four_cropped_and_cut(truth):
@@ -142,14 +153,16 @@ def test_crowds_are_unknown_pixels():
     truth = Truth({"a": TruthImage(HEIGHT, WIDTH, [true("a", "cat", LEFT), crowd])}, ["cat", "cow"])
     labels = [label_row("a", ["cat", "cow"], [("cat", 0.5, LEFT), ("cow", 0.9, RIGHT)], LEFT + 2 * RIGHT)]
     result = run(labels, [], truth)
-    assert result.labels.summary == {"ap50": 1, "ap70": 1, "ap50_any_class": 1, "miou": 1}
+    made = result.variants["labels"]
+    assert means(made) == ALL_RIGHT
     assert result.truth_instances == {"cat": 1}
 
 
 def test_truth_without_a_single_instance():
     result = run([], [], Truth({"a": TruthImage(HEIGHT, WIDTH)}, []))
-    assert result.labels.iou == {"background": 1}
-    assert math.isnan(result.labels.summary["ap50"])
+    made = result.variants["labels"]
+    assert made.classes["iou"] == {"background": 1}
+    assert math.isnan(made.figures["ap50"].value)
 
 
 def test_what_does_not_fit(truth):
@@ -174,6 +187,75 @@ def test_the_cam_of_an_image_worked_on_at_half_size_is_spread_over_the_whole(tru
     assert found.semantic[:, -10:].all() and not found.semantic[:, :10].any()
 
 
+def ablation_row(image_id, tags, instances, semantic):
+    row = label_row(image_id, tags, instances, semantic)
+    return {
+        **{key: row[key] for key in ("image_id", "tags", "width", "height")},
+        "boundary_instances": row["instances"],
+        "affinitynet_semantic": row["semantic"],
+    }
+
+
+def test_the_ablation_stands_between_the_cam_and_the_labels(truth):
+    labels = [
+        label_row("a", ["cat", "dog"], [("cat", 0.9, LEFT), ("dog", 0.8, RIGHT)], LEFT + 2 * RIGHT),
+        label_row("b", ["cat"], [("cat", 0.7, RIGHT)], RIGHT),
+    ]
+    seeds = [seed_row("a", [0, 1], np.zeros((2, 6, 8))), seed_row("b", [0], np.zeros((1, 6, 8)))]
+    # The instances miss the dog, and the semantic map has it only; "b" failed.
+    ablation = [
+        ablation_row("a", ["dog", "cat"], [("cat", 0.9, LEFT)], RIGHT),
+        ablation_row("no truth", ["cat"], [], LEFT),
+    ]
+    result = run(labels, seeds, truth, ablation=ablation)
+    assert list(result.variants) == ["CAM", "CAM + boundary", "AffinityNet", "labels"]
+    _, boundary, affinitynet, made = result.variants.values()
+    assert boundary.classes == {"ap50": {"cat": 0.5, "dog": 0}, "ap70": {"cat": 0.5, "dog": 0}}
+    assert boundary.figures["ap50_any_class"].value == pytest.approx(1 / 3)
+    assert (boundary.images, boundary.instances) == (1, 1)
+    background = 6 + 18  # true columns of a and b; predicted are 18 and 30
+    assert affinitynet.classes == {"iou": pytest.approx({"background": background / (18 + 30), "cat": 0, "dog": 1})}
+    assert affinitynet.figures["precision"].value == 1
+    assert affinitynet.figures["recall"].value == pytest.approx(1 / 3)
+    assert affinitynet.instances is None
+    assert means(made) == ALL_RIGHT
+    gains = result.steps()
+    assert gains["CAM + boundary", "labels"]["ap50"].value == pytest.approx(0.75)
+    assert gains["AffinityNet", "labels"]["recall"].value == pytest.approx(2 / 3)
+    assert "+75.0 [" in result.table()
+
+
+def test_costly_rows_are_asked_for_only_when_all_else_is_measured(truth):
+    def never():
+        raise AssertionError("asked for")
+        yield
+
+    with pytest.raises(UserError, match="None of the 3"):
+        run([], [], truth, images=["x.jpg"], ablation=never())
+    with pytest.raises(UserError, match="a has 24 x 30 pixels"):
+        run([label_row("a", ["cat"], [], LEFT.T)], [], truth, ablation=never())
+    with pytest.raises(AssertionError, match="asked for"):
+        run([], [], truth, ablation=never())
+
+
+def test_all_variants_are_judged_on_the_same_samples_of_images(truth):
+    """The labels equal the CAM's instances: however wide the intervals, nothing is gained."""
+    cams = {"a": np.zeros((2, 6, 8)), "b": np.ones((1, 6, 8))}
+    cams["a"][0, :, :3] = 1
+    seeds = [seed_row("a", [0, 1], cams["a"]), seed_row("b", [0], cams["b"])]
+    found = [found_in_seeds(row, truth.images[row["image_id"]], ["cat", "dog"]) for row in seeds]
+    labels = [
+        label_row(f.image_id, f.tags, [(i.class_name, i.score, coco.decode(i.rle)) for i in f.instances], f.semantic)
+        for f in found
+    ]
+    result = run(labels, seeds, truth)
+    low, high = result.variants["labels"].figures["miou"].interval
+    assert low < result.variants["labels"].figures["miou"].value < high
+    (gains,) = result.steps().values()
+    for gain in gains.values():
+        assert (gain.value, *gain.interval) == (0, 0, 0)
+
+
 def test_real_truth_against_itself():
     path = PHOTOS / "instances_dev.json"
     if not path.is_file():
@@ -194,6 +276,7 @@ def test_real_truth_against_itself():
             yield label_row(name, tags, masks, semantic)
 
     result = evaluate_rows(rows(), [], truth, image_ids=set(few), vocabulary=[])
-    assert result.labels.summary == {"ap50": 1, "ap70": 1, "ap50_any_class": 1, "miou": 1}
+    made = result.variants["labels"]
+    assert means(made) == ALL_RIGHT
     assert result.images_outside_run == 111
     json.dumps(result.to_json(), allow_nan=False)

@@ -3,11 +3,15 @@
 from typing import Any
 
 __version__ = "0.2.0"
-__all__ = ["evaluate", "label", "show"]
+__all__ = ["calibrate", "evaluate", "label", "show"]
 
 
 def __getattr__(name: str) -> Any:
     # Late, so that `irnet-ray --help` waits for neither torch nor Ray.
+    if name == "calibrate":
+        from irnet_ray.calibration import calibrate
+
+        return calibrate
     if name == "show":
         from irnet_ray.pictures import show
 

@@ -99,6 +99,20 @@ def evaluate(
 
 
 @app.command()
+def calibrate(
+    out: Annotated[Path, typer.Argument(help="The run directory.")],
+    truth: Annotated[Path, typer.Option(help="COCO JSON file of instances in 20 to 50 images of the run.")],
+    to: Annotated[Path | None, typer.Option(help="YAML file to write. Default: OUT/calibrated.yaml.")] = None,
+) -> None:
+    """Choose the thresholds of seeds and labels on a few annotated images, and say what that gains on others."""
+    from irnet_ray.calibration import calibrate as choose
+
+    found = choose(out, truth, to)
+    print(f"{found.table()}\n\nconfig  {found.config}")
+    print(f"next    {found.command}" if found.changed else "Nothing gains: the config is the run's own.")
+
+
+@app.command()
 def show(
     out: Annotated[Path, typer.Argument(help="The run directory.")],
     image: Annotated[list[str] | None, typer.Option(help="Id of an image; may be repeated.")] = None,

@@ -1,0 +1,77 @@
+"""`irnet-ray calibrate` on a finished run, and the command that it says comes next."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from irnet_ray.config import Config, load_config
+from irnet_ray.inputs.folder import read_folder
+from irnet_ray.run import Folder
+from irnet_ray.stages.plan import Plan
+from tests.end_to_end.conftest import SHARDS, Run
+from tests.end_to_end.conftest import irnet_ray as command
+
+IMAGES = 10
+
+
+def truth_of(run: Run, path: Path, images: int) -> Path:
+    """The scenes' truth, of the first so many of them."""
+    content = json.loads((run.data / "truth.json").read_text())
+    content["images"] = sorted(content["images"], key=lambda image: image["file_name"])[:images]
+    kept = {image["id"] for image in content["images"]}
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] in kept]
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_the_config_it_writes_labels_the_same_images_with_other_thresholds(run: Run, tmp_path: Path) -> None:
+    to = tmp_path / "few words.yaml"
+    done = command("calibrate", run.out, "--truth", truth_of(run, tmp_path / "few.json", IMAGES), "--to", to)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("calibrate: ")]  # progress
+    assert [line.split()[0] for line in lines[:4]] == [
+        "knob",
+        "seeds.foreground",
+        "seeds.background",
+        "labels.background",
+    ]
+    assert all(line.split()[-1] == str(IMAGES) for line in lines[1:4])
+    assert f"config  {to}" in lines
+
+    own = Config.model_validate_json((run.out / "config.json").read_text())
+    chosen = load_config(to, {})
+    assert [f"{chosen.seeds.foreground:g}", f"{chosen.seeds.background:g}", f"{chosen.labels.background:g}"] == [
+        line.split()[2] for line in lines[1:4]
+    ]
+    seeds = {"foreground": own.seeds.foreground, "background": own.seeds.background}
+    labels = {"background": own.labels.background}
+    back = {"seeds": chosen.seeds.model_copy(update=seeds), "labels": chosen.labels.model_copy(update=labels)}
+    assert chosen.model_copy(update=back) == own
+
+    if chosen == own:
+        assert lines[-1] == "Nothing gains: the config is the run's own."
+        return
+    words = shlex.split(lines[-1])
+    assert words[:3] == ["next", "irnet-ray", "label"]
+    options = dict(zip(words[3::2], words[4::2], strict=True))
+    assert options == {
+        "--config": str(to),
+        "--data": str(run.data),
+        "--out": str(run.out),
+        "--shards": str(SHARDS),
+    }
+    # It goes on from this run's classifier.
+    plan = Plan(Folder(str(run.out)), chosen, read_folder(run.data, SHARDS), SHARDS)
+    assert plan.is_done("classifier") and not plan.is_done("labels")
+    assert plan.is_done("irnet") == (chosen.seeds == own.seeds)
+
+
+def test_too_few_images_are_refused(run: Run, tmp_path: Path) -> None:
+    done = command("calibrate", run.out, "--truth", truth_of(run, tmp_path / "few.json", 9))
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("irnet-ray: ") and done.stderr.count("\n") == 1
+    assert "share 9 images: annotate at least 10" in done.stderr
+    assert not (run.out / "calibrated.yaml").exists()

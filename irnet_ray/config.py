@@ -110,6 +110,15 @@ class IRNet(Section):
         return sum(self.rescale) / 2
 
 
+class AffinityNet(Section):
+    """Training of AffinityNet for `evaluate --ablation`; what is not here is as in `irnet` (paper 6.1)."""
+
+    epochs: int = knob(3, "epochs", "as IRNet", "passes over the images, at least", ge=1)
+    min_iterations: int = knob(1000, "iterations", "as IRNet", "small data sets repeat until this many steps", ge=1)
+    rate: float = knob(1.0, "1", "published code", "initial learning rate; polynomial decay", gt=0)
+    weight_decay: float = knob(5e-4, "1", "published code", "L2 penalty of the weights", ge=0)
+
+
 class Labels(Section):
     """Label synthesis (paper 5)."""
 
@@ -140,6 +149,7 @@ class Config(Section):
     seeds: Seeds = Seeds()
     irnet: IRNet = IRNet()
     labels: Labels = Labels()
+    affinitynet: AffinityNet = AffinityNet()
 
     @field_validator("weights")
     @classmethod
@@ -153,6 +163,7 @@ class Config(Section):
 SMALL_BACKBONE: dict[str, Any] = {
     "classifier": {"crop": 320, "resize": [288, 480], "batch_size": 16},
     "irnet": {"crop": 256, "rescale": [0.25, 1.25], "batch_size": 8, "min_iterations": 1500, "mean_images": 256},
+    "affinitynet": {"min_iterations": 500},
 }
 
 
@@ -160,6 +171,7 @@ SMALL_BACKBONE: dict[str, Any] = {
 SCENES: dict[str, Any] = {
     "classifier": {"crop": 192, "resize": [192, 288], "batch_size": 16, "min_iterations": 160},
     "irnet": {"crop": 192, "rescale": [0.5, 1.5], "batch_size": 8, "min_iterations": 400},
+    "affinitynet": {"min_iterations": 200},
 }
 
 

@@ -29,6 +29,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from irnet_ray import tables
+from irnet_ray.errors import UserError
 
 ROW_GROUP = 64
 ERROR_COLUMN = pa.field("error", pa.struct([tables.ERRORS.field(name) for name in ("stage", "kind", "message")]))
@@ -235,6 +236,15 @@ def unit_schema(schema: pa.Schema) -> pa.Schema:
     if "uri" not in schema.names:
         fields.append(pa.field("uri", pa.string()))
     return pa.schema([*fields, ERROR_COLUMN])
+
+
+def finished(out: str | os.PathLike[str]) -> tuple[Folder, dict[str, Any]]:
+    """The run directory and its current version. Raises UserError where no run has finished."""
+    folder = Folder(str(out))
+    version = folder.read_json("current.json")
+    if version is None:
+        raise UserError(f"No finished run in {out}: run `irnet-ray label --out {out}` to its end first.")
+    return folder, version
 
 
 def publish(out: Folder, version: dict[str, Any]) -> None:

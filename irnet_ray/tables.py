@@ -63,6 +63,19 @@ LABELS = pa.schema(
     ]
 )
 
+# What two comparisons of the paper make of an image: Table 1's "CAM + class boundary", and Table 2's AffinityNet.
+ABLATION = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("tags", pa.list_(pa.string()), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("boundary_instances", pa.list_(INSTANCE), nullable=False),  # without the displacement field
+        pa.field("affinitynet_semantic", pa.binary(), nullable=False),  # as `semantic` of the labels
+    ]
+)
+
 ERRORS = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),

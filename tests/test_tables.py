@@ -22,7 +22,7 @@ def plain(kind: pa.DataType) -> bool:
     return any(test(kind) for test in PLAIN)
 
 
-@pytest.mark.parametrize("schema", [tables.IMAGES, tables.SEEDS, tables.LABELS, tables.ERRORS])
+@pytest.mark.parametrize("schema", [tables.IMAGES, tables.SEEDS, tables.LABELS, tables.ABLATION, tables.ERRORS])
 def test_columns_are_plain_types_and_start_with_the_id(schema: pa.Schema) -> None:
     assert schema.names[0] == "image_id"
     assert [field.name for field in schema if not plain(field.type)] == []

@@ -103,7 +103,7 @@ def labels(
         winner_HW += group_KHW.gather(0, (tag_HW - 1)[None])[0]
     winner_HW = torch.where(score_HW > background, winner_HW, 0)
     found = _parts(score_HW, winner_HW, group_count, min_area_fraction, background)
-    return Labels(found, _semantic(spread_Khw, image_size, background, per_class))
+    return Labels(found, walked_semantic(spread_Khw, image_size, background=background, per_class=per_class))
 
 
 def instances(
@@ -155,7 +155,14 @@ def semantic(
     """
     _check(cams, boundary, image_size)
     spread = random_walk(cams.float(), boundary, radius=radius, beta=beta, steps=steps)
-    return _semantic(spread, image_size, background, per_class)
+    return walked_semantic(spread, image_size, background=background, per_class=per_class)
+
+
+def walked_semantic(
+    walked: Tensor, image_size: tuple[int, int], *, background: float = 0.25, per_class: bool = False
+) -> Tensor:
+    """Semantic label from class maps float (K, h, w) that have walked: the last step of `semantic`."""
+    return _thresholded(_normalized(_upsampled(walked, image_size), per_class), background)
 
 
 def cam_instances(cams_full: Tensor, threshold: float = 0.25, min_area_fraction: float = 0.01) -> Instances:
@@ -186,11 +193,6 @@ def cam_semantic(cams_full: Tensor, threshold: float = 0.25) -> Tensor:
     """
     _check_cams(cams_full)
     return _thresholded(cams_full.float(), threshold)
-
-
-def _semantic(spread_Khw: Tensor, image_size: tuple[int, int], background: float, per_class: bool) -> Tensor:
-    """Walked class maps (K,h,w) ▶ uint8 (H,W)."""
-    return _thresholded(_normalized(_upsampled(spread_Khw, image_size), per_class), background)
 
 
 def _thresholded(scores_KHW: Tensor, threshold: float) -> Tensor:

@@ -117,6 +117,29 @@ def test_two_touching_discs_of_one_class_are_two_instances_and_one_region():
     assert abs(int(left.sum()) - int(right.sum())) < 0.1 * left.sum()
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.booleans())
+def test_without_a_field_instances_are_the_connected_parts_of_the_semantic_label(seed, tags, per_class):
+    cams, boundary, field = noisy_scene(seed, tags)
+    found, semantic = synthesis.labels(cams, boundary, torch.zeros_like(field), (55, 70), per_class=per_class)
+    expected = {
+        (number - 1, part.numpy().tobytes())
+        for number in range(1, tags + 1)
+        for part in four_connected_parts(semantic == number)
+        if part.sum() >= 0.01 * part.numel()
+    }
+    ours = {(int(k), mask.numpy().tobytes()) for k, mask in zip(found.class_index, found.masks, strict=True)}
+    assert ours == expected
+
+
+def test_a_label_is_the_last_step_of_a_walk():
+    cams, boundary, _ = noisy_scene(3)
+    walked = random_walk(cams, boundary)
+    label = synthesis.walked_semantic(walked, (55, 70), background=0.4)
+    assert torch.equal(label, synthesis.semantic(cams, boundary, (55, 70), background=0.4))
+    assert label.dtype == torch.uint8 and not synthesis.walked_semantic(walked[:0], (55, 70)).any()
+
+
 def test_without_a_field_they_are_one_instance():
     cams, boundary, field = discs([(10, 9), (10, 19)], 5, 20, 30)
     found = synthesis.instances(cams, boundary, torch.zeros_like(field) + 99, (80, 120))

@@ -1,0 +1,101 @@
+"""What two comparisons of the paper make of an image (6.1, 6.2; Tables 1 and 2); no stage of labeling."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from irnet_ray import tables
+from irnet_ray.algorithms.affinity import embedding_affinities
+from irnet_ray.algorithms.synthesis import walked_semantic
+from irnet_ray.algorithms.walk import affinity_walk
+from irnet_ray.config import Config
+from irnet_ray.engine.mapping import MapStage, Row
+from irnet_ray.networks.affinitynet import AffinityNet
+from irnet_ray.networks.backbone import fold_batch_norm
+from irnet_ray.networks.inference import for_inference, precision, to_network
+from irnet_ray.networks.weights import load_weights
+from irnet_ray.run import Folder, Shards
+from irnet_ray.stages.images import load_image, resize_map
+from irnet_ray.stages.labels import LabelsNetwork, Masks, encode_instances
+
+
+class Ablated(NamedTuple):
+    """What the network step hands on for an image of working size (H, W)."""
+
+    boundary: Masks  # labels without the displacement field
+    affinitynet: np.ndarray  # uint8 (H, W), semantic labels
+
+
+def stage(config: Config, images: Shards, seeds: Shards, irnet: Folder, affinitynet: Folder) -> MapStage:
+    """Both comparisons for every image that has seeds."""
+    return MapStage(
+        name="ablation",
+        schema=tables.ABLATION,
+        sources=(images, seeds),
+        load=partial(_load, max_side=config.max_side),
+        network=partial(AblationNetwork, config, irnet, affinitynet),
+        finish=_finish,
+    )
+
+
+def _load(row: Row, max_side: int) -> np.ndarray:
+    return load_image(row["uri"], max_side)
+
+
+class AblationNetwork:
+    """The trained IRNet without its displacement field, and the trained AffinityNet, on one device."""
+
+    def __init__(self, config: Config, irnet: Folder, affinitynet: Folder, gpu: bool) -> None:
+        self.labels = LabelsNetwork(config, irnet, gpu)
+        network = AffinityNet(config.backbone)
+        fold_batch_norm(network.backbone.eval())  # as it was trained and saved
+        load_weights(network, affinitynet.read("weights.safetensors"), affinitynet.location)
+        self.network = for_inference(network, self.labels.device)
+
+    def __call__(self, row: Row, image_HW3: np.ndarray) -> Ablated:
+        """Both comparisons for one image, from the attention maps of its row."""
+        attention_Khw = tables.decode_attention(row)
+        return Ablated(self.boundary(attention_Khw, image_HW3), self.affinitynet(attention_Khw, image_HW3))
+
+    def boundary(self, attention_Khw: np.ndarray, image_HW3: np.ndarray) -> Masks:
+        """ "CAM + class boundary" of Table 1: labels that no displacement field splits into instances.
+
+        Where nothing moves all cells are one group, so instances are the connected parts of a class.
+        """
+        relations = self.labels.relations(image_HW3)
+        still = relations._replace(field=torch.zeros_like(relations.field))
+        return self.labels.synthesize(attention_Khw, still, image_HW3.shape[:2])
+
+    @torch.inference_mode()
+    def affinitynet(self, attention_Khw: np.ndarray, image_HW3: np.ndarray) -> np.ndarray:
+        """AffinityNet of Table 2: semantic labels from the same walk, with the run's knobs, on its affinities.
+
+        Raises:
+            FloatingPointError: the network's answer is not finite.
+        """
+        knobs, device = self.labels.knobs, self.labels.device
+        with precision(device):
+            embedding = self.network.predict(to_network(image_HW3, device), self.labels.scale)
+        if not bool(torch.isfinite(embedding).all()):
+            raise FloatingPointError("AffinityNet's answer is not finite: its weights are broken.")
+        walked = affinity_walk(
+            torch.from_numpy(attention_Khw).to(device),
+            embedding_affinities(embedding, knobs.radius),
+            knobs.radius,
+            knobs.beta,
+            knobs.steps,
+        )
+        return walked_semantic(walked, image_HW3.shape[:2], background=knobs.background).cpu().numpy()
+
+
+def _finish(row: Row, value: Ablated) -> Row:
+    size = (row["height"], row["width"])
+    return {
+        **{key: row[key] for key in ("image_id", "tags", "width", "height")},
+        "boundary_instances": encode_instances(row, value.boundary),
+        "affinitynet_semantic": tables.encode_png(resize_map(value.affinitynet, size)),
+    }

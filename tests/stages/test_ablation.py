@@ -1,0 +1,122 @@
+"""The paper's comparisons: instances that no field splits, semantic labels that walked on embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from pycocotools import mask as coco
+from safetensors.torch import load, save
+from scipy import ndimage
+
+from irnet_ray import tables
+from irnet_ray.networks.affinitynet import AffinityNet
+from irnet_ray.networks.backbone import fold_batch_norm
+from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
+from irnet_ray.run import Folder
+from irnet_ray.stages import ablation
+from irnet_ray.stages.ablation import Ablated, AblationNetwork
+from irnet_ray.stages.images import load_image
+from irnet_ray.stages.labels import LabelsNetwork, Masks
+from irnet_ray.stages.plan import Plan
+
+
+@pytest.fixture
+def affinitynet(plan: Plan) -> Folder:
+    """The folder of an AffinityNet that has ImageNet's backbone and random layers."""
+    torch.manual_seed(0)
+    network = AffinityNet("lite0")
+    path = imagenet_weights_path("lite0")
+    load_backbone(network.backbone, read_state(path), str(path))
+    fold_batch_norm(network.backbone.eval())
+    folder = plan.out.folder("stages", "affinitynet-0123")
+    folder.write("weights.safetensors", save(network.state_dict()))
+    return folder
+
+
+def row_of(plan: Plan) -> dict[str, Any]:
+    """A row of an image with several tags, each attended to in a square of its own."""
+    row = next(row for row in plan.table.to_pylist() if len(row["tags"]) > 1)
+    cam = np.zeros((len(row["tags"]), 24, 32), np.float32)
+    for number in range(len(cam)):
+        cam[number, 4:16, 10 * number + 2 : 10 * number + 9] = 1
+    ids = [plan.vocabulary.index(tag) for tag in row["tags"]]
+    return {**row, "class_ids": ids, **tables.encode_cam(cam), "attention": None}
+
+
+def test_a_row_of_comparisons_from_an_image(plan: Plan, irnet: Folder, affinitynet: Folder) -> None:
+    stage = ablation.stage(plan.config, plan.shards("images"), plan.shards("seeds"), irnet, affinitynet)
+    row = row_of(plan)
+    made = stage.finish(row, stage.network(False)(row, stage.load(row)))
+    pa.Table.from_pylist([{"uri": row["uri"], **made}], stage.schema)
+    assert (made["image_id"], made["tags"], made["width"], made["height"]) == (
+        row["image_id"],
+        row["tags"],
+        128,
+        96,
+    )
+    semantic = tables.decode_png(made["affinitynet_semantic"])
+    assert semantic.shape == (96, 128) and set(np.unique(semantic)) <= set(range(len(row["tags"]) + 1))
+    assert made["boundary_instances"] and semantic.any()
+
+
+def test_its_instances_are_the_connected_parts_of_the_run_s_semantic_label(
+    plan: Plan, irnet: Folder, affinitynet: Folder
+) -> None:
+    row = row_of(plan)
+    image = load_image(row["uri"], 1280)
+    labels = LabelsNetwork(plan.config, irnet, gpu=False)(row, image)
+    found = AblationNetwork(plan.config, irnet, affinitynet, gpu=False)(row, image).boundary
+    assert np.array_equal(found.semantic, labels.semantic)  # for which a field is of no account
+    parts = set()
+    for number in range(1, len(row["tags"]) + 1):
+        marked, count = ndimage.label(found.semantic == number)
+        parts |= {(number - 1, (marked == part).tobytes()) for part in range(1, count + 1)}
+    large = {part for part in parts if np.frombuffer(part[1], bool).sum() >= 0.01 * image.shape[0] * image.shape[1]}
+    assert large == {(int(k), mask.tobytes()) for k, mask in zip(found.class_index, found.masks, strict=True)}
+
+
+def test_attention_stays_where_the_embedding_changes(
+    plan: Plan, irnet: Folder, affinitynet: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two flat halves, far apart: attention on a corner fills its half and nothing else.
+    network = AblationNetwork(plan.config, irnet, affinitynet, gpu=False)
+    halves = torch.zeros(8, 24, 32)
+    halves[:, :, 16:] = 20
+    monkeypatch.setattr(network.network, "predict", lambda image, scale: halves)
+    attention = np.zeros((1, 24, 32), np.float32)
+    attention[0, 4:20, :8] = 1
+    label = network.affinitynet(attention, np.zeros((96, 128, 3), np.uint8))
+    assert label[:, :62].all() and not label[:, 66:].any()
+
+
+def test_comparisons_have_the_image_s_own_size_whatever_it_was_worked_on_at(
+    plan: Plan, irnet: Folder, affinitynet: Folder
+) -> None:
+    stage = ablation.stage(plan.config, plan.shards("images"), plan.shards("seeds"), irnet, affinitynet)
+    row, mask = row_of(plan), np.zeros((1, 48, 64), bool)
+    mask[0, 10:20, 30:50] = True
+    semantic = mask[0].astype(np.uint8)
+    masks = Masks(mask, np.array([0]), np.array([0.5]), np.array([0.9]), semantic)
+    made = stage.finish(row, Ablated(masks, semantic))
+    (instance,) = made["boundary_instances"]
+    decoded = coco.decode({"size": [96, 128], "counts": instance["rle"].encode()})
+    assert np.array_equal(decoded, semantic.repeat(2, 0).repeat(2, 1))
+    assert np.array_equal(tables.decode_png(made["affinitynet_semantic"]), decoded)
+
+
+def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, irnet: Folder, affinitynet: Folder) -> None:
+    state = load(affinitynet.read("weights.safetensors"))
+    state["last.weight"][0] = torch.nan
+    affinitynet.write("weights.safetensors", save(state))
+    network = AblationNetwork(plan.config, irnet, affinitynet, gpu=False)
+    with pytest.raises(FloatingPointError, match="AffinityNet's answer is not finite"):
+        network.affinitynet(np.zeros((1, 16, 16), np.float32), np.zeros((64, 64, 3), np.uint8))
+
+
+def test_another_network_s_weights_are_refused(plan: Plan, irnet: Folder) -> None:
+    with pytest.raises(ValueError, match=r"irnet-\w+ holds weights of another network"):
+        AblationNetwork(plan.config, irnet, irnet, gpu=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,15 @@ from irnet_ray.evaluation.result import Evaluation
 from irnet_ray.evaluation.truth import load_truth
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.inputs.scenes import generate
+from irnet_ray.report.classifier import known_tags
+from irnet_ray.report.summary import Row, Summary
+from irnet_ray.report.text import classifier_lines
+from irnet_ray.report.unusual import unusual
 from irnet_ray.run import Folder, Shards, publish
 from irnet_ray.stages.plan import ORDER, Plan
 
 SCENES = "scenes"
+REPORT = "report.json"
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class LabelResult:
     errors: int
     instances: int
     truth: str | None  # of generated scenes
+    report: dict[str, Any]  # the content of OUT/report.json
 
 
 def label(
@@ -84,15 +92,19 @@ def label(
     if not plan.usable:
         raise UserError(f"None of the {len(plan.table)} image files has a readable header.")
     folder.write_json("config.json", knobs.model_dump(mode="json"))
-    result = _run(plan, workers, address, console)
-    return LabelResult(folder.local_path, plan.version, len(plan.table), *result, truth)
+    report = _run(plan, workers, address, console)
+    counts = (report["images"], report["labels"], report["errors"], report["overall"]["instances"])
+    return LabelResult(folder.local_path, plan.version, *counts, truth, report)
 
 
-def _run(plan: Plan, workers: int | None, address: str | None, console: Console) -> tuple[int, int, int]:
+def _run(plan: Plan, workers: int | None, address: str | None, console: Console) -> dict[str, Any]:
+    """Do what is left of a plan, and publish it; returns the report."""
     todo = [stage for stage in ORDER if not plan.is_done(stage)]
     _print_plan(plan, console)
+    if "classifier" not in todo:
+        _print_classifier(plan, console)
     if not todo:
-        console.print("everything is done already, nothing is computed")
+        console.print("everything is done already, nothing is computed", soft_wrap=True)
     else:
         _check_weights(plan.config)
         from irnet_ray.engine.session import session
@@ -109,6 +121,8 @@ def _run(plan: Plan, workers: int | None, address: str | None, console: Console)
                 console.print(
                     f"{stage}: {summary}, {seconds // 60}:{seconds % 60:02d} min", highlight=False, soft_wrap=True
                 )
+                if stage == "classifier":
+                    _print_classifier(plan, console)
     labels, errors = plan.shards("labels").counts()
     if labels + errors != len(plan.table):
         raise RuntimeError(f"{labels} labels and {errors} errors are not {len(plan.table)} images.")
@@ -125,7 +139,66 @@ def _run(plan: Plan, workers: int | None, address: str | None, console: Console)
             "config": plan.config.model_dump(mode="json"),
         },
     )
-    return labels, errors, _instances(plan.shards("labels"))
+    return _report(plan, console)
+
+
+def _report(plan: Plan, console: Console) -> dict[str, Any]:
+    """The report of a finished version: the one that is there, or a new one from its tables."""
+    from irnet_ray.engine.progress import Reading, display
+
+    known: dict[str, Any] | None = plan.out.read_json(REPORT)
+    if known is not None and known["version"] == plan.version:
+        return known
+    labels, summary = plan.shards("labels"), Summary()
+    count, errors = labels.counts()
+    with display("report", "images", lambda: Reading(summary.every.images, count), console):
+        for label_row, seed_row in _pairs(labels, plan.shards("seeds")):
+            summary.add(label_row, seed_row)
+    kinds = Counter(
+        kind for name in labels.errors.files() for kind in labels.errors.read_table(name, ["kind"])["kind"].to_pylist()
+    )
+    figures = summary.to_json(plan.vocabulary)
+    report = {
+        "version": plan.version,
+        "images": len(plan.table),
+        "labels": count,
+        "errors": errors,
+        "errors_by_kind": dict(kinds.most_common()),
+        "unusual": unusual(figures),
+        "classifier": _known_tags(plan),
+        **figures,
+    }
+    plan.out.write_json(REPORT, report)
+    return report
+
+
+def _pairs(labels: Shards, seeds: Shards) -> Iterator[tuple[Row, Row]]:
+    """Every label with its seed; no more than a row group of each is in memory."""
+    for name in labels.rows.files():
+        # Parts are sorted by id, and a label's seed is in the part of the same name.
+        seed_rows = _stream(seeds.rows, name, ["image_id", "class_ids", "cam", "cam_shape", "confident_map"])
+        for label_row in _stream(labels.rows, name, ["image_id", "tags", "instances", "semantic"]):
+            seed_row = next((row for row in seed_rows if row["image_id"] == label_row["image_id"]), None)
+            if seed_row is None:
+                raise RuntimeError(f"{name}: the label of {label_row['image_id']} has no seed.")
+            yield label_row, seed_row
+
+
+def _stream(folder: Folder, name: str, columns: list[str]) -> Iterator[Row]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(f"{folder.location}/{name}") as file:
+        for group in range(file.num_row_groups):
+            yield from file.read_row_group(group, columns).to_pylist()
+
+
+def _known_tags(plan: Plan) -> dict[str, Any]:
+    return known_tags(plan.folder("classifier").read_json("measured.json"), len(plan.vocabulary))
+
+
+def _print_classifier(plan: Plan, console: Console) -> None:
+    for line in classifier_lines(_known_tags(plan)):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None) -> str:
@@ -191,16 +264,6 @@ def finished(out: str | Path) -> tuple[Folder, dict[str, Any]]:
 def _rows(shards: Shards) -> Any:
     for name in shards.rows.files():
         yield from shards.rows.read_table(name).to_pylist()
-
-
-def _instances(labels: Shards) -> int:
-    import pyarrow.compute as pc
-
-    count = 0
-    for name in labels.rows.files():
-        column = labels.rows.read_table(name, columns=["instances"])["instances"]
-        count += pc.sum(pc.list_value_length(column)).as_py() or 0
-    return count
 
 
 def _writable(out: str | Path) -> Folder:

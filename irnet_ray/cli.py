@@ -56,6 +56,7 @@ def label(
     Run the same command again to go on after an interruption: what is done is not done again.
     """
     from irnet_ray import api
+    from irnet_ray.report.text import report_lines
 
     result = api.label(
         data,
@@ -72,7 +73,9 @@ def label(
     print(f"labels  {result.out}/labels/*.parquet")
     if result.errors:
         print(f"errors  {result.out}/errors/*.parquet")
+    print(f"report  {result.out}/report.json")
     print(f"look    irnet-ray show {result.out}")
+    print("", *report_lines(result.report), sep="\n")
     if result.truth:
         print(f"\nagainst the scenes' truth, {result.truth}:")
         print(api.evaluate(out, result.truth).table())

@@ -12,8 +12,17 @@ import pytest
 from irnet_ray import api, cli
 from irnet_ray.config import Config, describe
 from irnet_ray.errors import UserError
+from irnet_ray.report.classifier import known_tags
+from irnet_ray.report.summary import Summary
 
-RESULT = api.LabelResult("/out", "0123", images=5, labels=4, errors=1, instances=9, truth=None)
+EMPTY = {
+    **Summary().to_json([]),
+    "errors": 5,
+    "errors_by_kind": {"unreadable": 5},
+    "unusual": [],
+    "classifier": known_tags(None, 0),
+}
+RESULT = api.LabelResult("/out", "0123", images=5, labels=4, errors=1, instances=9, truth=None, report=EMPTY)
 
 
 @pytest.fixture
@@ -63,7 +72,7 @@ def test_label_compares_scenes_with_their_truth(main: Main, monkeypatch: pytest.
         def table(self) -> str:
             return "the table"
 
-    monkeypatch.setattr(api, "label", lambda *_, **__: api.LabelResult("/out", "0", 5, 5, 0, 9, "/truth.json"))
+    monkeypatch.setattr(api, "label", lambda *_, **__: api.LabelResult("/out", "0", 5, 5, 0, 9, "/truth.json", EMPTY))
     monkeypatch.setattr(api, "evaluate", lambda out, truth: Figures())
     code, out, _ = main("label")
     assert code == 0 and "/truth.json" in out and out.endswith("the table\n")
@@ -71,9 +80,10 @@ def test_label_compares_scenes_with_their_truth(main: Main, monkeypatch: pytest.
 
 
 def test_a_run_without_one_label_is_no_success(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "label", lambda *_, **__: api.LabelResult("/out", "0", 5, 0, 5, 0, None))
+    monkeypatch.setattr(api, "label", lambda *_, **__: api.LabelResult("/out", "0", 5, 0, 5, 0, None, EMPTY))
     code, out, err = main("label")
     assert code == 2 and "5 images = 0 labels + 5 errors" in out
+    assert out.endswith("\n\nerrors: unreadable 5\n") and "report  /out/report.json\n" in out
     assert err == "irnet-ray: Not one image could be labeled: the errors table says why.\n"
 
 

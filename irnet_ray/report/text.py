@@ -31,7 +31,7 @@ def classifier_lines(known: dict[str, Any]) -> list[str]:
 
 
 def report_lines(report: dict[str, Any]) -> list[str]:
-    """The content of report.json in at most 22 lines of at most 100 columns: ROWS + 10, one for each rule too."""
+    """The content of report.json in at most 21 lines of at most 100 columns: ROWS, a head, 3 sums, 5 rules."""
     overall, lines = report["overall"], []
     if overall["images"]:
         lines += _table(report["classes"], report["classifier"]["tags"])
@@ -87,9 +87,7 @@ def _listed(names: Sequence[str], most: int) -> str:
 
 
 def _fitting(head: str, cases: Sequence[str]) -> str:
-    """The head and as many cases as a line holds, one at least."""
-    if not cases:
-        return _cut(head, WIDTH)
+    """The head and as many of the cases as a line holds, one at least."""
     cases = [_plain(case) for case in cases]
     lines = [f"{head}: {_listed(cases, most)}" for most in range(1, len(cases) + 1)]
     return next((line for line in reversed(lines) if len(line) <= WIDTH), _cut(lines[0], WIDTH))

@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 ENOUGH_IMAGES = 5  # of a class; a share of fewer is chance
+COVERED = 0.75  # of all pixels in the semantic label; VOC's classes truly have a third, and the rest is background
 EMPTY_SHARE = 0.1  # of all images without an instance: the tags say that something is there
 EMPTY_IMAGES = 3  # one or two of a small run are not worth a word
 MANY_INSTANCES = 5.0  # per image; photos of VOC's classes truly have 2.6, and more is mostly fragments
@@ -24,10 +25,11 @@ Class = dict[str, Any]
 def unusual(report: dict[str, Any]) -> list[dict[str, Any]]:
     """Unusual values of `Summary.to_json`, at most one entry a rule.
 
-    Each is `what`, some words, and `cases`: words on each class concerned, the worst first; none where all classes
-    together are meant.
+    Each is `what`, some words, and `cases`: words on each class concerned, the worst first. Rules for all classes
+    together make one entry.
     """
-    found = _overall(report["overall"])
+    overall = _overall(report["overall"])
+    found = [{"what": "overall", "cases": overall}] if overall else []
     classes = {name: one for name, one in report["classes"].items() if one["images"] >= ENOUGH_IMAGES}
     found += _named("no instance in most images of a class", classes, _mostly_empty)
     shares = [one["pixels_share_in_its_images"] for one in classes.values()]
@@ -40,14 +42,16 @@ def unusual(report: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _overall(overall: Class) -> list[dict[str, Any]]:
+def _overall(overall: Class) -> list[str]:
     found = []
     empty, images = overall["images_without_instance"], overall["images"]
+    if images and overall["pixels_share"] > COVERED:
+        found.append(f"{_percent(overall['pixels_share'])} of pixels labelled")
     if empty >= EMPTY_IMAGES and empty > EMPTY_SHARE * images:
-        found.append(f"{empty} of {images} images have no instance, {_percent(empty / images)}")
+        found.append(f"no instance in {_percent(empty / images)} of images")
     if images and overall["instances_per_image"] > MANY_INSTANCES:
-        found.append(f"{overall['instances_per_image']:.1f} instances per image: objects may be in fragments")
-    return [{"what": what, "cases": []} for what in found]
+        found.append(f"{overall['instances_per_image']:.1f} instances per image")
+    return found
 
 
 Rule = Callable[[Class], tuple[float, str] | None]  # how bad it is and what to say; None where all is well

@@ -16,6 +16,7 @@ from pycocotools import mask as coco
 
 import irnet_ray
 from irnet_ray import tables
+from irnet_ray.report.text import report_lines
 from tests.end_to_end.conftest import BROKEN, IMAGES, SCENES, SHARDS, Run
 
 PARTS = [f"part-{shard:05d}-of-{SHARDS:05d}.parquet" for shard in range(SHARDS)]
@@ -141,8 +142,37 @@ def test_both_trainings_left_their_history(run: Run) -> None:
     assert classifier[-1]["losses"]["total"] < 0.5 * classifier[0]["losses"]["total"]
 
 
+def test_the_report_agrees_with_the_tables_and_is_shown(run: Run) -> None:
+    report = json.loads((run.out / "report.json").read_text())
+    labels = rows(run.out / "labels")
+    assert report["version"] == current(run)["version"]
+    assert (report["images"], report["labels"], report["errors"]) == (IMAGES, SCENES, 1)
+    assert report["errors_by_kind"] == {"unreadable": 1}
+    instances = [len(row["instances"]) for row in labels]
+    overall, semantics = report["overall"], [tables.decode_png(row["semantic"]) for row in labels]
+    assert (overall["images"], overall["instances"]) == (SCENES, sum(instances))
+    assert overall["images_without_instance"] == report["images_by_instances"]["0"] == instances.count(0)
+    assert sum(report["images_by_instances"].values()) == SCENES
+    assert overall["pixels"] == sum(int((semantic > 0).sum()) for semantic in semantics)
+    assert 0 < overall["cam_label_iou"] <= 1 and 0 < overall["cam_share_in_its_images"] < 1
+    for name, one in report["classes"].items():
+        assert one["images"] == sum(name in row["tags"] for row in labels)
+        assert one["instances"] == sum(i["class_name"] == name for row in labels for i in row["instances"])
+    measured = run.out / "stages" / current(run)["stages"]["classifier"] / "measured.json"
+    assert report["classifier"]["tags"] == json.loads(measured.read_text())["tags"]
+    printed = run.printed.splitlines()
+    begin = printed.index(f"look    irnet-ray show {run.out}")
+    assert printed[begin + 1 :] == ["", *report_lines(report)] and "errors: unreadable 1" in printed
+    assert any(line.startswith("classifier: ") and "measured" in line for line in printed[2:begin])
+
+
+def current(run: Run) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((run.out / "current.json").read_text())
+    return content
+
+
 def test_the_same_command_again_starts_nothing(run: Run) -> None:
-    before = files(run.out)
+    before, report = files(run.out), (run.out / "report.json").stat()
     code = "import sys; from irnet_ray.cli import main; main(); print('ray' in sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code, *run.command(run.out)[2:]], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -150,6 +180,8 @@ def test_the_same_command_again_starts_nothing(run: Run) -> None:
     assert "classifier: done, seeds: done, irnet: done, labels: done" in done.stdout
     assert f"{IMAGES} images = {SCENES} labels + 1 errors" in done.stdout
     assert files(run.out) == before
+    assert (run.out / "report.json").stat() == report
+    assert done.stdout.endswith("\n".join(report_lines(json.loads((run.out / "report.json").read_text()))) + "\n")
 
 
 def files(out: Path) -> dict[str, tuple[int, int]]:
@@ -161,6 +193,7 @@ def files(out: Path) -> dict[str, tuple[int, int]]:
 def test_the_verbs_are_functions_too(run: Run, tmp_path: Path) -> None:
     result = irnet_ray.label(run.data, run.out, shards=SHARDS, config=run.config)
     assert (result.images, result.labels, result.errors, result.truth) == (IMAGES, SCENES, 1, None)
+    assert result.report == json.loads((run.out / "report.json").read_text())
     evaluation = irnet_ray.evaluate(run.out, run.data / "truth.json")
     assert set(evaluation.to_json()) and "mIoU" in evaluation.table()
     one, three = (irnet_ray.show(run.out, limit=n, to=tmp_path / f"{n}.png") for n in (1, 3))

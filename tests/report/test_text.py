@@ -62,7 +62,10 @@ def test_a_small_run_line_by_line() -> None:
             small(),
             errors=4,
             errors_by_kind={"worker-died": 1, "unreadable": 3},
-            unusual=[{"what": "2 of 10 images", "cases": []}, {"what": "large", "cases": ["cat (1 %)", "dog (2 %)"]}],
+            unusual=[
+                {"what": "overall", "cases": ["9.0 instances per image"]},
+                {"what": "large", "cases": ["cat (1 %)", "dog (2 %)"]},
+            ],
             classifier=known({"cat": 0.875}, 3),
         )
     )
@@ -74,7 +77,7 @@ def test_a_small_run_line_by_line() -> None:
         "all classes: CAM 25.0 % of pixels, label 30.0 %, IoU of both 0.62; each class: of its own images",
         "instances: 1.50 per image, mean quality 0.55, none in 2 of 10 images",
         "errors: unreadable 3, worker-died 1",
-        "unusual: 2 of 10 images",
+        "unusual: overall: 9.0 instances per image",
         "unusual: large: cat (1 %), dog (2 %)",
     ]
 
@@ -96,24 +99,24 @@ def test_as_many_classes_as_fit_are_shown_in_order_of_their_images() -> None:
 
 
 def test_the_largest_run_keeps_to_its_lines_and_columns() -> None:
-    """With the blank line before it and two lines on the classifier, 25 in all."""
+    """With the blank line before it and two lines on the classifier, 24 in all."""
     names = [f"a very long name of a class, and it has\na second line, number {n}" for n in range(200)]
     counts = Tally(9_999_999, 9_999_999, 99_999_999, 0.5, 10**12, 10**12, 10**12, 10**12, 10**12, 10**12, 10**12)
     cases = [f"{name} (100.0 % to 100.0 %)" for name in names]
     kinds = {f"SomethingVeryUnexpectedError{n}": 10**6 for n in range(50)}
-    six = [{"what": f"over 3 times the median class, 20.0 % of its images {n}", "cases": cases} for n in range(5)]
-    six.append({"what": "over " * 40, "cases": []})
+    five = [{"what": f"over 3 times the median class, 20.0 % of its images {n}", "cases": cases} for n in range(4)]
+    five.append({"what": "over " * 40, "cases": ["cat"]})
     classifier = known(dict.fromkeys(names, 0.25), 200)
     content = report(
         Summary(counts, dict.fromkeys(names, counts)),
         errors=5 * 10**7,
         errors_by_kind=kinds,
-        unusual=six,
+        unusual=five,
         classifier=classifier,
     )
     lines = report_lines(content)
-    assert len(lines) == 22
-    assert len(lines) + 1 + len(classifier_lines(classifier)) == 25
+    assert len(lines) == 21
+    assert len(lines) + 1 + len(classifier_lines(classifier)) == 24
     assert max(map(len, lines)) <= WIDTH == 100
     assert not any("\n" in line for line in [*lines, *classifier_lines(classifier)])
     assert lines[ROWS] == "and 189 more classes in report.json"

@@ -36,19 +36,23 @@ def test_nothing_is_unusual_in_a_good_run_or_in_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "empty", "said"),
-    [(100, 11, "11 of 100 images have no instance, 11.0 %"), (100, 10, None), (9, 2, None), (9, 3, "3 of 9 images")],
+    ("images", "empty", "said"), [(100, 11, "11.0 %"), (100, 10, None), (9, 2, None), (9, 3, "33.3 %")]
 )
 def test_images_without_an_instance(images: int, empty: int, said: str | None) -> None:
-    entries = found({}, tally(images, empty))
-    assert (entries == []) if said is None else (len(entries) == 1 and entries[0][0].startswith(said))
+    entries = [("overall", [f"no instance in {said} of images"])]
+    assert found({}, tally(images, empty)) == (entries if said else [])
+
+
+def test_labels_that_leave_little_background() -> None:
+    assert found({}, tally(100, share=0.75)) == []
+    assert found({}, tally(100, share=0.76)) == [("overall", ["76.0 % of pixels labelled"])]
 
 
 def test_many_instances_per_image() -> None:
     many, enough = tally(100), tally(100)
     many.instances, enough.instances = 501, 500
     assert found({}, enough) == []
-    assert found({}, many) == [("5.0 instances per image: objects may be in fragments", [])]
+    assert found({}, many) == [("overall", ["5.0 instances per image"])]
 
 
 def test_classes_whose_images_mostly_have_no_instance() -> None:
@@ -94,13 +98,12 @@ def test_classes_whose_label_outgrew_its_cam() -> None:
 def test_there_is_one_entry_a_rule_however_many_classes() -> None:
     some = {f"small {n}": tally(share=0.01, empty=9, cam=0.1, label=0.9) for n in range(90)}
     more = {f"large {n}": tally(share=0.9, empty=9, cam=0.1, label=0.9) for n in range(90)}
-    every = tally(100, 50)
+    every = tally(100, 50, share=0.9)
     every.instances = 900
     entries = found({**usual(), **some, **more, **{f"usual {n}": tally() for n in range(99)}}, every)
-    assert len(entries) == 6
-    assert len(entries[2][1]) == 180
+    assert [len(cases) for _, cases in entries] == [3, 180, 90, 90, 180]
 
 
 def test_it_works_on_what_is_read_back() -> None:
     report: dict[str, Any] = json.loads(json.dumps(Summary(tally(100, 50), usual()).to_json(usual())))
-    assert [entry["what"] for entry in unusual(report)] == ["50 of 100 images have no instance, 50.0 %"]
+    assert unusual(report) == [{"what": "overall", "cases": ["no instance in 50.0 % of images"]}]

@@ -20,6 +20,7 @@ backbone: lite0
 unit_size: 2
 classifier: {epochs: 2, min_iterations: 40, batch_size: 4, crop: 96, resize: [96, 128], rate: 0.02}
 irnet: {epochs: 2, min_iterations: 8, batch_size: 2, crop: 96}
+affinitynet: {epochs: 2, min_iterations: 8}
 """
 COMMAND = ("-c", "from irnet_ray.cli import main; main()")
 SCENES = 12

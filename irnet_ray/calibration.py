@@ -7,6 +7,7 @@ import itertools
 import multiprocessing
 import os
 import shlex
+import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -241,7 +242,7 @@ def _measure_all(
     done = 0
     spawned = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     with (
-        ProcessPoolExecutor(min(cores, len(images), MAX_PROCESSES), spawned, _one_thread) as pool,
+        ProcessPoolExecutor(min(cores, len(images), MAX_PROCESSES), spawned, _start_process) as pool,
         display("calibrate", "images", lambda: Reading(done, len(images)), console),
     ):
         futures = [pool.submit(count, *image) for image in images]
@@ -256,11 +257,12 @@ def _measure_all(
     return [future.result() for future in futures]
 
 
-def _one_thread() -> None:
-    """There is a process for each core."""
+def _start_process() -> None:
+    """One thread, since there is a process for each core; Ctrl-C is for the process that waits for them."""
     import torch
 
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _write(path: Path, config: Config, seeds: Candidate, labels: Candidate, source: str) -> None:

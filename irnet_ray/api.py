@@ -229,8 +229,25 @@ def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None) -> str
     return f"{done.computed} images computed, {done.rows} rows, {done.errors} errors"
 
 
-def evaluate(out: str | Path, truth: str | Path) -> Evaluation:
+def evaluate(
+    out: str | Path,
+    truth: str | Path,
+    ablation: bool = False,
+    *,
+    address: str | None = None,
+    workers: int | None = None,
+    console: Console | None = None,
+) -> Evaluation:
     """Compare a run's labels, and its raw CAMs beside them, with the truth in a COCO JSON file.
+
+    Args:
+        out: the run directory.
+        truth: the file of instances; images are matched by file name.
+        ablation: compare also with labels made without displacement field and with those of AffinityNet (paper 6.2).
+            What is missing for that is computed on Ray, AffinityNet's training included.
+        address: for the ablation, a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
+        workers: for the ablation, training workers and network actors; None for one per GPU, else per core.
+        console: where the ablation says what it did.
 
     Raises:
         UserError: no finished run, no such truth, or none of its images in the run.
@@ -243,12 +260,20 @@ def evaluate(out: str | Path, truth: str | Path) -> Evaluation:
     image_ids: set[str] = set()
     for name in shards["images"].rows.files():
         image_ids.update(shards["images"].rows.read_table(name, columns=["image_id"])["image_id"].to_pylist())
+
+    def comparisons() -> Iterator[dict[str, Any]]:  # asked for last: nothing is trained for a truth that does not fit
+        from irnet_ray.ablation import ablation_rows
+
+        wanted = sorted(image_ids & known.images.keys())
+        yield from ablation_rows(out, wanted, address=address, workers=workers, console=console)
+
     return evaluate_rows(
         _rows(shards["labels"]),
         _rows(shards["seeds"]),
         known,
         image_ids=image_ids,
         vocabulary=version["vocabulary"],
+        ablation=comparisons() if ablation else None,
     )
 
 

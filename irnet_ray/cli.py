@@ -87,12 +87,21 @@ def label(
 def evaluate(
     out: Annotated[Path, typer.Argument(help="The run directory.")],
     truth: Annotated[Path, typer.Option(help="COCO JSON file of instances; images are matched by file name.")],
+    ablation: Annotated[
+        bool,
+        typer.Option("--ablation", help="Paper 6.2: trains AffinityNet for comparison if needed; takes a while."),
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Of the ablation: training workers and network actors.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of the ablation: Ray cluster to join, as for label.")] = None,
 ) -> None:
-    """Print AP at mask IoU 0.5 and 0.7 and mIoU, for the labels and for raw CAMs beside them."""
+    """Print AP at mask IoU 0.5 and 0.7, mIoU, precision and recall of the labels, and of raw CAMs beside them.
+
+    Every mean has its 95 % interval over images, and so has what the labels gain.
+    """
     from irnet_ray import api
 
-    evaluation = api.evaluate(out, truth)
+    evaluation = api.evaluate(out, truth, ablation, address=address, workers=workers)
     if json_file is not None:
         try:
             json_file.write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")

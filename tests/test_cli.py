@@ -142,3 +142,34 @@ def test_show_prints_where_the_picture_is(main: Main, monkeypatch: pytest.Monkey
     assert main("show", "out")[1] == "/out/show.png\n"
     main("show", "out", "--image", "a", "--image", "b", "--limit", "3", "--to", "x.png")
     assert seen == [(Path("out"), [], 12, None), (Path("out"), ["a", "b"], 3, Path("x.png"))]
+
+
+def test_evaluate_prints_its_tables_and_writes_its_figures(
+    main: Main, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    class Figures:
+        def table(self) -> str:
+            return "the tables"
+
+        def to_json(self) -> dict[str, Any]:
+            return {"images": 7}
+
+    def evaluate(*positional: Any, **named: Any) -> Figures:
+        seen.append((positional, named))
+        return Figures()
+
+    monkeypatch.setattr(api, "evaluate", evaluate)
+    figures = tmp_path / "figures.json"
+    assert main("evaluate", "o", "--truth", "t")[:2] == (0, "the tables\n")
+    options = f"--ablation --json {figures} --workers 2 --address a"
+    assert main("evaluate", "o", "--truth", "t", *options.split())[0] == 0
+    paths = (Path("o"), Path("t"))
+    assert seen == [
+        ((*paths, False), {"address": None, "workers": None}),
+        ((*paths, True), {"address": "a", "workers": 2}),
+    ]
+    assert json.loads(figures.read_text()) == {"images": 7}
+    code, _, said = main("evaluate", "o", "--truth", "t", "--json", str(tmp_path / "absent" / "figures.json"))
+    assert code == 2 and said.startswith("irnet-ray: Cannot write")

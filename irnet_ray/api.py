@@ -24,6 +24,7 @@ from irnet_ray.report.summary import Row, Summary
 from irnet_ray.report.text import classifier_lines
 from irnet_ray.report.unusual import unusual
 from irnet_ray.run import Folder, Shards, publish
+from irnet_ray.run import finished as finished
 from irnet_ray.stages.plan import ORDER, Plan
 
 SCENES = "scenes"
@@ -275,15 +276,6 @@ def evaluate(
         vocabulary=version["vocabulary"],
         ablation=comparisons() if ablation else None,
     )
-
-
-def finished(out: str | Path) -> tuple[Folder, dict[str, Any]]:
-    """The run directory and its current version. Raises UserError where no run has finished."""
-    folder = Folder(str(out))
-    version = folder.read_json("current.json")
-    if version is None:
-        raise UserError(f"No finished run in {out}: run `irnet-ray label --out {out}` to its end first.")
-    return folder, version
 
 
 def _rows(shards: Shards) -> Any:

@@ -25,7 +25,7 @@ from irnet_ray.report.text import classifier_lines
 from irnet_ray.report.unusual import unusual
 from irnet_ray.run import Folder, Shards, publish
 from irnet_ray.run import finished as finished
-from irnet_ray.stages.plan import ORDER, Plan
+from irnet_ray.stages.plan import Plan
 
 SCENES = "scenes"
 REPORT = "report.json"
@@ -100,7 +100,7 @@ def label(
 
 def _run(plan: Plan, workers: int | None, address: str | None, console: Console) -> dict[str, Any]:
     """Do what is left of a plan, and publish it; returns the report."""
-    todo = [stage for stage in ORDER if not plan.is_done(stage)]
+    todo = [stage for stage in plan.order if not plan.is_done(stage)]
     _print_plan(plan, console)
     if "classifier" not in todo:
         _print_classifier(plan, console)
@@ -110,7 +110,7 @@ def _run(plan: Plan, workers: int | None, address: str | None, console: Console)
         _check_weights(plan.config)
         from irnet_ray.engine.session import session
 
-        plan.write_images()
+        plan.write_inputs()
         with session(address) as devices:
             console.print(f"devices: {devices}", highlight=False, soft_wrap=True)
             devices.check(workers)
@@ -206,7 +206,7 @@ def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None) -> str
     """Run one stage to its end; returns what it made, in a few words."""
     from irnet_ray.engine.mapping import run_map
     from irnet_ray.engine.training import run_training
-    from irnet_ray.stages import classifier, irnet, labels, seeds
+    from irnet_ray.stages import classifier, irnet, labels, prototypes, seeds
 
     config, images, vocabulary = plan.config, plan.shards("images"), plan.vocabulary
     if stage in ("classifier", "irnet"):
@@ -221,8 +221,14 @@ def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None) -> str
         terms = run_training(training, plan.folder(stage), devices, workers)
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in terms.items())
         return f"{training.schedule.iterations} iterations, {shown}"
+    if stage == "prototypes":
+        # A tag's images are many: a unit is one tag.
+        by_tag = prototypes.stage(config, plan.shards("tags"), vocabulary, plan.folder("classifier"))
+        done = run_map(by_tag, plan.folder(stage), plan.tags_by_shard, plan.shard_count, 1, devices, workers)
+        return f"{done.computed} tags computed, {done.rows} rows, {done.errors} errors"
+    found = plan.shards("prototypes") if "prototypes" in plan.order else None
     mapping = (
-        seeds.stage(config, images, vocabulary, plan.folder("classifier"))
+        seeds.stage(config, images, vocabulary, plan.folder("classifier"), found)
         if stage == "seeds"
         else labels.stage(config, images, plan.shards("seeds"), plan.folder("irnet"), plan.version)
     )
@@ -319,5 +325,5 @@ def _print_plan(plan: Plan, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    states = ", ".join(f"{stage}: {plan.state(stage)}" for stage in ORDER)
+    states = ", ".join(f"{stage}: {plan.state(stage)}" for stage in plan.order)
     console.print(states, highlight=False, soft_wrap=True)

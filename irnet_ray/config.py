@@ -58,7 +58,16 @@ class Classifier(Section):
 
 
 class Seeds(Section):
-    """Multi-scale class attention maps and relation mining (paper 3 and 4.2)."""
+    """Attention of each tag and relation mining (paper 3 and 4.2)."""
+
+    method: Literal["prototypes", "correlation", "cam"] = knob(
+        "prototypes",
+        "name",
+        "LPCAM; SEAM; paper 3",
+        "attention from each tag's local prototypes, spread over like pixels; from the CAM, spread so; or the CAM",
+    )
+    prototypes: int = knob(16, "clusters", "LPCAM: 12", "local prototypes of a tag", ge=2)
+    prototype_images: int = knob(32, "images", "", "images of a tag that its prototypes are found in, at most", ge=1)
 
     scales: tuple[Annotated[float, Field(gt=0)], ...] = knob(
         (0.5, 1.0, 1.5, 2.0),

@@ -27,6 +27,22 @@ IMAGES = pa.schema(
     ]
 )
 
+TAGS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),  # the tag: here a row is a tag and not an image
+        pa.field("uri", pa.string(), nullable=False),  # of the first of its images
+        pa.field("uris", pa.list_(pa.string()), nullable=False),  # of images that have the tag
+    ]
+)
+
+PROTOTYPES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),  # the tag
+        pa.field("centers", pa.binary(), nullable=False),  # float16 (P, D), C order
+        pa.field("attention", pa.list_(pa.float32()), nullable=False),  # (P,), of each prototype, in [0, 1]
+    ]
+)
+
 SEEDS = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -96,6 +112,13 @@ def shard_of(image_id: str, shards: int) -> int:
     """Shard in [0, shards) of an image: from its id alone, so adding images moves no other."""
     digest = hashlib.blake2b(image_id.encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "big") % shards
+
+
+def fraction(image_id: str, purpose: str) -> float:
+    """A number in [0, 1) that follows from an id, evenly spread: not from its shard, and another for each purpose."""
+    name = image_id.encode("utf-8", "surrogateescape")
+    digest = hashlib.blake2b(name, digest_size=8, person=purpose.encode()).digest()
+    return int.from_bytes(digest, "big") / 2**64
 
 
 def encode_png(index_HW: np.ndarray) -> bytes:

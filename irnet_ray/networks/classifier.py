@@ -33,14 +33,13 @@ class Classifier(nn.Module):
         return self.classifier(features.mean(dim=(2, 3), keepdim=True)).flatten(1)
 
     @torch.no_grad()
-    def attention(self, image_B3HW: Tensor, class_ids: Tensor) -> Tensor:
+    def attention(self, features_BDhw: Tensor, class_ids: Tensor) -> Tensor:
         """Class attention maps of the image's own classes, Eq. 1 before normalization.
 
-        Float (B, 3, H, W) in 0..255 and int64 (K,) to float32 (B, K, ceil(H/16), ceil(W/16)), not negative.
+        The last level of `backbone(image)`, (B, D, h, w), and int64 (K,) to float32 (B, K, h, w), not negative.
         Only the K rows of the classifier are applied, so a vocabulary of 21,000 costs no more than one of 20.
         """
-        features = self.backbone(image_B3HW)[-1]
         weight = self.classifier.weight[class_ids]
         # Under autocast the maps would be rounded to the 8 bits of bfloat16 before their sum over scales.
-        with torch.autocast(features.device.type, enabled=False):
-            return torch.relu(nn.functional.conv2d(features.float(), weight.float()))
+        with torch.autocast(features_BDhw.device.type, enabled=False):
+            return torch.relu(nn.functional.conv2d(features_BDhw.float(), weight.float()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from irnet_ray import tables
 from irnet_ray.config import Config
 from irnet_ray.engine.training import Batch, Schedule, TrainStage
 from irnet_ray.evaluation.average_precision import area_under_curve
@@ -144,14 +144,8 @@ def held_out(images: pa.Table, share: float) -> np.ndarray:
     counts = Counter(tag for row in tags for tag in row)
     return np.array(
         [
-            fraction(image_id) < share and all(counts[tag] >= ENOUGH for tag in row)
+            tables.fraction(image_id, "held-out") < share and all(counts[tag] >= ENOUGH for tag in row)
             for image_id, row in zip(images["image_id"].to_pylist(), tags, strict=True)
         ],
         dtype=bool,
     )
-
-
-def fraction(image_id: str) -> float:
-    """A number in [0, 1) that follows from an id, evenly spread, and not from its shard."""
-    digest = hashlib.blake2b(image_id.encode("utf-8", "surrogateescape"), digest_size=8, person=b"held-out").digest()
-    return int.from_bytes(digest, "big") / 2**64

@@ -1,4 +1,4 @@
-"""The four stages of labeling in order: their folders by fingerprint, what is done, and how each is run.
+"""The stages of labeling in order: their folders by fingerprint, what is done, and how each is run.
 
 A stage's fingerprint covers the code's version, its own knobs and everything upstream. Changing any of them
 starts a new folder beside the old one.
@@ -20,9 +20,8 @@ from irnet_ray.config import Config
 from irnet_ray.errors import UserError
 from irnet_ray.run import Folder, Shards, fingerprint
 
-MAPS = ("seeds", "labels")
 TRAININGS = ("classifier", "irnet")
-ORDER = ("classifier", "seeds", "irnet", "labels")
+ORDER = ("classifier", "prototypes", "seeds", "irnet", "labels")
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,17 @@ class Plan:
         content = _digest(self.table, ["image_id", "tags", "content"])
         images = fingerprint(_digest(self.table, ["image_id", "tags", "content", "uri"]), self.shard_count)
         classifier = fingerprint("classifier", shared, config.classifier.model_dump(), content)
+        knobs = config.seeds
+        tags = fingerprint("tags", images, knobs.prototype_images)
+        prototypes = fingerprint("prototypes", classifier, knobs.prototypes, knobs.prototype_images, self.shard_count)
         seeds = fingerprint("seeds", classifier, config.seeds.model_dump(), self.shard_count)
         irnet = fingerprint("irnet", seeds, config.irnet.model_dump())
         labels = fingerprint("labels", irnet, config.labels.model_dump(), images)
         prints = {
             "images": images,
             "classifier": classifier,
+            "tags": tags,
+            "prototypes": prototypes,
             "seeds": seeds,
             "irnet": irnet,
             "labels": labels,
@@ -58,6 +62,11 @@ class Plan:
     def version(self) -> str:
         """Fingerprint of the labels: of all that made them."""
         return self.names["labels"].removeprefix("labels-")
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The stages that this config needs, in order."""
+        return tuple(stage for stage in ORDER if stage != "prototypes" or self.config.seeds.method == stage)
 
     def folder(self, stage: str) -> Folder:
         """Folder of a stage's result."""
@@ -80,10 +89,23 @@ class Plan:
     @cached_property
     def ids_by_shard(self) -> dict[int, list[str]]:
         """Sorted image ids of each shard that has any."""
-        ids: dict[int, list[str]] = {}
-        for image_id, shard in zip(self.table["image_id"].to_pylist(), self.table["shard"].to_pylist(), strict=True):
-            ids.setdefault(shard, []).append(image_id)
-        return ids
+        return self._by_shard(self.table["image_id"].to_pylist())
+
+    @cached_property
+    def tags(self) -> pa.Table:
+        """Rows of `tables.TAGS`: the images that each tag's prototypes are found in."""
+        return _tag_table(self.table, self.config.seeds.prototype_images)
+
+    @cached_property
+    def tags_by_shard(self) -> dict[int, list[str]]:
+        """Sorted tags of each shard that has any: tags are sharded as images are."""
+        return self._by_shard(self.tags["image_id"].to_pylist())
+
+    def _by_shard(self, ids: list[str]) -> dict[int, list[str]]:
+        shards: dict[int, list[str]] = {}
+        for name in sorted(ids):
+            shards.setdefault(tables.shard_of(name, self.shard_count), []).append(name)
+        return shards
 
     def is_done(self, stage: str) -> bool:
         """Whether a stage's result is complete."""
@@ -98,19 +120,23 @@ class Plan:
         if stage in TRAININGS:
             progress = self.folder(stage).read_json("progress.json")
             return f"interrupted at iteration {progress['iteration']}" if progress else "to do"
-        shards = self.shards(stage)
-        left = sum(
-            len(shards.missing(shard, ids)) for shard, ids in self.ids_by_shard.items() if shard not in shards.sealed()
-        )
-        return f"{len(self.table) - left} of {len(self.table)} images done"
+        by_shard, what = (self.tags_by_shard, "tags") if stage == "prototypes" else (self.ids_by_shard, "images")
+        shards, total = self.shards(stage), sum(map(len, by_shard.values()))
+        sealed = shards.sealed()
+        left = sum(len(shards.missing(shard, ids)) for shard, ids in by_shard.items() if shard not in sealed)
+        return f"{total - left} of {total} {what} done"
 
-    def write_images(self) -> None:
-        """Write the images table, unless it is there."""
-        shards = self.shards("images")
-        done = shards.sealed()
-        for shard in set(range(self.shard_count)) - done:
-            rows = self.table.filter(pc.equal(self.table["shard"], shard))
-            shards.rows.write_table(shards.part(shard), rows)
+    def write_inputs(self) -> None:
+        """Write the images table, and that of the tags where they have prototypes, unless they are there."""
+        self._write("images", self.table, self.ids_by_shard)
+        if "prototypes" in self.order:
+            self._write("tags", self.tags, self.tags_by_shard)
+
+    def _write(self, name: str, table: pa.Table, by_shard: dict[int, list[str]]) -> None:
+        shards = self.shards(name)
+        for shard in set(range(self.shard_count)) - shards.sealed():
+            wanted = pa.array(by_shard.get(shard, []), pa.string())
+            shards.rows.write_table(shards.part(shard), table.filter(pc.is_in(table["image_id"], wanted)))
 
     def _weights(self) -> str:
         if self.config.weights is None:
@@ -118,6 +144,21 @@ class Plan:
         if not Path(self.config.weights).is_file():
             raise UserError(f"No weights file at {self.config.weights}.")
         return hashlib.blake2b(Path(self.config.weights).read_bytes(), digest_size=16).hexdigest()
+
+
+def _tag_table(images: pa.Table, most: int) -> pa.Table:
+    """Rows of `tables.TAGS`: each tag with at most so many of its images, in order of a number from their ids."""
+    images_of: dict[str, list[tuple[float, str]]] = {}
+    usable = images.filter(pc.is_valid(images["width"]))
+    columns = (usable[name].to_pylist() for name in ("image_id", "uri", "tags"))
+    for image_id, uri, names in zip(*columns, strict=True):
+        for name in names:
+            images_of.setdefault(name, []).append((tables.fraction(image_id, "prototypes"), uri))
+    rows = []
+    for name, known in sorted(images_of.items()):
+        uris = [uri for _, uri in sorted(known)[:most]]
+        rows.append({"image_id": name, "uri": uris[0], "uris": uris})
+    return pa.Table.from_pylist(rows, tables.TAGS)
 
 
 def _digest(table: pa.Table, columns: list[str]) -> str:

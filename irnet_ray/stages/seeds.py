@@ -1,4 +1,4 @@
-"""Stage 2: multi-scale class attention maps, dense CRF, confident map (paper 3 and 4.2)."""
+"""Stage 3: multi-scale class attention maps, a stronger attention made from them, confident map (paper 3 and 4.2)."""
 
 from __future__ import annotations
 
@@ -7,36 +7,48 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
 
 from irnet_ray import tables
 from irnet_ray.algorithms.attention import merge_scales
+from irnet_ray.algorithms.correlation import correlated
+from irnet_ray.algorithms.prototypes import Prototypes, prototype_attention
 from irnet_ray.algorithms.relations import confident_map
 from irnet_ray.config import Config
 from irnet_ray.engine.mapping import MapStage, Row
+from irnet_ray.networks.backbone import STRIDES
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.inference import for_inference, precision, rescale, to_network
 from irnet_ray.networks.weights import load_weights
 from irnet_ray.run import Folder, Shards
 from irnet_ray.stages.images import load_image
+from irnet_ray.stages.prototypes import prototypes_of
+
+STRIDE = STRIDES[0]
+CORRELATED = 3  # levels, from the last: the first two hold edges and colours
 
 
 class Attention(NamedTuple):
-    """What the network step hands on for an image: uint8 (H, W, 3), float32 (K, h, w) and (K, H, W)."""
+    """What the network step hands on for an image."""
 
-    image: np.ndarray
-    strided: np.ndarray
-    full: np.ndarray
+    image: np.ndarray  # uint8 (H, W, 3)
+    cam: np.ndarray  # float32 (K, h, w), the class attention map
+    chosen: np.ndarray | None  # float32 (K, h, w), another method's attention
+    full: np.ndarray  # float32 (K, H, W), what the confident map is made from
 
 
-def stage(config: Config, images: Shards, vocabulary: list[str], classifier: Folder) -> MapStage:
-    """Seeds of every image, from the weights of the classifier stage."""
+def stage(
+    config: Config, images: Shards, vocabulary: list[str], classifier: Folder, prototypes: Shards | None
+) -> MapStage:
+    """Seeds of every image, from the weights of the classifier stage and, if the method wants them, prototypes."""
     class_of = {name: number for number, name in enumerate(vocabulary)}
     return MapStage(
         name="seeds",
         schema=tables.SEEDS,
         sources=(images,),
         load=partial(_load, max_side=config.max_side),
-        network=partial(SeedsNetwork, config, class_of, classifier),
+        network=partial(SeedsNetwork, config, class_of, classifier, prototypes),
         finish=partial(_finish, config, class_of),
     )
 
@@ -48,39 +60,80 @@ def _load(row: Row, max_side: int) -> np.ndarray:
 class SeedsNetwork:
     """The trained classifier on one device: an image to the attention maps of its own tags."""
 
-    def __init__(self, config: Config, class_of: dict[str, int], weights: Folder, gpu: bool) -> None:
-        self.scales, self.class_of = config.seeds.scales, class_of
+    def __init__(
+        self, config: Config, class_of: dict[str, int], weights: Folder, prototypes: Shards | None, gpu: bool
+    ) -> None:
+        self.scales, self.method, self.class_of = config.seeds.scales, config.seeds.method, class_of
+        self.prototypes = prototypes
         self.device = torch.device("cuda" if gpu else "cpu")
         network = Classifier(config.backbone, len(class_of))
         load_weights(network, weights.read("weights.safetensors"), weights.location)
         self.network = for_inference(network, self.device)
+        self.known: dict[str, Prototypes | None] = {}
 
     @torch.inference_mode()
     def __call__(self, row: Row, image_HW3: np.ndarray) -> Attention:
-        """Eq. 1 over all scales, each with its mirror image."""
+        """Eq. 1 over all scales, each with its mirror image; then the seed method on the features at scale 1."""
         size = image_HW3.shape[:2]
-        class_ids = torch.tensor([self.class_of[tag] for tag in row["tags"]], device=self.device)
         image = to_network(image_HW3, self.device)
+        class_ids = torch.tensor([self.class_of[tag] for tag in row["tags"]], device=self.device)
+        levels_at = {scale: self._levels(image, scale) for scale in self.scales}
         maps = []
-        for scale in self.scales:
-            scaled = rescale(image, scale)
-            pair = torch.cat([scaled, scaled.flip(-1)]).contiguous(memory_format=torch.channels_last)
-            with precision(self.device):
-                attention, mirrored = self.network.attention(pair, class_ids)
+        for levels in levels_at.values():
+            attention, mirrored = self.network.attention(levels[-1], class_ids)
             maps.append(attention + mirrored.flip(-1))
-        strided, full = merge_scales(maps, size, range(len(class_ids)))
+        cam, full = merge_scales(maps, size, range(len(class_ids)))
         if not bool(torch.isfinite(full).all()):
             raise FloatingPointError("The class attention map is not finite: the classifier's weights are broken.")
-        return Attention(image_HW3, strided.cpu().numpy(), full.cpu().numpy())
+        if self.method == "cam":
+            return Attention(image_HW3, cam.cpu().numpy(), None, full.cpu().numpy())
+        own = levels_at[1.0] if 1.0 in levels_at else self._levels(image, 1.0)
+        chosen = self._stronger(row["tags"], own, cam)
+        full = interpolate(chosen[None], scale_factor=STRIDE, mode="bilinear")[0, :, : size[0], : size[1]]
+        return Attention(image_HW3, cam.cpu().numpy(), chosen.cpu().numpy(), full.cpu().numpy())
+
+    def _levels(self, image_13HW: Tensor, scale: float) -> list[Tensor]:
+        """Features of an image at a scale and of its mirror image."""
+        scaled = rescale(image_13HW, scale)
+        pair = torch.cat([scaled, scaled.flip(-1)]).contiguous(memory_format=torch.channels_last)
+        with precision(self.device):
+            return self.network.backbone(pair)
+
+    def _stronger(self, tags: list[str], pair: list[Tensor], cam_Khw: Tensor) -> Tensor:
+        """The attention of the method, (K, h, w): the CAM's place is taken by the prototypes' where there are any.
+
+        `pair` holds the levels of the image and of its mirror image.
+        """
+        levels = [((x[0] + x[1].flip(-1)) / 2).float() for x in pair[-CORRELATED:]]
+        grid = levels[-1].shape[1:]
+        maps = interpolate(cam_Khw[None], grid, mode="bilinear", antialias=True)[0]
+        for number, tag in enumerate(tags):
+            prototypes = self._prototypes(tag)
+            if prototypes is not None:
+                maps[number] = prototype_attention(levels[-1], prototypes)
+        # Means over near and equal features are smooth: the finer grid of the answer needs no finer features.
+        return interpolate(correlated(maps, levels)[None], cam_Khw.shape[1:], mode="bilinear", align_corners=False)[0]
+
+    def _prototypes(self, tag: str) -> Prototypes | None:
+        """A tag's prototypes, read once; None for another method, and for a tag whose prototypes failed."""
+        if self.prototypes is None:
+            return None
+        if tag not in self.known:
+            part = self.prototypes.part(tables.shard_of(tag, self.prototypes.count))
+            rows = self.prototypes.rows.read_table(part, ids=[tag]).to_pylist()
+            found = [Prototypes(*(tensor.to(self.device) for tensor in prototypes_of(row))) for row in rows]
+            self.known[tag] = found[0] if found else None
+        return self.known[tag]
 
 
 def _finish(config: Config, class_of: dict[str, int], row: Row, value: Attention) -> Row:
     knobs = config.seeds
     mined = confident_map(value.image, value.full, knobs.foreground, knobs.background)
+    chosen = None if value.chosen is None else tables.encode_cam(value.chosen)["cam"]
     return {
         "image_id": row["image_id"],
         "class_ids": [class_of[tag] for tag in row["tags"]],
-        **tables.encode_cam(value.strided),
-        "attention": None,
+        **tables.encode_cam(value.cam),
+        "attention": chosen,
         "confident_map": tables.encode_png(mined),
     }

@@ -21,9 +21,9 @@ def network(request: pytest.FixtureRequest) -> Classifier:
 def test_attention_is_the_classifier_on_every_feature(network: Classifier) -> None:
     image, ids = torch.rand(2, 3, 65, 97) * 255, torch.tensor([3, 0])
     network.eval()
-    attention = network.attention(image, ids)
     with torch.no_grad():
         features = network.backbone(image)[-1]
+        attention = network.attention(features, ids)
         expected = torch.einsum("kc,bchw->bkhw", network.classifier.weight[ids].flatten(1), features).clamp(min=0)
     assert attention.shape == (2, 2, 5, 7) and not attention.requires_grad
     assert torch.allclose(attention, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
@@ -33,8 +33,8 @@ def test_attention_is_the_classifier_on_every_feature(network: Classifier) -> No
 def test_attention_is_not_rounded_where_features_are(network: Classifier) -> None:
     image, ids = torch.rand(1, 3, 64, 64) * 255, torch.arange(5)
     network.eval()
-    with torch.autocast("cpu", torch.bfloat16):
-        attention = network.attention(image, ids)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        attention = network.attention(network.backbone(image)[-1], ids)
     assert attention.dtype == torch.float32
     assert not torch.equal(attention, attention.bfloat16().float())
 
@@ -75,7 +75,9 @@ def test_attention_over_an_image_and_its_mirror_image_is_symmetric(network: Clas
     image, ids = torch.rand(1, 3, 64, 64) * 255, torch.arange(5)
     network.eval()
 
+    @torch.no_grad()
     def both(x: torch.Tensor) -> torch.Tensor:
-        return network.attention(x, ids) + network.attention(x.flip(-1), ids).flip(-1)
+        one, mirrored = (network.attention(network.backbone(y)[-1], ids) for y in (x, x.flip(-1)))
+        return one + mirrored.flip(-1)
 
     assert torch.allclose(both(image).flip(-1), both(image.flip(-1)), rtol=1e-4, atol=1e-3 * float(both(image).max()))

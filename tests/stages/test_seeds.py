@@ -11,18 +11,26 @@ import torch
 from safetensors.torch import load, save
 
 from irnet_ray import tables
-from irnet_ray.run import Folder
+from irnet_ray.run import Folder, Shards
 from irnet_ray.stages import seeds
 from irnet_ray.stages.images import load_image
 from irnet_ray.stages.plan import Plan
+
+METHODS = ("cam", "correlation", "prototypes")
 
 
 def rows(plan: Plan) -> list[dict[str, Any]]:
     return plan.table.to_pylist()
 
 
-def test_a_row_of_seeds_from_an_image(plan: Plan, classifier: Folder) -> None:
-    stage = seeds.stage(plan.config, plan.shards("images"), plan.vocabulary, classifier)
+def network_of(plan: Plan, classifier: Folder, method: str, prototypes: Shards | None = None) -> seeds.SeedsNetwork:
+    config = plan.config.model_copy(update={"seeds": plan.config.seeds.model_copy(update={"method": method})})
+    class_of = {name: n for n, name in enumerate(plan.vocabulary)}
+    return seeds.SeedsNetwork(config, class_of, classifier, prototypes, gpu=False)
+
+
+def test_a_row_of_seeds_from_an_image(plan: Plan, classifier: Folder, prototypes: Shards) -> None:
+    stage = seeds.stage(plan.config, plan.shards("images"), plan.vocabulary, classifier, prototypes)
     network = stage.network(False)
     for row in rows(plan)[:3]:
         image = stage.load(row)
@@ -35,13 +43,17 @@ def test_a_row_of_seeds_from_an_image(plan: Plan, classifier: Folder) -> None:
         assert cam.min() >= 0 and np.allclose(cam.max(axis=(1, 2)), 1, atol=1e-3)
         confident = tables.decode_png(made["confident_map"])
         assert confident.shape == (96, 128)
+        attention = tables.decode_attention(made)
+        assert attention.shape == cam.shape and not np.allclose(attention, cam, atol=0.01)
+        assert attention.min() >= 0 and attention.max() <= 1
         assert set(np.unique(confident)) <= {0, 255, *range(1, len(row["tags"]) + 1)}
 
 
-def test_attention_is_of_the_row_s_tags_in_their_order(plan: Plan, classifier: Folder) -> None:
-    network = seeds.SeedsNetwork(
-        plan.config, {name: n for n, name in enumerate(plan.vocabulary)}, classifier, gpu=False
-    )
+@pytest.mark.parametrize("method", METHODS)
+def test_attention_is_of_the_row_s_tags_in_their_order(
+    plan: Plan, classifier: Folder, prototypes: Shards, method: str
+) -> None:
+    network = network_of(plan, classifier, method, prototypes)
     row = next(row for row in rows(plan) if len(row["tags"]) > 1)
     image = np.asarray(load_image(row["uri"], 1280))
     whole = network(row, image)
@@ -51,22 +63,34 @@ def test_attention_is_of_the_row_s_tags_in_their_order(plan: Plan, classifier: F
     assert np.allclose(alone.full[0], whole.full[0], atol=1e-4)
 
 
-def test_a_mirror_image_has_mirrored_seeds(plan: Plan, classifier: Folder) -> None:
-    network = seeds.SeedsNetwork(
-        plan.config, {name: n for n, name in enumerate(plan.vocabulary)}, classifier, gpu=False
-    )
+@pytest.mark.parametrize("method", METHODS)
+def test_a_mirror_image_has_mirrored_seeds(plan: Plan, classifier: Folder, prototypes: Shards, method: str) -> None:
+    network = network_of(plan, classifier, method, prototypes)
     row = rows(plan)[0]
     image = np.asarray(load_image(row["uri"], 1280))
     one, other = network(row, image), network(row, np.ascontiguousarray(image[:, ::-1]))
     assert np.abs(one.full - other.full[..., ::-1]).max() < 0.02
 
 
+def test_the_cam_is_the_same_whatever_the_method(plan: Plan, classifier: Folder, prototypes: Shards) -> None:
+    row = rows(plan)[0]
+    image = np.asarray(load_image(row["uri"], 1280))
+    cam, correlation, both = (network_of(plan, classifier, m, prototypes)(row, image) for m in METHODS)
+    assert np.array_equal(cam.cam, correlation.cam) and np.array_equal(cam.cam, both.cam)
+    assert cam.chosen is None and both.chosen is not None and correlation.chosen is not None
+    # Where prototypes are not to be used, or a tag's have failed, the CAM is what is spread over like pixels.
+    spread = network_of(plan, classifier, "correlation")(row, image).chosen
+    lost = Shards(plan.out.folder("lost"), plan.shard_count)
+    for shard in range(lost.count):
+        lost.seal(shard, tables.PROTOTYPES, [])
+    without = network_of(plan, classifier, "prototypes", lost)(row, image).chosen
+    assert np.array_equal(spread, without) and not np.allclose(spread, both.chosen, atol=0.01)
+
+
 def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, classifier: Folder) -> None:
     state = load(classifier.read("weights.safetensors"))
     state["classifier.weight"] = torch.full_like(state["classifier.weight"], torch.inf)
     classifier.write("weights.safetensors", save(state))
-    network = seeds.SeedsNetwork(
-        plan.config, {name: n for n, name in enumerate(plan.vocabulary)}, classifier, gpu=False
-    )
+    network = network_of(plan, classifier, "cam")
     with pytest.raises((FloatingPointError, ValueError), match="finite"):
         network(rows(plan)[0], np.zeros((64, 64, 3), np.uint8) + 99)

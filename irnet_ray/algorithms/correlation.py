@@ -1,0 +1,64 @@
+"""Attention spread over pixels with like features: the pixel correlation of SEAM (Wang et al., "Self-supervised
+Equivariant Attention Mechanism for Weakly Supervised Semantic Segmentation", CVPR 2020), here on the classifier's own
+features at three levels, with nothing to train.
+
+Shape legend: K tags of the image, C channels, h w grid cells, N = h*w.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, normalize
+
+MOST_CELLS = 4096  # of the correlation's N x N matrix: 64 MiB; larger grids are correlated at a smaller size
+
+
+def correlated(maps_Khw: Tensor, levels: Sequence[Tensor], power: float = 4.0) -> Tensor:
+    """Each cell's attention becomes the mean over all cells, weighted by the likeness of their features.
+
+    Args:
+        maps_Khw: float (K, h, w) >= 0, at any size of the same image.
+        levels: features float (C, h', w') of one image at several levels, the finest first; its grid is the answer's.
+            Likeness is the mean over levels of the cosine between two cells, cut at 0.
+        power: exponent of the likeness: higher keeps attention closer to where it was.
+
+    Returns:
+        float32 (K, h', w') from 0 to 1 in each map: its least value is taken off, since a mean over all cells is
+        nowhere 0, and it is squared, which brings it to the scale of a raw attention map, so that thresholds made
+        for those hold. A map that is the same everywhere becomes 0.
+
+    Raises:
+        ValueError: no levels, or more than one image in them.
+    """
+    if not levels or any(level.ndim != 3 for level in levels):
+        raise ValueError(f"Expected levels of shape (C, h, w), got {[tuple(level.shape) for level in levels]}.")
+    if not len(maps_Khw):
+        return maps_Khw.new_zeros((0, *levels[0].shape[1:]), dtype=torch.float32)
+    grid = _grid(levels[0].shape[1:])
+    parts = [normalize(_resized(level, grid).flatten(1), dim=0) for level in levels]
+    # bfloat16 halves the cost of the one large product where there are instructions for it; its 8 bits are plenty
+    # for a cosine that is then averaged over thousands of cells.
+    unit_CN = torch.cat(parts).to(torch.bfloat16)
+    like_NN = (unit_CN.T @ unit_CN).float().div_(len(levels)).clamp_(min=0).pow_(power)
+    spread_KN = (_resized(maps_Khw, grid).flatten(1) @ like_NN) / like_NN.sum(dim=0)
+    least = spread_KN.amin(dim=1, keepdim=True)
+    span = spread_KN.amax(dim=1, keepdim=True) - least
+    scaled = ((spread_KN - least) / span.clamp(min=torch.finfo(span.dtype).tiny)).square()
+    return _resized(scaled.reshape(-1, *grid), tuple(levels[0].shape[1:]))
+
+
+def _grid(size: Sequence[int]) -> tuple[int, int]:
+    """The size itself, or one of its shape with at most `MOST_CELLS` cells."""
+    shrink = min(1.0, (MOST_CELLS / (size[0] * size[1])) ** 0.5)
+    return max(1, int(size[0] * shrink)), max(1, int(size[1] * shrink))
+
+
+def _resized(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    """(C,h,w) ▶ float32 (C,*size), averaging over cells where it shrinks."""
+    maps = maps.float()
+    if tuple(maps.shape[1:]) == tuple(size):
+        return maps
+    return interpolate(maps[None], list(size), mode="bilinear", align_corners=False, antialias=True)[0]

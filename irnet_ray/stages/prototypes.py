@@ -1,0 +1,92 @@
+"""Stage 2: the local prototypes of each tag, from a few of its images. A map over tags instead of images."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from irnet_ray import tables
+from irnet_ray.algorithms.prototypes import Prototypes, local_prototypes
+from irnet_ray.config import Config
+from irnet_ray.engine.mapping import MapStage, Row
+from irnet_ray.inputs.decode import ImageError
+from irnet_ray.networks.classifier import Classifier
+from irnet_ray.networks.inference import for_inference, precision, to_network
+from irnet_ray.networks.weights import load_weights
+from irnet_ray.run import Folder, Shards
+from irnet_ray.stages.images import load_image
+
+SAMPLES = 12_000  # of a tag, clustered: more change its prototypes little
+
+
+def stage(config: Config, tags: Shards, vocabulary: list[str], classifier: Folder) -> MapStage:
+    """Prototypes of every tag, from the weights of the classifier stage; `tags` is sharded by tag."""
+    class_of = {name: number for number, name in enumerate(vocabulary)}
+    return MapStage(
+        name="prototypes",
+        schema=tables.PROTOTYPES,
+        sources=(tags,),
+        load=partial(_load, max_side=config.max_side),
+        network=partial(PrototypesNetwork, config, class_of, classifier),
+        finish=_finish,
+    )
+
+
+def _load(row: Row, max_side: int) -> list[np.ndarray]:
+    """Those of a tag's images that can be decoded; seeds records the errors of the others."""
+    images = []
+    for uri in row["uris"]:
+        try:
+            images.append(load_image(uri, max_side))
+        except ImageError:
+            continue
+    if not images:
+        raise ValueError(f"Not one image of the tag {row['image_id']} can be decoded.")
+    return images
+
+
+class PrototypesNetwork:
+    """The trained classifier on one device: images of a tag to the tag's prototypes."""
+
+    def __init__(self, config: Config, class_of: dict[str, int], weights: Folder, gpu: bool) -> None:
+        self.count, self.seed, self.class_of = config.seeds.prototypes, config.seed, class_of
+        self.device = torch.device("cuda" if gpu else "cpu")
+        network = Classifier(config.backbone, len(class_of))
+        load_weights(network, weights.read("weights.safetensors"), weights.location)
+        self.network = for_inference(network, self.device)
+
+    @torch.inference_mode()
+    def __call__(self, row: Row, images: list[np.ndarray]) -> Prototypes:
+        """Cluster the last level's features over the tag's images."""
+        class_id = torch.tensor([self.class_of[row["image_id"]]], device=self.device)
+        samples = [self._sample(image, class_id) for image in images]
+        features_ND, attention_N = (torch.cat(part) for part in zip(*samples, strict=True))
+        chosen = torch.linspace(0, len(features_ND) - 1, min(len(features_ND), SAMPLES)).long()
+        return local_prototypes(features_ND[chosen], attention_N[chosen], self.count, self.seed)
+
+    def _sample(self, image_HW3: np.ndarray, class_id: Tensor) -> tuple[Tensor, Tensor]:
+        """Every second cell of an image: features (N, D) and normalized attention (N,)."""
+        with precision(self.device):
+            features = self.network.backbone(to_network(image_HW3, self.device))[-1]
+            attention = self.network.attention(features, class_id)[0].flatten()
+        peak = attention.max().clamp(min=torch.finfo(attention.dtype).tiny)
+        return features[0].float().flatten(1).T[::2], (attention / peak)[::2]
+
+
+def _finish(row: Row, value: Prototypes) -> Row:
+    return {
+        "image_id": row["image_id"],
+        "centers": value.centers.cpu().numpy().astype(np.float16).tobytes(),
+        "attention": value.attention.tolist(),
+    }
+
+
+def prototypes_of(row: dict[str, Any]) -> Prototypes:
+    """What a row of `tables.PROTOTYPES` holds."""
+    attention = torch.tensor(row["attention"], dtype=torch.float32)
+    centers = np.frombuffer(row["centers"], np.float16).reshape(len(attention), -1).astype(np.float32)
+    return Prototypes(torch.from_numpy(centers), attention)

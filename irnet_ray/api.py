@@ -53,6 +53,8 @@ def label(
     backbone: str | None = None,
     weights: str | None = None,
     config: str | Path | None = None,
+    seeds: str | None = None,
+    preset: str | None = None,
     workers: int | None = None,
     limit: int | None = None,
     address: str | None = None,
@@ -67,6 +69,8 @@ def label(
         backbone: `resnet50` or `lite0`, over the config's.
         weights: path of the backbone's ImageNet weights, over the config's.
         config: YAML or JSON file of knobs.
+        seeds: `prototypes`, `correlation` or `cam`: how seeds are made, over the config's.
+        preset: `paper` for the published pipeline, under the config's own values.
         workers: training workers and network actors; None for one per GPU, or per core where there is none.
         limit: label only the first so many images.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
@@ -76,7 +80,8 @@ def label(
         UserError: bad input, said in one sentence, before anything is computed.
     """
     console = console or Console()
-    knobs = load_config(Path(config) if config else None, {"backbone": backbone, "weights": weights}, data is None)
+    overrides = {"backbone": backbone, "weights": weights, "seeds": {"method": seeds}}
+    knobs = load_config(Path(config) if config else None, overrides, data is None, preset)
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}.")
     if shards < 1:

@@ -45,6 +45,8 @@ def label(
         Path | None, typer.Option(help="ImageNet weights of the backbone, .pth or .safetensors.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML or JSON file of knobs; see `irnet-ray config`.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="prototypes, correlation or cam: how seeds are made.")] = None,
+    preset: Annotated[str | None, typer.Option(help="paper: the published pipeline.")] = None,
     workers: Annotated[int | None, typer.Option(help="Training workers and network actors.")] = None,
     limit: Annotated[int | None, typer.Option(help="Label only the first N images.")] = None,
     address: Annotated[
@@ -65,6 +67,8 @@ def label(
         backbone=backbone,
         weights=str(weights) if weights else None,
         config=config,
+        seeds=seeds,
+        preset=preset,
         workers=workers,
         limit=limit,
         address=address,
@@ -141,13 +145,14 @@ def show(
 def config(
     backbone: Annotated[str, typer.Option(help="Print the defaults of this backbone.")] = "resnet50",
     file: Annotated[Path | None, typer.Option("--config", help="Print the effective values with this file.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Print the values of this preset.")] = None,
 ) -> None:
     """Print every knob with its default, unit and source."""
     from irnet_ray.config import describe, load_config
 
     rows = [
         ("key", "value", "unit", "source", "meaning"),
-        *describe(load_config(file, {"backbone": backbone})),
+        *describe(load_config(file, {"backbone": backbone}, preset=preset)),
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:

@@ -184,18 +184,30 @@ SCENES: dict[str, Any] = {
 }
 
 
-def load_config(path: Path | None, overrides: dict[str, Any], scenes: bool = False) -> Config:
-    """The effective config: defaults, those of the small backbone and of `scenes`, the file, then `overrides`.
+# The published pipeline, where measurement led elsewhere.
+PAPER: dict[str, Any] = {"seeds": {"method": "cam"}}
 
-    Overrides that are None count as not given.
+PRESETS = {"paper": PAPER}
+
+
+def load_config(
+    path: Path | None, overrides: dict[str, Any], scenes: bool = False, preset: str | None = None
+) -> Config:
+    """The effective config: defaults, those of the small backbone, of `scenes` and of `preset`, the file, `overrides`.
+
+    Each has its way over those before it. Overrides that are None count as not given.
 
     Raises:
         UserError: the file is missing or unreadable, or a key or value is wrong; the sentence names it.
     """
     chosen = _read(path) if path is not None else {}
-    chosen = _merge(chosen, {key: value for key, value in overrides.items() if value is not None})
+    chosen = _merge(chosen, _given(overrides))
     base = SMALL_BACKBONE if chosen.get("backbone") == "lite0" else {}
     base = _merge(base, SCENES) if scenes else base
+    if preset is not None:
+        if preset not in PRESETS:
+            raise UserError(f"No preset {preset!r}: there is {', '.join(PRESETS)}.")
+        base = _merge(base, PRESETS[preset])
     try:
         return Config.model_validate(_merge(base, chosen))
     except ValidationError as error:
@@ -243,6 +255,12 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"Config {path} holds a {type(content).__name__}: expected sections and keys.")
     return content
+
+
+def _given(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Overrides without those that are None, in sections too."""
+    plain = {key: _given(value) if isinstance(value, dict) else value for key, value in overrides.items()}
+    return {key: value for key, value in plain.items() if value is not None}
 
 
 def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

@@ -53,11 +53,12 @@ def test_label_hands_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(api, "label", label)
     assert main("label")[0] == 0
-    options = "--data d --out o --shards 9 --backbone lite0 --weights w --config c --workers 2 --limit 3 --address a"
-    code, out, err = main("label", *options.split())
+    options = "--data d --out o --shards 9 --backbone lite0 --weights w --config c --seeds cam --preset paper"
+    code, out, err = main("label", *options.split(), *["--workers", "2", "--limit", "3", "--address", "a"])
     assert (code, err) == (0, "")
-    plain = {"backbone": None, "weights": None, "config": None, "workers": None, "limit": None, "address": None}
-    full = {"backbone": "lite0", "weights": "w", "config": Path("c"), "workers": 2, "limit": 3, "address": "a"}
+    full = {"backbone": "lite0", "weights": "w", "config": Path("c"), "seeds": "cam", "preset": "paper"}
+    full |= {"workers": 2, "limit": 3, "address": "a"}
+    plain = dict.fromkeys(full)
     assert seen == [
         ((None, Path("irnet-out")), {"shards": 4, **plain}),
         ((Path("d"), Path("o")), {"shards": 9, **full}),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from irnet_ray.config import SCENES, SMALL_BACKBONE, Config, describe, load_config
+from irnet_ray.config import PAPER, SCENES, SMALL_BACKBONE, Config, describe, load_config
 from irnet_ray.errors import UserError
 
 
@@ -112,8 +112,24 @@ def test_layers_override_each_other_in_order(tmp_path: Path) -> None:
     assert load_config(path, {}).irnet.batch_size == Config().irnet.batch_size
 
 
+def test_a_preset_is_under_the_file_and_over_the_defaults(tmp_path: Path) -> None:
+    assert load_config(None, {}, preset="paper").seeds.method == "cam"
+    assert load_config(None, {}).seeds.method != "cam"
+    path = written(tmp_path, {"seeds": {"method": "correlation"}})
+    assert load_config(path, {}, preset="paper").seeds.method == "correlation"
+    assert load_config(path, {"seeds": {"method": "prototypes"}}, preset="paper").seeds.method == "prototypes"
+    assert load_config(path, {"seeds": {"method": None}}).seeds.method == "correlation"
+    small = load_config(None, {"backbone": "lite0"}, preset="paper")
+    assert small.irnet == load_config(None, {"backbone": "lite0"}).irnet
+
+
+def test_an_unknown_preset_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match="No preset 'papers': there is paper"):
+        load_config(None, {}, preset="papers")
+
+
 def test_layers_of_defaults_are_valid() -> None:
-    for layer in (SMALL_BACKBONE, SCENES):
+    for layer in (SMALL_BACKBONE, SCENES, PAPER):
         for section, knobs in layer.items():
             read = Config.model_validate({section: knobs})
             assert getattr(read, section) != getattr(Config(), section)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from irnet_ray.run import Shards
 from irnet_ray.stages import classifier
-from irnet_ray.stages.classifier import ClassifierTask
+from irnet_ray.stages.classifier import ClassifierTask, held_out
 from irnet_ray.stages.plan import Plan
 
 
@@ -80,3 +81,52 @@ def test_it_learns_its_scenes(task: ClassifierTask) -> None:
         optimizer.step()
         values.append(loss.item())
     assert np.mean(values[-4:]) < 0.6 * values[0]
+
+
+def images(tags: list[list[str]]) -> pa.Table:
+    return pa.table({"image_id": [f"{n}.jpg" for n in range(len(tags))], "tags": tags})
+
+
+def test_about_a_tenth_is_held_out_and_always_the_same() -> None:
+    many = images([["dog"]] * 2000)
+    apart = held_out(many, 0.1)
+    assert 150 < apart.sum() < 250
+    assert np.array_equal(held_out(many.slice(0, 500), 0.1), apart[:500])
+    assert not held_out(many, 0.0).any()
+
+
+def test_images_of_rare_tags_are_all_trained_on() -> None:
+    rare = [["dog", "lynx"] if n % 10 == 0 else ["dog"] for n in range(150)]
+    apart = held_out(images(rare), 0.5)
+    assert apart.any() and not any("lynx" in rare[n] for n in np.flatnonzero(apart))
+
+
+def test_held_out_images_are_measured_and_not_trained_on(task: ClassifierTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classifier, "ENOUGH", 1)
+    plan_images = task.table
+    apart = held_out(plan_images, 0.5)
+    assert 0 < apart.sum() < 6
+    task.held_out = plan_images.filter(pa.array(apart))
+    # The network that knows: its logits are the tags themselves.
+    answers = {
+        row["uri"]: [float(name in row["tags"]) for name in task.vocabulary] for row in task.held_out.to_pylist()
+    }
+    monkeypatch.setattr(task, "_logits", lambda row, _: answers[task.held_out["uri"][row].as_py()])
+    measured = task.finish(torch.device("cpu"), 0, 1)
+    assert measured["held_out"] == apart.sum()
+    assert {tag for row in task.held_out["tags"].to_pylist() for tag in row} == set(measured["tags"])
+    assert all(tag["ap"] == 1 and tag["images"] >= 1 for tag in measured["tags"].values())
+    monkeypatch.setattr(task, "_logits", lambda row, _: [-n for n in answers[task.held_out["uri"][row].as_py()]])
+    worst = task.finish(torch.device("cpu"), 0, 1)
+    assert all(worst["tags"][name]["ap"] <= tag["ap"] for name, tag in measured["tags"].items())
+
+
+def test_the_measure_is_of_the_real_network_and_leaves_it_training(task: ClassifierTask, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    row = task.table.slice(0, 1).to_pylist()[0]
+    task.held_out = pa.Table.from_pylist([row, {**row, "uri": str(broken)}], task.table.schema)
+    task.model.to(memory_format=torch.channels_last).train()
+    measured = task.finish(torch.device("cpu"), 0, 1)
+    assert measured["held_out"] == 1  # what cannot be decoded is not measured
+    assert set(measured["tags"]) == set(row["tags"]) and task.model.training

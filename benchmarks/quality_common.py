@@ -1,0 +1,115 @@
+"""A finished run beside its truth, and Markdown rows of figures: what the quality benchmarks share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from irnet_ray.algorithms.synthesis import cam_instances, cam_semantic
+from irnet_ray.config import Config
+from irnet_ray.evaluation.average_precision import Prediction
+from irnet_ray.evaluation.bootstrap import draws
+from irnet_ray.evaluation.evaluate import with_truth
+from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
+from irnet_ray.evaluation.result import Scores
+from irnet_ray.evaluation.truth import TruthImage, load_truth
+from irnet_ray.run import Folder, Shards, finished
+from irnet_ray.stages.labels import encode_mask
+
+FIGURES = {"ap50": "AP50", "ap70": "AP70", "ap50_any_class": "AP50 any class", "miou": "mIoU"}
+Measures = tuple[InstanceMeasure, SemanticMeasure]
+
+
+@dataclass
+class Run:
+    """A finished run and the truth of some of its images."""
+
+    out: Folder
+    version: dict[str, Any]
+    truth: dict[str, TruthImage]
+
+    @staticmethod
+    def open(out: str, truth: str) -> Run:
+        folder, version = finished(out)
+        run = Run(folder, version, {})
+        ids = {row["image_id"] for row in run._all("images")}
+        run.truth = with_truth(load_truth(Path(truth)), ids)
+        return run
+
+    @property
+    def config(self) -> Config:
+        return Config.model_validate(self.version["config"])
+
+    def stage(self, name: str) -> Folder:
+        return self.out.folder("stages", self.version["stages"][name])
+
+    def shards(self, name: str) -> Shards:
+        return Shards(self.stage(name), self.version["shards"])
+
+    def rows(self, *names: str) -> Iterator[dict[str, Any]]:
+        """Rows of the images with truth, joined over tables."""
+        joined: dict[str, dict[str, Any]] = {}
+        for name in names:
+            for row in self._all(name):
+                joined.setdefault(row["image_id"], {}).update(row)
+        yield from (row for _, row in sorted(joined.items()) if row.keys() - {"image_id"})
+
+    def _all(self, name: str) -> Iterator[dict[str, Any]]:
+        rows = self.shards(name).rows
+        for part in rows.files():
+            for row in rows.read_table(part).to_pylist():
+                if not self.truth or row["image_id"] in self.truth:
+                    yield row
+
+    def measure_attention(
+        self, measures: Measures, row: dict[str, Any], attention_Khw: torch.Tensor, threshold: float
+    ) -> None:
+        """Measure attention at stride 4 by itself, cut at a threshold."""
+        image = self.truth[row["image_id"]]
+        full = interpolate(attention_Khw[None], scale_factor=4, mode="bilinear")[0, :, : image.height, : image.width]
+        found = cam_instances(full, threshold)
+        masks = zip(found.masks.numpy(), found.class_index.tolist(), found.score.tolist(), strict=True)
+        self.measure(measures, row, list(masks), cam_semantic(full, threshold).numpy())
+
+    def measure(
+        self,
+        measures: Measures,
+        row: dict[str, Any],
+        masks: list[tuple[np.ndarray, int, float]],
+        semantic_HW: np.ndarray,
+    ) -> None:
+        """Measure an image's masks, each with its tag's index and score, and its semantic map."""
+        size = [row["height"], row["width"]]
+        predictions = [
+            Prediction(
+                row["image_id"], row["tags"][k], score, {"size": size, "counts": encode_mask(mask)["rle"].encode()}
+            )
+            for mask, k, score in masks
+        ]
+        measures[0].add(row["image_id"], predictions)
+        measures[1].add(row["image_id"], row["tags"], semantic_HW)
+
+    def scores(self, measures: Measures) -> Scores:
+        samples = draws(len(self.truth))
+        return measures[0].scores(samples) | measures[1].scores(samples)
+
+
+def heading(name: str, *more: str) -> str:
+    """The head of a Markdown table."""
+    cells = [name, *FIGURES.values(), "instances", *more]
+    return f"| {' | '.join(cells)} |\n|{'---|' * len(cells)}"
+
+
+def row_of_figures(name: str, scores: Scores, *more: str) -> str:
+    """A Markdown row: each figure in percent with its 95 % interval over images."""
+    cells = []
+    for figure in FIGURES:
+        low, high = scores.figures[figure].interval
+        cells.append(f"{100 * scores.figures[figure].value:.1f} [{100 * low:.1f}, {100 * high:.1f}]")
+    return f"| {' | '.join([name, *cells, str(scores.instances), *more])} |"

@@ -12,6 +12,7 @@ from irnet_ray.errors import UserError
 from irnet_ray.evaluation.average_precision import Prediction
 from irnet_ray.evaluation.bootstrap import RESAMPLES, draws
 from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
+from irnet_ray.evaluation.ranking import RankingMeasure
 from irnet_ray.evaluation.result import AFFINITYNET, BOUNDARY, CAM, LABELS, Evaluation
 from irnet_ray.evaluation.truth import Truth, TruthImage
 
@@ -27,6 +28,7 @@ class Found(NamedTuple):
     tags: Sequence[str]
     instances: list[Prediction]
     semantic: np.ndarray
+    quality: Sequence[float] = ()  # of each instance, where known
 
 
 def evaluate_rows(
@@ -47,9 +49,10 @@ def evaluate_rows(
     """
     images = with_truth(truth, image_ids)
     draws_NR = draws(len(images))
+    ranking = RankingMeasure(images)
     variants = {
         CAM: _measure((found_in_seeds(row, images[row["image_id"]], vocabulary) for row in _of(images, seeds)), images),
-        LABELS: _measure((found_in_row(row, "instances", "semantic") for row in _of(images, labels)), images),
+        LABELS: _measure((found_in_row(row, "instances", "semantic") for row in _of(images, labels)), images, ranking),
     }
     scores = {name: instances.scores(draws_NR) | maps.scores(draws_NR) for name, (instances, maps) in variants.items()}
     if ablation is not None:
@@ -62,6 +65,7 @@ def evaluate_rows(
         images=len(images),
         images_outside_run=len(truth.images) - len(images),
         truth_instances=_truth_instances(images),
+        ranking=ranking.ranking(draws_NR),
         resamples=RESAMPLES,
     )
 
@@ -85,7 +89,8 @@ def found_in_row(row: dict[str, Any], instances: str, semantic: str) -> Found:
         Prediction(image_id, i["class_name"], i["score"], {"size": size, "counts": i["rle"].encode("ascii")})
         for i in row[instances]
     ]
-    return Found(image_id, row["tags"], predictions, tables.decode_png(row[semantic]))
+    quality = [i["quality"] for i in row[instances]]
+    return Found(image_id, row["tags"], predictions, tables.decode_png(row[semantic]), quality)
 
 
 def found_in_seeds(row: dict[str, Any], image: TruthImage, vocabulary: Sequence[str]) -> Found:
@@ -135,12 +140,16 @@ def _of(images: dict[str, TruthImage], rows: Iterable[dict[str, Any]]) -> Iterat
         yield row
 
 
-def _measure(found: Iterable[Found], images: dict[str, TruthImage]) -> tuple[InstanceMeasure, SemanticMeasure]:
+def _measure(
+    found: Iterable[Found], images: dict[str, TruthImage], ranking: RankingMeasure | None = None
+) -> tuple[InstanceMeasure, SemanticMeasure]:
     """Measure predictions one image at a time; they are not kept."""
     instances, maps = InstanceMeasure(images), SemanticMeasure(images)
     for one in found:
         instances.add(one.image_id, one.instances)
         maps.add(one.image_id, one.tags, one.semantic)
+        if ranking is not None:
+            ranking.add(one.image_id, one.instances, one.quality)
     return instances, maps
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from irnet_ray.evaluation.bootstrap import CONFIDENCE, Figure
+from irnet_ray.evaluation.ranking import Ranking
 
 CAM, BOUNDARY, AFFINITYNET, LABELS = "CAM", "CAM + boundary", "AffinityNet", "labels"
 
@@ -43,6 +44,7 @@ class Evaluation:
     images: int  # of the run, with truth
     images_outside_run: int  # of the truth, left out
     truth_instances: dict[str, int]  # by class
+    ranking: Ranking  # of the labels by their quality
     resamples: int  # of images, behind every interval
 
     def steps(self) -> dict[tuple[str, str], dict[str, Figure]]:
@@ -61,6 +63,12 @@ class Evaluation:
             "images_outside_run": self.images_outside_run,
             "truth_instances": self.truth_instances,
             "resamples": self.resamples,
+            "quality": {
+                "masks": self.ranking.masks,
+                "rank_correlation": _plain(self.ranking.correlation),
+                "iou_better_half": _plain(self.ranking.better),
+                "iou_worse_half": _plain(self.ranking.worse),
+            },
             "variants": {
                 name: {
                     **{figure: _plain(value) for figure, value in scores.figures.items()},
@@ -86,6 +94,7 @@ class Evaluation:
             self._means("semantic labels", SEMANTIC_FIGURES, "IRNet"),
             f"In brackets the {100 * CONFIDENCE:.0f} % interval over {self.resamples} resamples of images. "
             "A gain is over the row above.",
+            self._quality(),
             self._by_class(),
         ]
         if self.images_outside_run:
@@ -117,6 +126,15 @@ class Evaluation:
         truth = [str(sum(self.truth_instances.values()))] if count else []
         rows.append(["truth", *([""] * len(figures)), *truth, str(self.images)])
         return _aligned(rows)
+
+    def _quality(self) -> str:
+        """A sentence on the labels' own quality."""
+        low, high = self.ranking.correlation.interval
+        return (
+            f"Quality of {self.ranking.masks} labels: mean IoU with the truth {_percent(self.ranking.better)} in the "
+            f"better half, {_percent(self.ranking.worse)} in the worse;\n"
+            f"rank correlation {self.ranking.correlation.value:.2f} [{low:.2f}, {high:.2f}]."
+        )
 
     def _by_class(self) -> str:
         instances, maps = self._with(INSTANCE_FIGURES), self._with(SEMANTIC_FIGURES)

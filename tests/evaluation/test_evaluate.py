@@ -34,7 +34,7 @@ def label_row(image_id, tags, instances, semantic):
         "height": semantic.shape[0],
         "width": semantic.shape[1],
         "instances": [
-            {"class_name": name, "score": score, "rle": encoded(mask)["counts"].decode()}
+            {"class_name": name, "score": score, "quality": score, "rle": encoded(mask)["counts"].decode()}
             for name, score, mask in instances
         ],
         "semantic": tables.encode_png(semantic.astype(np.uint8)),

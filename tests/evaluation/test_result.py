@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from irnet_ray.evaluation.bootstrap import Figure
+from irnet_ray.evaluation.ranking import Ranking
 from irnet_ray.evaluation.result import AFFINITYNET, BOUNDARY, CAM, LABELS, Evaluation, Scores
 
 NAN = float("nan")
@@ -31,7 +32,10 @@ LABEL_SCORES = instances(0.75, 0.3, 0.5, 1.0) | maps(0.7, 0.45, NAN, 0.5)
 
 def evaluation(variants, outside=0):
     truth = {"cat": 20, "cow": 1}
-    return Evaluation(variants, images=10, images_outside_run=outside, truth_instances=truth, resamples=3)
+    ranking = Ranking(figure(0.4), figure(0.5), figure(0.3), 25)
+    return Evaluation(
+        variants, images=10, images_outside_run=outside, truth_instances=truth, ranking=ranking, resamples=3
+    )
 
 
 @pytest.fixture
@@ -61,6 +65,9 @@ def test_tables_are_aligned_and_in_percent(two):
         "\n"
         "In brackets the 95 % interval over 3 resamples of images. A gain is over the row above.\n"
         "\n"
+        "Quality of 25 labels: mean IoU with the truth 50.0 [46.2, 57.6] in the better half, 30.0 [26.2, 37.6] in the "
+        "worse;\nrank correlation 0.40 [0.36, 0.48].\n"
+        "\n"
         "class       truth  AP50 CAM  labels  IoU CAM  labels\n"
         "background                              80.0    90.0\n"
         "cat            20      10.0    50.0        -       -\n"
@@ -71,7 +78,7 @@ def test_tables_are_aligned_and_in_percent(two):
 
 
 def test_the_ablation_is_the_papers_two_tables(four):
-    instance, semantic, _, classes = four.table().split("\n\n")
+    instance, semantic, _, _, classes = four.table().split("\n\n")
     assert [line.split("  ")[0] for line in instance.splitlines() if not line.startswith(" ")] == [
         "instance labels",
         "CAM",
@@ -125,3 +132,4 @@ def test_json_is_plain(four):
     assert first["ap50"]["interval"] == pytest.approx([0.15, 0.15])
     assert (made["images"], made["images_outside_run"], made["truth_instances"]["cat"]) == (10, 0, 20)
     assert made["resamples"] == 3
+    assert (made["quality"]["masks"], made["quality"]["rank_correlation"]["value"]) == (25, 0.4)

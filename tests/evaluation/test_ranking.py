@@ -1,0 +1,61 @@
+"""Quality of labels against their IoU with the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+from scipy.stats import spearmanr
+
+from irnet_ray.evaluation.average_precision import Prediction, TruthInstance
+from irnet_ray.evaluation.bootstrap import draws
+from irnet_ray.evaluation.ranking import Ranking, RankingMeasure
+from irnet_ray.evaluation.truth import TruthImage
+
+
+def rle(columns: int) -> dict[str, object]:
+    """The mask of the first so many of 10 columns."""
+    mask = np.zeros((10, 10), np.uint8, order="F")
+    mask[:, :columns] = 1
+    return coco.encode(mask)
+
+
+def ranking(masks: list[tuple[str, int, float]], resamples: int = 20) -> Ranking:
+    """Masks of `columns` and a quality, each in an image of its own whose truth are all columns of a dog."""
+    images = {f"{n}.jpg": TruthImage(10, 10, [TruthInstance(f"{n}.jpg", "dog", rle(10))]) for n in range(len(masks))}
+    measure = RankingMeasure(images)
+    for number, (name, columns, quality) in enumerate(masks):
+        image_id = f"{number}.jpg"
+        measure.add(image_id, [Prediction(image_id, name, 1.0, rle(columns))], [quality])
+    return measure.ranking(draws(len(images), resamples))
+
+
+def test_a_quality_that_knows_ranks_as_the_iou_does() -> None:
+    made = ranking([("dog", 9, 0.9), ("dog", 5, 0.3), ("dog", 7, 0.5), ("dog", 1, 0.1)])
+    assert made.masks == 4 and made.correlation.value == pytest.approx(1)
+    assert (made.better.value, made.worse.value) == (pytest.approx(0.8), pytest.approx(0.3))
+
+
+def test_a_quality_that_errs_ranks_the_other_way_round() -> None:
+    made = ranking([("dog", 9, 0.1), ("dog", 5, 0.5), ("dog", 1, 0.9)])
+    assert made.correlation.value == pytest.approx(-1)
+
+
+def test_a_mask_of_a_class_that_is_not_there_fits_nothing() -> None:
+    made = ranking([("cat", 10, 0.9), ("dog", 10, 0.1)])
+    assert (made.better.value, made.worse.value) == (0, 1)
+
+
+def test_ranks_are_spearman_s_with_ties() -> None:
+    rng = np.random.default_rng(0)
+    masks = [("dog", int(rng.integers(1, 11)), float(rng.integers(0, 5))) for _ in range(40)]
+    expected = spearmanr([c / 10 for _, c, _ in masks], [q for _, _, q in masks]).statistic
+    made = ranking(masks)
+    assert made.correlation.value == pytest.approx(expected)
+    low, high = made.correlation.interval
+    assert low <= made.correlation.value <= high and low < high
+
+
+@pytest.mark.parametrize("masks", [[], [("dog", 3, 0.5)], [("dog", 3, 0.5), ("dog", 4, 0.5)]])
+def test_too_few_masks_or_one_quality_for_all_say_nothing(masks: list[tuple[str, int, float]]) -> None:
+    assert np.isnan(ranking(masks).correlation.value)

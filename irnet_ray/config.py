@@ -138,6 +138,23 @@ class Labels(Section):
     centroid: float = knob(2.5, "pixels of stride 4", "Eq. 14", "displacements shorter than this mark a centroid", gt=0)
     background: float = knob(0.25, "1", "paper 5.2", "scores below this are background", gt=0, lt=1)
     min_area: float = knob(0.01, "of the image", "published code", "smaller instances are left out", ge=0, lt=1)
+    per_class: bool = knob(
+        False, "", "published code", "divide scores by their class's maximum, not by the largest of all classes"
+    )
+    merge: float = knob(
+        0.5,
+        "of the centroids' distance",
+        "",
+        "neighbouring fragments merge where the displacement field jumps by less; 0: never",
+        ge=0,
+    )
+    every_tag: bool = knob(True, "", "", "a tag whose parts are all under min_area keeps its largest")
+    score: Literal["extent", "peak"] = knob(
+        "extent",
+        "name",
+        "",
+        "of an instance: mean class score times the root of its share of the image; or the largest",
+    )
 
 
 class Config(Section):
@@ -185,7 +202,10 @@ SCENES: dict[str, Any] = {
 
 
 # The published pipeline, where measurement led elsewhere.
-PAPER: dict[str, Any] = {"seeds": {"method": "cam"}}
+PAPER: dict[str, Any] = {
+    "seeds": {"method": "cam"},
+    "labels": {"merge": 0.0, "every_tag": False, "score": "peak"},
+}
 
 PRESETS = {"paper": PAPER}
 

@@ -11,7 +11,7 @@ hundreds of groups cost little.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from irnet_ray.algorithms.displacement import instance_map
+from irnet_ray.algorithms.fragments import merged
 from irnet_ray.algorithms.walk import random_walk
 
 STRIDE = 4  # image pixels per grid cell
@@ -31,6 +32,7 @@ _CPU_CHUNK = 8
 _GPU_CHUNK = 64
 
 Pair = tuple[int, int]  # of a class and a group of cells
+Part = tuple[int, tuple[slice, ...], np.ndarray]  # number, bounding box, and bool mask inside it
 
 
 class Instances(NamedTuple):
@@ -38,7 +40,7 @@ class Instances(NamedTuple):
 
     masks: Tensor  # bool (N, H, W), disjoint
     class_index: Tensor  # int64 (N,), 0-based into the image's tags
-    score: Tensor  # float32 (N,), the largest class score inside the mask
+    score: Tensor  # float32 (N,) in [0, 1], by which instances are ranked
     stability: Tensor  # float32 (N,) in [0, 1], IoU of the mask with itself at STRICTER times the threshold
 
 
@@ -58,6 +60,9 @@ def labels(
     background: float = 0.25,
     min_area_fraction: float = 0.01,
     per_class: bool = False,
+    merge: float = 0.0,
+    every_tag: bool = False,
+    score: Literal["peak", "extent"] = "peak",
     iterations: int = 100,
     threshold: float = 2.5,
     radius: int = 5,
@@ -75,6 +80,12 @@ def labels(
         min_area_fraction: 4-connected parts under this fraction of the image's area are left out.
         per_class: divide scores by the maximum of their own class, so that a weak class beside a strong one
             is kept, instead of by the maximum over all classes (published).
+        merge: neighbouring groups of cells become one where the field jumps by less than this share of their
+            centroids' distance, see `fragments.merged`; 0 merges none (published).
+        every_tag: keep the largest part of a tag all of whose parts are under the minimum area: the tag says that
+            something is there.
+        score: of an instance: "peak", the largest class score inside the mask (published), or "extent", the mean
+            class score times the root of the mask's share of the image: larger masks are truer.
         iterations: refinement of the field, Eq. 10.
         threshold: length in cells under which a displacement marks a centroid, Eq. 14.
         radius: of the random walk, in cells, Eq. 2.
@@ -90,7 +101,7 @@ def labels(
     """
     _check(cams, boundary, image_size, field)
     cams_Khw, boundary_hw = cams.float(), boundary.float()
-    groups_hw = instance_map(field, iterations, threshold)
+    groups_hw = merged(instance_map(field, iterations, threshold), field, merge, iterations)
     walk = partial(random_walk, boundary=boundary_hw, radius=radius, beta=beta, steps=steps)
     spread_Khw, best_KHW, group_KHW = _walk_groups(
         cams_Khw, boundary_hw, groups_hw, walk, image_size, background, per_class
@@ -102,40 +113,13 @@ def labels(
     if len(cams):
         winner_HW += group_KHW.gather(0, (tag_HW - 1)[None])[0]
     winner_HW = torch.where(score_HW > background, winner_HW, 0)
-    found = _parts(score_HW, winner_HW, group_count, min_area_fraction, background)
+    found = _parts(score_HW, winner_HW, group_count, min_area_fraction, background, every_tag, score)
     return Labels(found, walked_semantic(spread_Khw, image_size, background=background, per_class=per_class))
 
 
-def instances(
-    cams: Tensor,
-    boundary: Tensor,
-    field: Tensor,
-    image_size: tuple[int, int],
-    *,
-    background: float = 0.25,
-    min_area_fraction: float = 0.01,
-    per_class: bool = False,
-    iterations: int = 100,
-    threshold: float = 2.5,
-    radius: int = 5,
-    beta: float = 10,
-    steps: int = 256,
-) -> Instances:
+def instances(cams: Tensor, boundary: Tensor, field: Tensor, image_size: tuple[int, int], **knobs: Any) -> Instances:
     """Instance labels of an image (Eq. 11, paper 5.2): `labels(...).instances`, arguments and errors too."""
-    return labels(
-        cams,
-        boundary,
-        field,
-        image_size,
-        background=background,
-        min_area_fraction=min_area_fraction,
-        per_class=per_class,
-        iterations=iterations,
-        threshold=threshold,
-        radius=radius,
-        beta=beta,
-        steps=steps,
-    ).instances
+    return labels(cams, boundary, field, image_size, **knobs).instances
 
 
 def semantic(
@@ -305,38 +289,61 @@ def _normalized(scores_KHW: Tensor, per_class: bool) -> Tensor:
 
 
 def _parts(
-    score_HW: Tensor, winner_HW: Tensor, per_class: int, min_area_fraction: float, threshold: float
+    score_HW: Tensor,
+    winner_HW: Tensor,
+    groups: int,
+    min_area_fraction: float,
+    threshold: float,
+    every_tag: bool = False,
+    score: Literal["peak", "extent"] = "peak",
 ) -> Instances:
     """4-connected parts of each number in `winner_HW`.
 
     Args:
         score_HW: float32.
-        winner_HW: int64, 0 background; numbers 1..per_class are of class 0, the next of class 1, and so on.
-        per_class: how many numbers each class has.
+        winner_HW: int64, 0 background; numbers 1..groups are of class 0, the next of class 1, and so on.
+        groups: how many numbers each class has.
         min_area_fraction: parts under this fraction of the image are left out.
         threshold: every pixel of `winner_HW` scores above it.
+        every_tag, score: as in `labels`.
     """
     numbers, scores = winner_HW.cpu().numpy(), score_HW.cpu().numpy()
-    least = max(min_area_fraction * numbers.size, 1)
-    boxes = ndimage.find_objects(numbers)
-    masks, class_index, peaks, stability = [], [], [], []
-    for number in np.flatnonzero(np.bincount(numbers.ravel())[1:] >= least) + 1:
-        box = boxes[number - 1]
-        parts, _ = ndimage.label(numbers[box] == number)  # the default structure is 4-connected
-        for part in np.flatnonzero(np.bincount(parts.ravel())[1:] >= least) + 1:
-            mask = np.zeros(numbers.shape, bool)
-            mask[box] = parts == part
-            masks.append(mask)
-            class_index.append((number - 1) // per_class)
-            peaks.append(scores[mask].max())
-            # The stricter mask lies inside, so its share of the pixels is their IoU.
-            stability.append(np.mean(scores[mask] > STRICTER * threshold))
-    return Instances(
-        torch.from_numpy(np.array(masks, bool).reshape(-1, *numbers.shape)).to(score_HW.device),
-        torch.tensor(np.array(class_index, np.int64), device=score_HW.device),
-        torch.tensor(np.array(peaks, np.float32), device=score_HW.device),
-        torch.tensor(np.array(stability, np.float32), device=score_HW.device),
-    )
+    parts = _connected(numbers, max(min_area_fraction * numbers.size, 1), groups if every_tag else 0)
+    masks = np.zeros((len(parts), *numbers.shape), bool)
+    values, stability = np.zeros(len(parts), np.float32), np.zeros(len(parts), np.float32)
+    for place, (_, box, part) in enumerate(parts):
+        masks[place][box] = part
+        inside = scores[box][part]
+        values[place] = inside.max() if score == "peak" else inside.mean() * np.sqrt(inside.size / numbers.size)
+        # The stricter mask lies inside, so its share of the pixels is their IoU.
+        stability[place] = np.mean(inside > STRICTER * threshold)
+    class_index = np.array([(number - 1) // groups for number, _, _ in parts], np.int64)
+    return Instances(*(torch.from_numpy(x).to(score_HW.device) for x in (masks, class_index, values, stability)))
+
+
+def _connected(numbers_HW: np.ndarray, least: float, groups: int) -> list[Part]:
+    """4-connected parts of at least `least` pixels, in order of number.
+
+    Where `groups` is not 0, a class of that many numbers all of whose parts are smaller keeps its largest.
+    """
+    kept: list[Part] = []
+    small: dict[int, Part] = {}  # the largest part under `least` of each class
+    boxes = ndimage.find_objects(numbers_HW)
+    areas = np.bincount(numbers_HW.ravel(), minlength=1)[1:]
+    for number in (np.flatnonzero(areas >= (1 if groups else least)) + 1).tolist():
+        labeled, _ = ndimage.label(numbers_HW[boxes[number - 1]] == number)  # the default structure is 4-connected
+        sizes = np.bincount(labeled.ravel())[1:]
+        large = (np.flatnonzero(sizes >= least) + 1).tolist()
+        kept += [(number, boxes[number - 1], labeled == part) for part in large]
+        if groups and not large:
+            part = (number, boxes[number - 1], labeled == int(sizes.argmax()) + 1)
+            small[(part[0] - 1) // groups] = max(
+                part, small.get((part[0] - 1) // groups, part), key=lambda p: int(p[2].sum())
+            )
+    if groups:
+        have = {(part[0] - 1) // groups for part in kept}
+        kept += [part for class_index, part in small.items() if class_index not in have]
+    return sorted(kept, key=lambda part: part[0])
 
 
 def _check_cams(cams: Tensor) -> None:

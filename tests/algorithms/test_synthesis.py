@@ -226,6 +226,53 @@ def test_a_weak_class_beside_a_strong_one_is_kept_where_asked():
     assert torch.equal(synthesis.semantic(both, boundary, (80, 120), per_class=True), kept.semantic)
 
 
+def test_every_tag_keeps_its_largest_part_where_all_are_small():
+    cams = torch.zeros(3, 20, 20)
+    cams[0, 2:12, 2:12] = 1
+    cams[1, 15:17, 15:17] = 1  # 4 of 400 cells, and one cell
+    cams[1, 18, 2] = 1
+    boundary, field = torch.zeros(20, 20), torch.zeros(2, 20, 20)
+    some, every = (
+        synthesis.instances(cams, boundary, field, (80, 80), steps=0, min_area_fraction=0.02, every_tag=every_tag)
+        for every_tag in (False, True)
+    )
+    assert some.class_index.tolist() == [0]
+    assert every.class_index.tolist() == [0, 1]  # of the third tag there is nothing to keep
+    assert torch.equal(every.masks[0], some.masks[0])
+    assert every.masks[1][60:68, 60:68].all() and not every.masks[1][70:].any()
+
+
+def test_a_score_by_extent_is_the_mean_times_the_root_of_the_share():
+    cams = torch.zeros(2, 20, 20)
+    cams[0, :10, :10] = 1
+    cams[1, 12:17, 12:17] = 0.5
+    boundary, field = torch.zeros(20, 20), torch.zeros(2, 20, 20)
+    peak, extent = (
+        synthesis.instances(cams, boundary, field, (80, 80), steps=0, score=score) for score in ("peak", "extent")
+    )
+    assert torch.equal(peak.masks, extent.masks)
+    assert peak.score.tolist() == pytest.approx([1, 0.5])
+    shares = peak.masks.float().mean(dim=(1, 2))
+    upsampled = interpolate(cams[None], scale_factor=4, mode="bilinear")[0]
+    means = [float(upsampled[k][peak.masks[k]].mean()) for k in range(2)]
+    assert extent.score.tolist() == pytest.approx([m * float(s) ** 0.5 for m, s in zip(means, shares, strict=True)])
+
+
+def test_merged_fragments_are_one_instance():
+    cams = torch.zeros(1, 12, 32)
+    cams[0, 1:11, 1:31] = 1
+    # It rests at two places and turns slowly in between: nowhere does it jump.
+    field = torch.zeros(2, 12, 32)
+    field[0] = (6 - torch.arange(12.0))[:, None]
+    field[1] = 3.5 * torch.sin((torch.arange(32.0) - 7) / 17 * 2 * torch.pi).neg()
+    apart, together = (
+        synthesis.instances(cams, torch.zeros(12, 32), field, (48, 128), steps=0, merge=merge) for merge in (0, 0.5)
+    )
+    assert len(apart.masks) > 1 and len(together.masks) == 1
+    missing = together.masks[0] & ~apart.masks.any(dim=0)  # only where each half scores too little by itself
+    assert not (apart.masks & ~together.masks).any() and missing.float().mean() < 0.05
+
+
 def test_small_parts_are_left_out():
     cams, boundary, field = discs([(10, 7), (10, 23)], 4, 20, 30)
     size = (80, 120)

@@ -131,6 +131,12 @@ class AffinityNet(Section):
 class Labels(Section):
     """Label synthesis (paper 5)."""
 
+    boundary_scales: tuple[Annotated[float, Field(gt=0)], ...] = knob(
+        (1.33,),
+        "of the size IRNet looks at",
+        "",
+        "the class boundary is the strongest over that size and these; the published code looks once",
+    )
     radius: int = knob(5, "pixels of stride 4", "paper 6.1", "reach of one random walk step", ge=2)
     beta: float = knob(10.0, "1", "Eq. 12", "Hadamard power of the affinities", gt=0)
     steps: int = knob(256, "steps", "Eq. 13", "random walk steps", ge=0)
@@ -204,7 +210,7 @@ SCENES: dict[str, Any] = {
 # The published pipeline, where measurement led elsewhere.
 PAPER: dict[str, Any] = {
     "seeds": {"method": "cam"},
-    "labels": {"merge": 0.0, "every_tag": False, "score": "peak"},
+    "labels": {"boundary_scales": (), "merge": 0.0, "every_tag": False, "score": "peak"},
 }
 
 PRESETS = {"paper": PAPER}

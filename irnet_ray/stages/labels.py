@@ -69,11 +69,16 @@ class LabelsNetwork:
     def relations(self, image_HW3: np.ndarray) -> Relations:
         """Boundary map and displacement field of an image, uint8 (H, W, 3).
 
+        A boundary that the network sees at any of the scales is one: the walk leaks through every gap.
+
         Raises:
             FloatingPointError: the network's answer is not finite.
         """
+        image = to_network(image_HW3, self.device)
         with precision(self.device):
-            boundary, field = self.network.predict(to_network(image_HW3, self.device), self.scale)
+            boundary, field = self.network.predict(image, self.scale)
+            for scale in self.knobs.boundary_scales:
+                boundary = torch.maximum(boundary, self.network.predict(image, scale * self.scale)[0])
         if not bool(torch.isfinite(boundary).all() & torch.isfinite(field).all()):
             raise FloatingPointError("IRNet's answer is not finite: its weights are broken.")
         return Relations(boundary, field)

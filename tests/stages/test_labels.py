@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from irnet_ray import tables
 from irnet_ray.run import Folder
 from irnet_ray.stages import labels
-from irnet_ray.stages.labels import LabelsNetwork, Masks, encode_mask
+from irnet_ray.stages.labels import LabelsNetwork, Masks, Relations, encode_mask
 from irnet_ray.stages.plan import Plan
 
 
@@ -80,6 +80,19 @@ def test_relations_are_boundary_and_field_at_stride_four(plan: Plan, irnet: Fold
     boundary, field = network.relations(np.random.default_rng(0).integers(0, 256, (65, 97, 3), np.uint8))
     assert (tuple(boundary.shape), tuple(field.shape)) == ((17, 25), (2, 17, 25))
     assert 0 <= float(boundary.min()) <= float(boundary.max()) <= 1
+
+
+def test_a_boundary_seen_at_any_scale_is_one(plan: Plan, irnet: Folder) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+
+    def at(*scales: float) -> Relations:
+        knobs = plan.config.labels.model_copy(update={"boundary_scales": scales})
+        return LabelsNetwork(plan.config.model_copy(update={"labels": knobs}), irnet, gpu=False).relations(image)
+
+    one, two = at(), at(1.5)
+    assert torch.equal(one.field, two.field)
+    assert (two.boundary >= one.boundary).all() and (two.boundary > one.boundary).any()
+    assert torch.equal(at(1.0).boundary, one.boundary)
 
 
 def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, irnet: Folder) -> None:

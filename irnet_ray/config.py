@@ -145,7 +145,10 @@ class Labels(Section):
     background: float = knob(0.25, "1", "paper 5.2", "scores below this are background", gt=0, lt=1)
     min_area: float = knob(0.01, "of the image", "published code", "smaller instances are left out", ge=0, lt=1)
     per_class: bool = knob(
-        False, "", "published code", "divide scores by their class's maximum, not by the largest of all classes"
+        False,
+        "true or false",
+        "published code",
+        "divide scores by their class's maximum, not by the largest of all classes",
     )
     merge: float = knob(
         0.5,
@@ -154,7 +157,7 @@ class Labels(Section):
         "neighbouring fragments merge where the displacement field jumps by less; 0: never",
         ge=0,
     )
-    every_tag: bool = knob(True, "", "", "a tag whose parts are all under min_area keeps its largest")
+    every_tag: bool = knob(True, "true or false", "", "a tag whose parts are all under min_area keeps its largest")
     score: Literal["extent", "peak"] = knob(
         "extent",
         "name",

@@ -67,7 +67,7 @@ def test_the_plan_is_printed_whole_before_ray_starts(no_ray: None, data: Path, t
     assert lines[0].startswith("4 images, ") and "3 shards, backbone lite0" in lines[0]
     assert all(stage in lines[1] for stage in ORDER)
     images = tmp_path / "out" / "stages"
-    assert [path.name.split("-")[0] for path in images.iterdir()] == ["images"]
+    assert sorted(path.name.split("-")[0] for path in images.iterdir()) == ["images", "tags"]
     assert json.loads((tmp_path / "out" / "config.json").read_text())["backbone"] == "lite0"
 
 
@@ -109,7 +109,7 @@ def done(tmp_path: Path) -> Plan:
     (tmp_path / "data" / "tags.csv").write_text("image,tags\n" + "".join(f"{name},cat;dog\n" for name in names))
     config = load_config(None, {"backbone": "lite0"})
     plan = Plan(Folder(str(tmp_path / "out")), config, read_folder(tmp_path / "data", 1, None), 1)
-    plan.write_images()
+    plan.write_inputs()
     for stage in ("classifier", "irnet"):
         plan.folder(stage).write("weights.safetensors", b"")
     measured = {"held_out": 9, "tags": {"cat": {"ap": 0.25, "images": 4}}}

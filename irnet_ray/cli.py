@@ -135,7 +135,7 @@ def show(
     limit: Annotated[int, typer.Option(help="How many images, evenly drawn from the run.")] = 12,
     to: Annotated[Path | None, typer.Option(help="PNG file to write. Default: OUT/show.png.")] = None,
 ) -> None:
-    """Draw image, CAM, displacement field, boundary map and instances side by side."""
+    """Draw image, attention, displacement field, boundary map and instances side by side."""
     from irnet_ray.pictures import show as draw
 
     print(draw(out, image or [], limit, to))

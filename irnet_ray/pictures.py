@@ -15,7 +15,7 @@ from irnet_ray.run import Folder, Shards
 
 
 def show(out: str | Path, images: list[str] | None = None, limit: int = 12, to: str | Path | None = None) -> Path:
-    """Draw image, CAM, displacement field, boundary map and instances side by side, one row per image.
+    """Draw image, attention, displacement field, boundary map and instances side by side, one row per image.
 
     Args:
         out: a run directory with a finished run.
@@ -84,7 +84,7 @@ def _draw(shards: dict[str, Shards], irnet: Folder, config: Config, image_ids: l
             rle = {"size": [label["height"], label["width"]], "counts": instance["rle"].encode("ascii")}
             mask = resize_map(coco.decode(rle).astype(bool), size)
             instances.append((mask, instance["class_name"], instance["score"]))
-        cams = _upsample(tables.decode_cam(seed), size)
+        cams = _upsample(tables.decode_attention(seed), size)
         pictures.append(panel(image, cams, field.numpy(), boundary.numpy(), instances, label["tags"]))
     return pictures
 

@@ -39,7 +39,7 @@ def panel(
     _legend(attention, tags)
     shown = [
         (_resized(image, size), f"{width} x {height}"),
-        (attention, "attention (CAM)"),
+        (attention, "attention"),
         (_resized(_spread(colours, height, width), size), f"displacement, to {longest:.1f} cells"),
         (_resized(_spread(np.repeat(edges[..., None], 3, axis=2), height, width), size), "class boundary"),
         (_drawn(image, instances, size), f"{len(instances)} instance{'' if len(instances) == 1 else 's'}"),

@@ -106,11 +106,15 @@ def main() -> None:
     for row in run.rows("images", "seeds"):
         image_HW3 = load_image(row["uri"], run.config.max_side)
         attention_Khw = tables.decode_attention(row)
+        seen: dict[tuple[float, ...], Relations] = {}  # by the scales that the boundary is looked at
         for name, variant in chosen.items():
             changed = copy.copy(network)
             knobs = variant.knobs | ({"background": variant.background(attention_Khw)} if variant.background else {})
             changed.knobs = network.knobs.model_copy(update=knobs)
-            relations = variant.relations(changed.relations(image_HW3))
+            scales = tuple(changed.knobs.boundary_scales)
+            if scales not in seen:
+                seen[scales] = changed.relations(image_HW3)
+            relations = variant.relations(seen[scales])
             found = variant.masks(changed.synthesize(attention_Khw, relations, image_HW3.shape[:2]), relations)
             masks = zip(found.masks, found.class_index.tolist(), found.score.tolist(), strict=True)
             run.measure(measures[name], row, list(masks), found.semantic)

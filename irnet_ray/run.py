@@ -2,6 +2,7 @@
 
     OUT/config.json                                   the effective config
     OUT/current.json                                  the stage folders of the finished version; moves atomically
+    OUT/report.json                                   what the finished version's labels hold
     OUT/labels, errors, images                        links to the finished version's tables (local folders only)
     OUT/stages/<stage>-<fingerprint>/                 one folder per stage and version, never mixed
         rows/part-00007-of-00064.parquet              a sealed shard

@@ -58,7 +58,7 @@ INSTANCE = pa.struct(
     [
         pa.field("class_name", pa.string(), nullable=False),
         pa.field("class_id", pa.int32(), nullable=False),  # into the vocabulary
-        pa.field("score", pa.float32(), nullable=False),  # largest class score inside the mask, in [0, 1]
+        pa.field("score", pa.float32(), nullable=False),  # ranks instances, in [0, 1]
         pa.field("quality", pa.float32(), nullable=False),  # stability: IoU of the mask at two thresholds, in [0, 1]
         pa.field("area", pa.int64(), nullable=False),  # pixels
         pa.field("bbox", pa.list_(pa.float32()), nullable=False),  # x, y, width, height in pixels

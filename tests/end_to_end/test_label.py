@@ -33,7 +33,8 @@ def test_it_prints_a_plan_first_and_the_counts_last(run: Run) -> None:
     assert lines[0].startswith(f"{IMAGES} images, 6 tags (checkered-box ")
     assert f", {SHARDS} shards, backbone lite0, version " in lines[0]
     nothing = f"0 of {IMAGES} images done"
-    assert lines[1] == f"classifier: to do, seeds: {nothing}, irnet: to do, labels: {nothing}"
+    tags = "prototypes: 0 of 6 tags done"
+    assert lines[1] == f"classifier: to do, {tags}, seeds: {nothing}, irnet: to do, labels: {nothing}"
     assert lines[2].startswith("devices: ") and "CPU core" in lines[2]
     assert f"{IMAGES} images = {SCENES} labels + 1 errors" in run.printed
     assert f"labels  {run.out}/labels/*.parquet" in lines
@@ -177,7 +178,7 @@ def test_the_same_command_again_starts_nothing(run: Run) -> None:
     done = subprocess.run([sys.executable, "-c", code, *run.command(run.out)[2:]], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "devices:" not in done.stdout and "computed" not in done.stdout.replace("nothing is computed", "")
-    assert "classifier: done, seeds: done, irnet: done, labels: done" in done.stdout
+    assert "classifier: done, prototypes: done, seeds: done, irnet: done, labels: done" in done.stdout
     assert f"{IMAGES} images = {SCENES} labels + 1 errors" in done.stdout
     assert files(run.out) == before
     assert (run.out / "report.json").stat() == report

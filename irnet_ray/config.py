@@ -150,13 +150,6 @@ class Labels(Section):
         "published code",
         "divide scores by their class's maximum, not by the largest of all classes",
     )
-    merge: float = knob(
-        0.5,
-        "of the centroids' distance",
-        "",
-        "neighbouring fragments merge where the displacement field jumps by less; 0: never",
-        ge=0,
-    )
     every_tag: bool = knob(True, "true or false", "", "a tag whose parts are all under min_area keeps its largest")
     score: Literal["extent", "peak"] = knob(
         "extent",
@@ -213,7 +206,7 @@ SCENES: dict[str, Any] = {
 # The published pipeline, where measurement led elsewhere.
 PAPER: dict[str, Any] = {
     "seeds": {"method": "cam"},
-    "labels": {"boundary_scales": (), "merge": 0.0, "every_tag": False, "score": "peak"},
+    "labels": {"boundary_scales": (), "every_tag": False, "score": "peak"},
 }
 
 PRESETS = {"paper": PAPER}

@@ -20,7 +20,6 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from irnet_ray.algorithms.displacement import instance_map
-from irnet_ray.algorithms.fragments import merged
 from irnet_ray.algorithms.walk import random_walk
 
 STRIDE = 4  # image pixels per grid cell
@@ -60,7 +59,6 @@ def labels(
     background: float = 0.25,
     min_area_fraction: float = 0.01,
     per_class: bool = False,
-    merge: float = 0.0,
     every_tag: bool = False,
     score: Literal["peak", "extent"] = "peak",
     iterations: int = 100,
@@ -80,8 +78,6 @@ def labels(
         min_area_fraction: 4-connected parts under this fraction of the image's area are left out.
         per_class: divide scores by the maximum of their own class, so that a weak class beside a strong one
             is kept, instead of by the maximum over all classes (published).
-        merge: neighbouring groups of cells become one where the field jumps by less than this share of their
-            centroids' distance, see `fragments.merged`; 0 merges none (published).
         every_tag: keep the largest part of a tag all of whose parts are under the minimum area: the tag says that
             something is there.
         score: of an instance: "peak", the largest class score inside the mask (published), or "extent", the mean
@@ -101,7 +97,7 @@ def labels(
     """
     _check(cams, boundary, image_size, field)
     cams_Khw, boundary_hw = cams.float(), boundary.float()
-    groups_hw = merged(instance_map(field, iterations, threshold), field, merge, iterations)
+    groups_hw = instance_map(field, iterations, threshold)
     walk = partial(random_walk, boundary=boundary_hw, radius=radius, beta=beta, steps=steps)
     spread_Khw, best_KHW, group_KHW = _walk_groups(
         cams_Khw, boundary_hw, groups_hw, walk, image_size, background, per_class

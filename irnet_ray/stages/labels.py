@@ -95,7 +95,6 @@ class LabelsNetwork:
             background=knobs.background,
             min_area_fraction=knobs.min_area,
             per_class=knobs.per_class,
-            merge=knobs.merge,
             every_tag=knobs.every_tag,
             score=knobs.score,
             iterations=knobs.refinements,

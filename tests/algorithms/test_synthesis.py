@@ -258,21 +258,6 @@ def test_a_score_by_extent_is_the_mean_times_the_root_of_the_share():
     assert extent.score.tolist() == pytest.approx([m * float(s) ** 0.5 for m, s in zip(means, shares, strict=True)])
 
 
-def test_merged_fragments_are_one_instance():
-    cams = torch.zeros(1, 12, 32)
-    cams[0, 1:11, 1:31] = 1
-    # It rests at two places and turns slowly in between: nowhere does it jump.
-    field = torch.zeros(2, 12, 32)
-    field[0] = (6 - torch.arange(12.0))[:, None]
-    field[1] = 3.5 * torch.sin((torch.arange(32.0) - 7) / 17 * 2 * torch.pi).neg()
-    apart, together = (
-        synthesis.instances(cams, torch.zeros(12, 32), field, (48, 128), steps=0, merge=merge) for merge in (0, 0.5)
-    )
-    assert len(apart.masks) > 1 and len(together.masks) == 1
-    missing = together.masks[0] & ~apart.masks.any(dim=0)  # only where each half scores too little by itself
-    assert not (apart.masks & ~together.masks).any() and missing.float().mean() < 0.05
-
-
 def test_small_parts_are_left_out():
     cams, boundary, field = discs([(10, 7), (10, 23)], 4, 20, 30)
     size = (80, 120)

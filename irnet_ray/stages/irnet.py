@@ -1,4 +1,4 @@
-"""Stage 3: train IRNet on the inter-pixel relations of the confident maps (paper 4)."""
+"""Stage 4: train IRNet on the inter-pixel relations of the confident maps (paper 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage 4: instance and semantic labels from seeds, boundaries and displacements (paper 5)."""
+"""Stage 5: instance and semantic labels from seeds, boundaries and displacements (paper 5)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Every knob of a run, with its default, unit and source. Unknown keys are refused.
 
 A config file is YAML or JSON with the same sections; what it leaves out keeps its default. The defaults are the
-paper's; a small backbone on a laptop's processor starts from `SMALL_BACKBONE` instead.
+paper's, but where measurement led elsewhere, which `PAPER` undoes; a small backbone on a laptop's processor starts from
+`SMALL_BACKBONE` instead.
 """
 
 from __future__ import annotations

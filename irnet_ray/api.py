@@ -182,20 +182,12 @@ def _pairs(labels: Shards, seeds: Shards) -> Iterator[tuple[Row, Row]]:
     """Every label with its seed; no more than a row group of each is in memory."""
     for name in labels.rows.files():
         # Parts are sorted by id, and a label's seed is in the part of the same name.
-        seed_rows = _stream(seeds.rows, name, ["image_id", "class_ids", "cam", "cam_shape", "confident_map"])
-        for label_row in _stream(labels.rows, name, ["image_id", "tags", "instances", "semantic"]):
+        seed_rows = seeds.rows.stream_rows(name, ["image_id", "class_ids", "cam", "cam_shape", "confident_map"])
+        for label_row in labels.rows.stream_rows(name, ["image_id", "tags", "instances", "semantic"]):
             seed_row = next((row for row in seed_rows if row["image_id"] == label_row["image_id"]), None)
             if seed_row is None:
                 raise RuntimeError(f"{name}: the label of {label_row['image_id']} has no seed.")
             yield label_row, seed_row
-
-
-def _stream(folder: Folder, name: str, columns: list[str]) -> Iterator[Row]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(f"{folder.location}/{name}") as file:
-        for group in range(file.num_row_groups):
-            yield from file.read_row_group(group, columns).to_pylist()
 
 
 def _known_tags(plan: Plan) -> dict[str, Any]:

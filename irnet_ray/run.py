@@ -20,6 +20,7 @@ import io
 import json
 import os
 import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -150,10 +151,18 @@ class Folder:
         pq.write_table(table, buffer, compression="zstd", row_group_size=ROW_GROUP)
         self.write(name, buffer.getvalue())
 
-    def count_rows(self) -> int:
-        """Rows over all Parquet files directly in this folder, from their footers."""
+    def stream_rows(self, name: str, columns: list[str]) -> Iterator[dict[str, Any]]:
+        """A Parquet file's rows one by one; no more than a row group is in memory."""
         filesystem, path = self._resolved
-        names = [name for name in self.files() if name.endswith(".parquet")]
+        with pq.ParquetFile(f"{path}/{name}", filesystem=filesystem) as file:
+            for batch in file.iter_batches(ROW_GROUP, columns=columns):
+                yield from batch.to_pylist()
+
+    def count_rows(self, names: Iterable[str] | None = None) -> int:
+        """Rows over these Parquet files of this folder, or over all of them, from their footers."""
+        filesystem, path = self._resolved
+        if names is None:
+            names = [name for name in self.files() if name.endswith(".parquet")]
         return sum(pq.read_metadata(f"{path}/{name}", filesystem=filesystem).num_rows for name in names)
 
 

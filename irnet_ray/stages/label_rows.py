@@ -1,0 +1,94 @@
+"""Rows of a labels table as students train on them: filtered, streamed by Ray Data, decoded in the workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from irnet_ray import tables
+from irnet_ray.run import Folder
+from irnet_ray.sections import Student
+
+if TYPE_CHECKING:
+    import ray.data
+
+Row = dict[str, Any]
+IGNORED = -1  # of a semantic target: pixels that teach nothing
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """What a student trains on: some parts of a labels table without some of their images and instances."""
+
+    folder: Folder
+    parts: tuple[str, ...]
+    held_out: frozenset[str]  # ids of images that are left out
+    min_score: float
+    min_quality: float
+    skip_empty: bool
+
+    @staticmethod
+    def of(knobs: Student, folder: Folder, parts: list[str], held_out: frozenset[str] = frozenset()) -> LabelRows:
+        """The rows that a student's knobs let through."""
+        skip = knobs.background == "skip"
+        return LabelRows(folder, tuple(parts), held_out, knobs.min_score, knobs.min_quality, skip)
+
+    def keeps(self, instance: Row) -> bool:
+        """Whether an instance is good enough to learn from."""
+        return bool(instance["score"] >= self.min_score and instance["quality"] >= self.min_quality)
+
+    def wanted(self, row: Row) -> bool:
+        """Whether an image is one to learn from; asks for the columns `image_id` and `instances` only."""
+        if row["image_id"] in self.held_out:
+            return False
+        return not self.skip_empty or any(self.keeps(instance) for instance in row["instances"])
+
+    def count(self) -> int:
+        """How many images there are to learn from; no more than a row group is in memory."""
+        if not self.held_out and not self.skip_empty:
+            return self.folder.count_rows(self.parts)
+        columns = ["image_id", *(["instances"] if self.skip_empty else [])]
+        return sum(self.wanted(row) for part in self.parts for row in self.folder.stream_rows(part, columns))
+
+    def dataset(self, columns: list[str]) -> ray.data.Dataset:
+        """The wanted images as a lazy data set of these columns; reading takes no core of its own.
+
+        Training workers hold the cores: a reader that asked for one would wait for ever.
+        """
+        import ray.data
+
+        paths = [f"{self.folder.location}/{part}" for part in self.parts]
+        read = sorted({"image_id", "instances", *columns})
+        rows = ray.data.read_parquet(paths, columns=read, ray_remote_args={"num_cpus": 0})
+        if self.held_out or self.skip_empty:
+            rows = rows.filter(self.wanted, num_cpus=0)
+        return rows
+
+
+def decode_masks(instances: list[Row], size: tuple[int, int]) -> np.ndarray:
+    """Masks of the `instances` column of an image of (H, W) pixels, bool (N, H, W)."""
+    from pycocotools import mask as coco
+
+    if not instances:
+        return np.zeros((0, *size), bool)
+    rles = [{"size": list(size), "counts": instance["rle"].encode("ascii")} for instance in instances]
+    return np.ascontiguousarray(coco.decode(rles).transpose(2, 0, 1)).astype(bool)
+
+
+def semantic_target(row: Row, class_of: dict[str, int], rows: LabelRows) -> np.ndarray:
+    """Int16 (H, W) of a label: 0 background, its class's number + 1, or `IGNORED`.
+
+    Ignored are the pixels of instances that are not good enough, where no better one of the class lies: they are
+    of the class less surely than the rest, and not background either.
+    """
+    semantic = tables.decode_png(row["semantic"])
+    numbers = np.array([0, *(class_of[tag] + 1 for tag in row["tags"])], np.int16)
+    target = numbers[semantic]
+    poor = [instance for instance in row["instances"] if not rows.keeps(instance)]
+    if poor:
+        good = [instance for instance in row["instances"] if rows.keeps(instance)]
+        doubtful = decode_masks(poor, semantic.shape).any(axis=0)
+        target[doubtful & ~decode_masks(good, semantic.shape).any(axis=0)] = IGNORED
+    return target

@@ -73,15 +73,21 @@ def load_backbone(backbone: Backbone, state: dict[str, Tensor], source: str) -> 
         ValueError: the weights are of another network; says which tensor differs.
     """
     own = backbone.state_dict()
-    if isinstance(backbone, Lite0) and not set(own) <= set(state):
-        # The published file names its tensors differently but lists them in timm's order.
-        import timm
-
-        names = list(timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict())
-        if len(names) == len(state):
-            state = dict(zip(names, state.values(), strict=True))
+    if isinstance(backbone, Lite0):
+        state = lite0_names(own, state)
     check_state(own, state, source)
     backbone.load_state_dict({name: state[name] for name in own})
+
+
+def lite0_names(own: dict[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of an EfficientNet-Lite0 file by timm's names, if they are not `own`'s already."""
+    if set(own) <= set(state):
+        return state
+    # The published file names its tensors differently but lists them in timm's order.
+    import timm
+
+    names = list(timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict())
+    return dict(zip(names, state.values(), strict=True)) if len(names) == len(state) else state
 
 
 def load_weights(module: nn.Module, data: bytes, source: str) -> None:

@@ -16,7 +16,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """A figure in [0, 1], or a difference of two; NaN without truth. `values_R` is float, of every sample."""
+    """A figure in [0, 1], or a difference or ratio of two; NaN without truth. `values_R` is float, of every sample."""
 
     values_R: np.ndarray
 
@@ -37,6 +37,10 @@ class Figure:
     def __sub__(self, other: Figure) -> Figure:
         """The difference in every sample; both figures must come from the same draws."""
         return Figure(self.values_R - other.values_R)
+
+    def __truediv__(self, other: Figure) -> Figure:
+        """The ratio in every sample, NaN where the other is 0; both figures must come from the same draws."""
+        return Figure(ratio(self.values_R, other.values_R))
 
 
 def draws(images: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:

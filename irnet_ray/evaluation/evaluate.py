@@ -13,7 +13,7 @@ from irnet_ray.evaluation.average_precision import Prediction
 from irnet_ray.evaluation.bootstrap import RESAMPLES, draws
 from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
 from irnet_ray.evaluation.ranking import RankingMeasure
-from irnet_ray.evaluation.result import AFFINITYNET, BOUNDARY, CAM, LABELS, Evaluation
+from irnet_ray.evaluation.result import AFFINITYNET, BOUNDARY, CAM, LABELS, PREDICTIONS, Evaluation, Scores
 from irnet_ray.evaluation.truth import Truth, TruthImage
 
 CAM_THRESHOLD = 0.25  # of the normalized CAM, as for labels (paper 5.2)
@@ -67,6 +67,41 @@ def evaluate_rows(
         truth_instances=_truth_instances(images),
         ranking=ranking.ranking(draws_NR),
         resamples=RESAMPLES,
+    )
+
+
+def evaluate_predictions(
+    predictions: Iterable[dict[str, Any]],
+    truth: Truth,
+    *,
+    image_ids: set[str],
+    instances: bool,
+    upper_bound: Iterable[dict[str, Any]] | None = None,
+) -> Evaluation:
+    """Measure a student's predictions, rows of `tables.LABELS`, as `evaluate_rows` measures labels (paper 6.3).
+
+    `instances` tells whether the student tells instances apart; without, only its semantic maps are measured.
+    `upper_bound` are the predictions of the same student trained on truth, asked for last.
+    Raises UserError as `evaluate_rows`.
+    """
+    images = with_truth(truth, image_ids)
+    draws_NR = draws(len(images))
+    ranking = RankingMeasure(images)
+
+    def scores(rows: Iterable[dict[str, Any]], ranking: RankingMeasure | None) -> Scores:
+        found = (found_in_row(row, "instances", "semantic") for row in _of(images, rows))
+        masks, maps = _measure(found, images, ranking)
+        return masks.scores(draws_NR) | maps.scores(draws_NR) if instances else maps.scores(draws_NR)
+
+    own = scores(predictions, ranking)
+    return Evaluation(
+        variants={PREDICTIONS: own},
+        images=len(images),
+        images_outside_run=len(truth.images) - len(images),
+        truth_instances=_truth_instances(images),
+        ranking=ranking.ranking(draws_NR),
+        resamples=RESAMPLES,
+        upper_bound=None if upper_bound is None else scores(upper_bound, None),
     )
 
 

@@ -12,6 +12,7 @@ from irnet_ray.evaluation.bootstrap import CONFIDENCE, Figure
 from irnet_ray.evaluation.ranking import Ranking
 
 CAM, BOUNDARY, AFFINITYNET, LABELS = "CAM", "CAM + boundary", "AffinityNet", "labels"
+PREDICTIONS, UPPER_BOUND = "predictions", "trained on truth"
 
 INSTANCE_FIGURES = {"ap50": "AP50", "ap70": "AP70", "ap50_any_class": "AP50 any class"}
 SEMANTIC_FIGURES = {"miou": "mIoU", "precision": "pixel precision", "recall": "pixel recall"}
@@ -35,10 +36,25 @@ class Scores:
         """Both halves of a variant: `self` of its instances and `other` of its maps."""
         return Scores(self.figures | other.figures, self.classes | other.classes, self.images, self.instances)
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dump`."""
+        return {
+            **{figure: _plain(value) for figure, value in self.figures.items()},
+            "images": self.images,
+            **({} if self.instances is None else {"instances": self.instances}),
+            "classes": {
+                figure: {of: _null(value) for of, value in by_class.items()}
+                for figure, by_class in self.classes.items()
+            },
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Variants of labels against the same truth, each table's from the least to the labels themselves."""
+    """Variants of labels against the same truth, each table's from the least to the labels themselves.
+
+    Or of a student's predictions, which stand alone.
+    """
 
     variants: dict[str, Scores]
     images: int  # of the run, with truth
@@ -46,6 +62,19 @@ class Evaluation:
     truth_instances: dict[str, int]  # by class
     ranking: Ranking  # of the labels by their quality
     resamples: int  # of images, behind every interval
+    upper_bound: Scores | None = None  # of the same student trained on truth
+
+    @property
+    def subject(self) -> str:
+        """What is evaluated, the last of the variants: labels or predictions."""
+        return list(self.variants)[-1]
+
+    def shares(self) -> dict[str, Figure]:
+        """What the subject reaches of the upper bound, by figure: ratios, none without an upper bound."""
+        if self.upper_bound is None:
+            return {}
+        own, most = self.variants[self.subject].figures, self.upper_bound.figures
+        return {figure: own[figure] / most[figure] for figure in own if figure in most}
 
     def steps(self) -> dict[tuple[str, str], dict[str, Figure]]:
         """What each variant gains over the one before it: (before, after) to differences of figures."""
@@ -69,34 +98,34 @@ class Evaluation:
                 "iou_better_half": _plain(self.ranking.better),
                 "iou_worse_half": _plain(self.ranking.worse),
             },
-            "variants": {
-                name: {
-                    **{figure: _plain(value) for figure, value in scores.figures.items()},
-                    "images": scores.images,
-                    **({} if scores.instances is None else {"instances": scores.instances}),
-                    "classes": {
-                        figure: {of: _null(value) for of, value in by_class.items()}
-                        for figure, by_class in scores.classes.items()
-                    },
-                }
-                for name, scores in self.variants.items()
-            },
+            "variants": {name: scores.to_json() for name, scores in self.variants.items()},
             "differences": [
                 {"of": after, "over": before, **{figure: _plain(value) for figure, value in gains.items()}}
                 for (before, after), gains in self.steps().items()
             ],
+            **(
+                {}
+                if self.upper_bound is None
+                else {
+                    "upper_bound": self.upper_bound.to_json(),
+                    "share_of_upper_bound": {figure: _plain(value) for figure, value in self.shares().items()},
+                }
+            ),
         }
 
     def table(self) -> str:
         """Aligned tables in percent: instances, semantic maps, and each class."""
+        gain = "A gain is over the row above." if self.steps() else ""
+        share = "A share is of what the same student reaches when it is trained on truth." if self.shares() else ""
         parts = [
             self._means("instance labels", INSTANCE_FIGURES, "CAM + boundary + displacement"),
             self._means("semantic labels", SEMANTIC_FIGURES, "IRNet"),
             f"In brackets the {100 * CONFIDENCE:.0f} % interval over {self.resamples} resamples of images. "
-            "A gain is over the row above.",
+            f"{gain}{share}".strip(),
             self._quality(),
             self._by_class(),
         ]
+        parts = [part for part in parts if part]
         if self.images_outside_run:
             parts.append(f"{self.images_outside_run} images of the truth are not in this run and were left out.")
         return "\n\n".join(parts)
@@ -112,6 +141,8 @@ class Evaluation:
     def _means(self, title: str, figures: dict[str, str], labels: str) -> str:
         """Rows of variants, gains between them; in an ablation the labels go by the paper's name, `labels`."""
         count = figures is INSTANCE_FIGURES
+        if not self._with(figures):
+            return ""
         rows = [[title, *figures.values(), *(["instances"] if count else []), "images"]]
         steps, before = self.steps(), None
         for name in self._with(figures):
@@ -123,28 +154,36 @@ class Evaluation:
                 gains = [_percent(steps[before, name][figure], "+") for figure in figures]
                 rows.append(["  gain", *gains, *([""] if count else []), ""])
             before = name
+        if self.upper_bound is not None:
+            most, shares = self.upper_bound, self.shares()
+            cells = [_percent(most.figures[figure]) for figure in figures]
+            rows.append([UPPER_BOUND, *cells, *([str(most.instances)] if count else []), str(most.images)])
+            rows.append(["  share", *(_percent(shares[figure]) for figure in figures), *([""] if count else []), ""])
         truth = [str(sum(self.truth_instances.values()))] if count else []
         rows.append(["truth", *([""] * len(figures)), *truth, str(self.images)])
         return _aligned(rows)
 
     def _quality(self) -> str:
         """A sentence on the labels' own quality."""
+        if not self.ranking.masks:
+            return ""
         low, high = self.ranking.correlation.interval
         return (
-            f"Quality of {self.ranking.masks} labels: mean IoU with the truth {_percent(self.ranking.better)} in the "
-            f"better half, {_percent(self.ranking.worse)} in the worse;\n"
+            f"Quality of {self.ranking.masks} {self.subject}: mean IoU with the truth {_percent(self.ranking.better)} "
+            f"in the better half, {_percent(self.ranking.worse)} in the worse;\n"
             f"rank correlation {self.ranking.correlation.value:.2f} [{low:.2f}, {high:.2f}]."
         )
 
     def _by_class(self) -> str:
         instances, maps = self._with(INSTANCE_FIGURES), self._with(SEMANTIC_FIGURES)
         short = {BOUNDARY: "+ boundary", LABELS: "+ displacement"} if self._ablation else {}
-        head = ["class", "truth", *(short.get(name, name) for name in instances)]
-        head += ["IRNet" if name == LABELS and self._ablation else name for name in maps]
-        head[2] = f"AP50 {head[2]}"
-        head[2 + len(instances)] = f"IoU {head[2 + len(instances)]}"
+        areas_of = [short.get(name, name) for name in instances]
+        ious_of = ["IRNet" if name == LABELS and self._ablation else name for name in maps]
+        for figure, names in (("AP50", areas_of), ("IoU", ious_of)):
+            names[:1] = [f"{figure} {name}" for name in names[:1]]
+        head = ["class", "truth", *areas_of, *ious_of]
         rows = [head]
-        for name in self.variants[LABELS].classes["iou"]:
+        for name in self.variants[self.subject].classes["iou"]:
             areas = [self.variants[variant].classes["ap50"].get(name) for variant in instances]
             ious = [self.variants[variant].classes["iou"][name] for variant in maps]
             rows.append([name, str(self.truth_instances.get(name, "")), *map(_cell, [*areas, *ious])])

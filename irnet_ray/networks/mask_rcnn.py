@@ -95,7 +95,7 @@ def build_mask_rcnn(
     pyramid = build_pyramid(backbone)
     if weights is not None:
         load_body(pyramid.body, backbone, weights, source)
-    return MaskRCNN(
+    model = MaskRCNN(
         pyramid,
         classes + 1,
         min_size=min_sizes,
@@ -110,6 +110,9 @@ def build_mask_rcnn(
         box_batch_size_per_image=budget.regions_per_image,
         box_detections_per_img=budget.detections_per_image,
     )
+    # torchvision draws them so large where classes are few that the mask loss starts at 10, not at log 2.
+    torch.nn.init.normal_(model.roi_heads.mask_predictor.mask_fcn_logits.weight, std=0.001)
+    return model
 
 
 def losses(model: MaskRCNN, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:

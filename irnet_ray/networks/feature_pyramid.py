@@ -69,7 +69,8 @@ class Body(nn.Module):
     def freeze_first_level(self) -> None:
         """Freeze the stem and the first stage, which hold generic edges and colours."""
         learning = [p for p in self.network.parameters() if p.requires_grad]
-        first = self(torch.zeros(1, 3, *_PROBE))[0]
+        with torch.enable_grad():
+            first = self(torch.zeros(1, 3, *_PROBE))[0]
         used = torch.autograd.grad(first.sum(), learning, allow_unused=True)
         for parameter, gradient in zip(learning, used, strict=True):
             parameter.requires_grad_(gradient is None)

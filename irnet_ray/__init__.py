@@ -3,7 +3,7 @@
 from typing import Any
 
 __version__ = "0.2.0"
-__all__ = ["calibrate", "evaluate", "label", "show"]
+__all__ = ["calibrate", "evaluate", "export", "label", "show"]
 
 
 def __getattr__(name: str) -> Any:
@@ -12,6 +12,10 @@ def __getattr__(name: str) -> Any:
         from irnet_ray.calibration import calibrate
 
         return calibrate
+    if name == "export":
+        from irnet_ray.exporting import export
+
+        return export
     if name == "show":
         from irnet_ray.pictures import show
 

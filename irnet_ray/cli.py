@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -139,6 +139,25 @@ def show(
     from irnet_ray.pictures import show as draw
 
     print(draw(out, image or [], limit, to))
+
+
+@app.command()
+def export(
+    labels: Annotated[str, typer.Argument(help="The run directory, or its labels folder.")],
+    format: Annotated[
+        Literal["coco", "voc", "yolo"], typer.Option(help="coco: instances.json; voc: palette PNGs; yolo: polygons.")
+    ],
+    out: Annotated[Path, typer.Option(help="A new folder.")],
+    min_quality: Annotated[float, typer.Option(help="Leave out instances of a lower quality, 0 to 1.")] = 0.0,
+    min_score: Annotated[float, typer.Option(help="Leave out instances of a lower score, 0 to 1.")] = 0.0,
+) -> None:
+    """Write the labels as COCO, PASCAL VOC or YOLO segmentation, for training elsewhere.
+
+    VOC and YOLO link to the images, and set a tenth of them aside for validation.
+    """
+    from irnet_ray.exporting import export as write
+
+    print(write(labels, format, out, min_quality=min_quality, min_score=min_score).summary())
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""Labels in the formats that other people's trainers read."""

@@ -1,0 +1,65 @@
+"""COCO's instance format: one JSON file, masks as run lengths, so that holes and parts are kept to the pixel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from irnet_ray.exports.labels import Counts, Labels, Row
+
+FILE = "instances.json"
+
+
+def write(labels: Labels, folder: Path, counts: Counts) -> None:
+    """Write `folder/instances.json`.
+
+    Images are numbered from 1 in order of `image_id`, which is their `file_name`; categories from 1 in the
+    vocabulary's order. `iscrowd` is 0 for every annotation, also for masks of several parts: trainers drop crowds.
+    Besides COCO's keys an annotation has its `score` and `quality`.
+    """
+    with (folder / FILE).open("w", encoding="ascii") as file:
+        about = {"description": "Labels made by irnet-ray from image-level tags", "minimum_quality": labels.min_quality}
+        file.write(f'{{"info": {json.dumps({**about, "minimum_score": labels.min_score})},\n"categories": [\n')
+        _write_list(file, ({"id": number, "name": name} for name, number in labels.numbers.items()))
+        file.write('],\n"images": [\n')
+        _write_list(file, _images(labels))
+        file.write('],\n"annotations": [\n')
+        _write_list(file, _annotations(labels, counts))
+        file.write("]}\n")
+
+
+def _write_list(file: TextIO, entries: Iterable[dict[str, Any]]) -> None:
+    # Piece by piece: a million images do not fit in memory as Python objects.
+    for place, entry in enumerate(entries):
+        file.write(("," if place else "") + json.dumps(entry) + "\n")
+
+
+def _images(labels: Labels) -> Iterator[dict[str, Any]]:
+    number = 0
+    for batch in labels.images.to_batches(max_chunksize=10_000):
+        for row in batch.to_pylist():
+            number += 1
+            yield {"id": number, "file_name": row["image_id"], "width": row["width"], "height": row["height"]}
+
+
+def _annotations(labels: Labels, counts: Counts) -> Iterator[dict[str, Any]]:
+    number = 0
+    for image in labels.stream(["width", "height"]):
+        for instance in image.kept:
+            number += 1
+            category = labels.numbers[instance["class_name"]]
+            yield {"id": number, "image_id": image.number, "category_id": category, **_mask(image.row, instance)}
+        counts.add(image)
+
+
+def _mask(row: Row, instance: Row) -> dict[str, Any]:
+    return {
+        "segmentation": {"size": [row["height"], row["width"]], "counts": instance["rle"]},
+        "area": instance["area"],
+        "bbox": instance["bbox"],
+        "iscrowd": 0,
+        "score": instance["score"],
+        "quality": instance["quality"],
+    }

@@ -1,0 +1,72 @@
+"""Links to the images under names that are safe in a flat folder, and which images are for validation."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from irnet_ray import tables
+from irnet_ray.errors import UserError
+from irnet_ray.exports.labels import Labels
+
+VALIDATION = 0.1  # share of the images
+LONGEST = 160  # bytes of a name; file systems take 255, with a digest and an extension
+
+_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
+
+
+def check(labels: Labels) -> None:
+    """Raise UserError where an image is no local file: there is nothing to link to."""
+    uris = labels.images["uri"]
+    remote = uris.filter(pc.match_substring_regex(uris, r"^[A-Za-z][A-Za-z0-9+.-]*://"))
+    if len(remote):
+        raise UserError(
+            f"{len(remote):,} of the images are no local files (such as {remote[0].as_py()}) and cannot be linked to: "
+            "export to COCO, which needs no links, or label a local copy."
+        )
+
+
+def extension(path: str) -> str:
+    """The extension of a file with its dot, "" where it has none that is safe to keep."""
+    found = _EXTENSION.search(path)
+    return found.group() if found else ""
+
+
+def flat_names(image_ids: Sequence[str]) -> list[str]:
+    """A file name without extension for each id: no slash, space or control character, no leading dash or dot.
+
+    Two ids never share a name, not even where the file system ignores case: the later one has a digest added.
+    """
+    names: list[str] = []
+    used: set[str] = set()
+    for image_id in image_ids:
+        stem = image_id.removesuffix(extension(image_id))
+        name = re.sub(r"^[-.]+|[^\w.-]", "_", stem) or "_"
+        name = name.encode()[:LONGEST].decode(errors="ignore")
+        if _same(name) in used:
+            name += "-" + hashlib.blake2b(image_id.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
+        while _same(name) in used:
+            name += "_"
+        used.add(_same(name))
+        names.append(name)
+    return names
+
+
+def _same(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+def split(image_id: str) -> str:
+    """Either "train" or, for a tenth of the images, "val": by a hash of the id, so it is the same in every export."""
+    return "val" if tables.fraction(image_id, "validation") < VALIDATION else "train"
+
+
+def link(uri: str, place: Path) -> None:
+    """Make a symbolic link to an image, whether its file is there or not."""
+    os.symlink(os.path.abspath(uri), place)

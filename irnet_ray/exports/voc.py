@@ -1,0 +1,97 @@
+"""PASCAL VOC's segmentation format: palette PNGs of classes and of objects beside the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from irnet_ray import tables
+from irnet_ray.errors import UserError
+from irnet_ray.exports import links
+from irnet_ray.exports.labels import Counts, Labeled, Labels, decode
+
+VOID = 255
+MOST = 254  # classes, and objects of an image: a PNG's index is a byte, 0 is background and 255 void
+BEYOND = f"beyond an image's best {MOST}"
+
+SPLITS = "ImageSets/Segmentation"
+FOLDER = "VOC"
+FOLDERS = ("JPEGImages", "SegmentationClass", "SegmentationObject", SPLITS)
+
+
+def check(labels: Labels) -> None:
+    """Raise UserError for more classes than a PNG's index can tell apart."""
+    if len(labels.vocabulary) > MOST:
+        raise UserError(
+            f"VOC's PNGs can hold {MOST} classes, and the run has {len(labels.vocabulary):,}: export to COCO or YOLO."
+        )
+
+
+def write(labels: Labels, folder: Path, counts: Counts) -> None:
+    """Write `folder/VOC`: JPEGImages, SegmentationClass, SegmentationObject, ImageSets and labels.txt.
+
+    A class's index is its place in `labels.txt`, from 1; an object's is its place in its image, from 1. Where objects
+    overlap the one of the higher score is seen. What only instances cover that are left out is void in both.
+    """
+    place = folder / FOLDER
+    for name in FOLDERS:
+        (place / name).mkdir(parents=True)
+    _write_lines(place / "labels.txt", labels.vocabulary)
+    image_ids = labels.images["image_id"].to_pylist()
+    names = links.flat_names(image_ids)
+    palette = colour_map().tobytes()
+    for whole in labels.stream(["uri", "tags", "width", "height", "semantic"]):
+        image = whole.fewer(BEYOND, MOST)
+        name, uri = names[image.number - 1], image.row["uri"]
+        links.link(uri, place / "JPEGImages" / f"{name}{links.extension(uri)}")
+        classes, objects = index_maps(image, labels.numbers)
+        _write_png(place / "SegmentationClass" / f"{name}.png", classes, palette)
+        _write_png(place / "SegmentationObject" / f"{name}.png", objects, palette)
+        counts.add(image)
+    members: dict[str, list[str]] = {"train": [], "val": []}
+    for image_id, name in zip(image_ids, names, strict=True):
+        members[links.split(image_id)].append(name)
+    counts.validation = len(members["val"])
+    for split, chosen in {**members, "trainval": names}.items():
+        _write_lines(place / SPLITS / f"{split}.txt", chosen)
+
+
+def index_maps(image: Labeled, numbers: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Class and object of each pixel, uint8 (H, W): 0 background, 255 void.
+
+    Classes are those of the semantic label, by their `numbers`; objects are the chosen instances.
+    """
+    number_of_tag = np.full(256, VOID, dtype=np.uint8)
+    number_of_tag[: len(image.row["tags"]) + 1] = [0, *(numbers[tag] for tag in image.row["tags"])]
+    classes_HW = number_of_tag[tables.decode_png(image.row["semantic"])]
+    objects_HW = np.zeros_like(classes_HW)
+    for place in sorted(range(len(image.kept)), key=lambda place: image.kept[place]["score"]):
+        objects_HW[decode(image.row, image.kept[place])] = place + 1
+    for instances in image.left_out.values():
+        for instance in instances:
+            objects_HW[decode(image.row, instance) & (objects_HW == 0)] = VOID
+    classes_HW[objects_HW == VOID] = VOID
+    return classes_HW, objects_HW
+
+
+def colour_map() -> np.ndarray:
+    """VOC's colours, uint8 (256, 3): bits of the index spread over red, green and blue, the lowest ones first."""
+    index = np.arange(256)
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((index >> (3 * bit + channel) & 1) << (7 - bit)).astype(np.uint8)
+    return colours
+
+
+def _write_png(path: Path, index_HW: np.ndarray, palette: bytes) -> None:
+    image = Image.fromarray(index_HW)
+    image.putpalette(palette)
+    image.save(path)
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("".join(" ".join(line.splitlines()) + "\n" for line in lines), encoding="utf-8")

@@ -2,60 +2,68 @@
 
 The schedule is counted in iterations; an epoch is the piece of it between two checkpoints. Every batch follows
 from (seed, epoch, iteration) alone, so an epoch that is run again after a worker's death is the same epoch.
+Samples are asked for by index, or, where the data set is larger than memory, by rows that Ray Data streams.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import signal
-import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from irnet_ray.engine.progress import Reading, display
 from irnet_ray.engine.session import Devices, reason
 from irnet_ray.run import Folder
 
-Batch = dict[str, Tensor]
-PROGRESS_INTERVAL = 2.0  # seconds between progress files
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+Batch = dict[str, Tensor]  # of most tasks
+Optimizer = Literal["sgd", "momentum", "adamw"]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train, in iterations, and the polynomial decay of the learning rate (paper 6.1)."""
+    """How long to train, in iterations, and the learning rate: linear warm-up, polynomial decay (paper 6.1)."""
 
     epochs: int
     iterations_per_epoch: int
     batch_size: int  # images per iteration, over all workers
     power: float
     seed: int
+    warmup: int = 0  # iterations
 
     @staticmethod
-    def plan(images: int, epochs: int, min_iterations: int, batch_size: int, power: float, seed: int) -> Schedule:
+    def plan(
+        images: int, epochs: int, min_iterations: int, batch_size: int, power: float, seed: int, warmup: int = 0
+    ) -> Schedule:
         """At least `epochs` passes over `images`, and at least `min_iterations`: small data sets repeat."""
         per_epoch = max(math.ceil(images / batch_size), math.ceil(min_iterations / epochs))
-        return Schedule(epochs, per_epoch, batch_size, power, seed)
+        return Schedule(epochs, per_epoch, batch_size, power, seed, warmup)
 
     @property
     def iterations(self) -> int:
         """All iterations of the training."""
         return self.epochs * self.iterations_per_epoch
 
-    def decay(self, iteration: int) -> float:
-        """Factor of the learning rate at an iteration, (1 - iteration / iterations) ^ power."""
-        return (1 - iteration / self.iterations) ** self.power
+    def factor(self, iteration: int) -> float:
+        """Factor of the learning rate at an iteration: min(1, (i + 1) / warmup) (1 - i / iterations) ^ power."""
+        warm = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
+        return warm * (1 - iteration / self.iterations) ** self.power
+
+    def share(self, world: int) -> int:
+        """How many images of a batch are each worker's; never none."""
+        return max(1, self.batch_size // world)
 
     def indices(self, epoch: int, images: int, rank: int, world: int) -> list[list[int]]:
         """The image indices of each of this worker's batches of an epoch; all workers have equally many.
@@ -63,7 +71,7 @@ class Schedule:
         Passes over the images are shuffled one by one, so each image comes about equally often. A worker's
         share of a batch is never empty.
         """
-        share = max(1, self.batch_size // world)
+        share = self.share(world)
         needed = share * world * self.iterations_per_epoch
         rng = np.random.default_rng([self.seed, epoch])
         passes = [rng.permutation(images) for _ in range(math.ceil(needed / images))]
@@ -72,24 +80,31 @@ class Schedule:
 
 
 class Task(Protocol):
-    """What a training stage brings: a network, its data and its loss."""
+    """What a training stage brings: a network, its data and its loss.
+
+    A task may also have `collate(samples: list) -> batch`, for samples that are no dicts of tensors of equal shapes;
+    batches are dicts and lists of tensors, nested at will.
+    """
 
     @property
     def model(self) -> nn.Module:
         """The network to train, on any device."""
 
-    @property
-    def images(self) -> int:
-        """How many images there are to sample from."""
-
     def groups(self) -> list[dict[str, Any]]:
-        """Parameter groups for SGD, each with `params` and `lr`."""
+        """Parameter groups for the optimizer, each with `params` and `lr`."""
 
-    def sample(self, index: int, rng: np.random.Generator) -> Batch:
-        """One augmented training sample; tensors of equal shape for all samples."""
+    def sample(self, item: Any, rng: np.random.Generator, /) -> Any:
+        """One augmented training sample.
 
-    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Loss terms of a batch; `total` is minimized, the others are shown."""
+        Args:
+            item: the index of an image; of a stage with `rows`, a row as a dict, in one of several threads. Where a
+                row gives no sample, None; another row is taken.
+            rng: follows from the schedule's seed, the epoch and the place in it; with `rows`, from the seed, the
+                epoch, the pass over the rows, and the row's `image_id`.
+        """
+
+    def losses(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
+        """Loss terms of a batch, on all workers the same terms; `total` is minimized, the others are shown."""
 
     def finish(self, device: torch.device, rank: int, world: int) -> dict[str, Any]:
         """Called on every worker once after the last iteration, before the weights are saved.
@@ -99,24 +114,40 @@ class Task(Protocol):
         """
 
 
+class IndexedTask(Task, Protocol):
+    """A task that knows its images by number; `sample` gets numbers below `images`."""
+
+    @property
+    def images(self) -> int:
+        """How many images there are to sample from."""
+
+
 @dataclass(frozen=True)
 class TrainStage:
-    """One training stage: how each worker builds its task, and for how long it trains."""
+    """One training stage: how each worker builds its task, and for how long it trains.
+
+    With `rows`, samples are made of the rows of a data set that Ray Data streams past the workers, each with a
+    column `image_id`; it is never in memory whole. Passes are shuffled within a buffer of rows; for more, let the
+    data set itself shuffle its files. Without, `build` gives an `IndexedTask`.
+    """
 
     name: str
     build: Callable[[], Task]
     schedule: Schedule
     weight_decay: float
+    rows: Callable[[], Dataset] | None = None
+    optimizer: Optimizer = "sgd"  # momentum is SGD with 0.9
+    clip: float | None = None  # largest norm of all gradients together
 
 
 def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: int | None) -> dict[str, float]:
     """Train a stage, or go on where an interrupted run stopped; commits the weights and what was seen.
 
-    The folder then holds `weights.safetensors`, `history.json` (loss terms of each epoch) and `measured.json` (what
-    the task measured at the end).
+    The folder then holds `weights.safetensors`, `history.json` (loss terms of each epoch), `measured.json` (what
+    the task measured at the end) and, if it is local, `tensorboard/` (loss terms and rate of each iteration).
 
     Returns:
-        The loss terms, averaged over the last epoch.
+        The loss terms, averaged over the workers and the last epoch.
 
     Raises:
         RuntimeError: training failed more often than restarts are allowed, or a loss is not finite.
@@ -127,12 +158,13 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
     count = devices.train_workers(workers)
     cores = max(1, devices.cpus // devices.nodes // max(1, math.ceil(count / devices.nodes)))
     trainer = TorchTrainer(
-        _work,
+        _work,  # type: ignore[arg-type]  # its type knows no results, which are kept all the same
         train_loop_config={"stage": stage, "folder": folder, "cores": cores},
+        **_data(stage),
         scaling_config=ScalingConfig(
             num_workers=count,
             use_gpu=devices.gpus > 0,
-            resources_per_worker=_resources(cores, devices.gpus > 0),
+            resources_per_worker=_resources(devices, count, cores, stage.rows is not None),
         ),
         run_config=RunConfig(
             # The same name and path make an interrupted run go on: the folder's name holds the fingerprint.
@@ -155,6 +187,9 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
             result = trainer.fit()
         except Exception as error:
             raise RuntimeError(f"{stage.name}: training stopped: {reason(error)}") from error
+    ended: str | None = result.return_value  # type: ignore[attr-defined]
+    if ended is not None:
+        raise RuntimeError(f"{stage.name}: {ended}")
     if result.checkpoint is None:
         raise RuntimeError(f"{stage.name}: training ended without a checkpoint.")
     with result.checkpoint.as_directory() as directory:
@@ -181,130 +216,104 @@ def _own_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
-def _resources(cores: int, gpu: bool) -> dict[str, float]:
-    return {"CPU": cores, "GPU": 1} if gpu else {"CPU": cores}
+def _data(stage: TrainStage) -> dict[str, Any]:
+    """The rows for the trainer: split among the workers, and whole for each where they are fewer than the workers."""
+    if stage.rows is None:
+        return {}
+    from ray.data import ExecutionOptions
+    from ray.train import DataConfig
+
+    from irnet_ray.engine.loading import SPLIT, WHOLE
+
+    # In the order of the data set, so that an epoch that is done again sees the same rows.
+    options = ExecutionOptions(preserve_order=True)
+    return {
+        "datasets": dict.fromkeys((SPLIT, WHOLE), stage.rows()),
+        "dataset_config": DataConfig(datasets_to_split=[SPLIT], execution_options=options),
+    }
 
 
-def _work(config: dict[str, Any]) -> None:
-    """One worker's whole training."""
+def _resources(devices: Devices, workers: int, cores: int, rows: bool) -> dict[str, float]:
+    """What a worker claims: all its cores, but with `rows` a part of each node is left to the tasks that read them.
+
+    Were all cores claimed, those tasks would never start. The claim is for Ray's counting alone: torch uses `cores`.
+    """
+    claim: float = cores
+    if rows:
+        on_node = math.ceil(workers / devices.nodes)
+        share = (devices.cpus / devices.nodes - 1) / on_node
+        claim = min(cores, float(math.floor(share)) if share >= 1 else math.floor(share * 100) / 100)
+    return {"CPU": claim, "GPU": 1} if devices.gpus else {"CPU": claim}
+
+
+def _work(config: dict[str, Any]) -> str | None:
+    """One worker's whole training; returns what ended it where trying again would end alike."""
     import ray.train
     import ray.train.torch
 
+    from irnet_ray.engine import checkpoints
+    from irnet_ray.engine.curves import Reporter
+    from irnet_ray.engine.loading import NoSampleError, RowLoader, index_batches, to_device
+
     stage: TrainStage = config["stage"]
-    schedule = stage.schedule
+    schedule, cores = stage.schedule, config["cores"]
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
     if device.type == "cpu":
-        torch.set_num_threads(config["cores"])
+        torch.set_num_threads(cores)
     torch.manual_seed(schedule.seed)
     task = stage.build()
-    first, history = _restore(task.model)
     # Depthwise convolutions train 8 to 10 times faster in channels_last on a processor.
     task.model.to(device).to(memory_format=torch.channels_last).train()
-    model = ray.train.torch.prepare_model(task.model, move_to_device=False)
-    optimizer = torch.optim.SGD(task.groups(), lr=0.0, weight_decay=stage.weight_decay)
+    optimizer = _optimizer(stage, task)
     rates = [group["lr"] for group in optimizer.param_groups]
-    reporter = _Reporter(config["folder"] if rank == 0 else None)
+    first, history = checkpoints.restore(task.model, optimizer)
+    model = ray.train.torch.prepare_model(task.model, move_to_device=False)
+    rows = RowLoader(task, schedule, rank, world, device, cores) if stage.rows is not None else None
+    reporter = Reporter(config["folder"] if rank == 0 else None)
     for epoch in range(first, schedule.epochs):
-        reporter.reset()
-        for step, batch in enumerate(_batches(task, schedule, epoch, rank, world, config["cores"])):
-            iteration = epoch * schedule.iterations_per_epoch + step
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * schedule.decay(iteration)
-            batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                losses = task.losses(model, batch)
-            optimizer.zero_grad(set_to_none=True)
-            losses["total"].backward()
-            optimizer.step()
-            reporter.add(stage.name, iteration, losses)
+        start = epoch * schedule.iterations_per_epoch
+        reporter.begin(epoch, start)
+        batches = rows.batches(epoch) if rows else index_batches(task, schedule, epoch, rank, world, cores)
+        try:
+            for iteration, batch in enumerate(batches, start):
+                factor = schedule.factor(iteration)
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate * factor
+                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                    losses = task.losses(model, to_device(batch, device))
+                values = _means(losses, world)
+                wrong = [name for name, value in values.items() if not math.isfinite(value)]
+                if wrong:
+                    return f"the loss {wrong[0]} is {values[wrong[0]]} at iteration {iteration}."
+                optimizer.zero_grad(set_to_none=True)
+                losses["total"].backward()
+                if stage.clip is not None:
+                    nn.utils.clip_grad_norm_(task.model.parameters(), stage.clip)
+                optimizer.step()
+                reporter.add(iteration, values, rates[0] * factor)
+        except NoSampleError:
+            return "not one row of the data set can be used."
+        reporter.end()
         measured = task.finish(device, rank, world) if epoch == schedule.epochs - 1 else {}
-        history.append({"iteration": iteration + 1, "losses": reporter.means()})
-        _report(task.model, {"epoch": epoch, "history": history, "measured": measured}, rank)
+        history.append({"iteration": start + schedule.iterations_per_epoch, "losses": reporter.means()})
+        state = {"epoch": epoch, "history": history, "measured": measured}
+        checkpoints.report(task.model, optimizer, state, rank)
+    return None
 
 
-def _restore(model: nn.Module) -> tuple[int, list[dict[str, Any]]]:
-    """Load the last checkpoint, if there is one; returns the epoch to start with and the history so far."""
-    import ray.train
-    from safetensors.torch import load_file
-
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
-        return 0, []
-    with checkpoint.as_directory() as directory:
-        model.load_state_dict(load_file(Path(directory, "weights.safetensors")))
-        state = json.loads(Path(directory, "state.json").read_text())
-    return state["epoch"] + 1, state["history"]
+def _optimizer(stage: TrainStage, task: Task) -> torch.optim.Optimizer:
+    if stage.optimizer == "adamw":
+        return torch.optim.AdamW(task.groups(), lr=0.0, weight_decay=stage.weight_decay)
+    momentum = 0.9 if stage.optimizer == "momentum" else 0.0
+    return torch.optim.SGD(task.groups(), lr=0.0, momentum=momentum, weight_decay=stage.weight_decay)
 
 
-def _report(model: nn.Module, state: dict[str, Any], rank: int) -> None:
-    """Checkpoint an epoch. SGD without momentum has no state of its own, so weights and epoch are all of it."""
-    import ray.train
-    from safetensors.torch import save_file
-
-    metrics = {"epoch": state["epoch"], **state["history"][-1]["losses"]}
-    if rank != 0:
-        ray.train.report(metrics)
-        return
-    with tempfile.TemporaryDirectory() as directory:
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(tensors, Path(directory, "weights.safetensors"))
-        Path(directory, "state.json").write_text(json.dumps(state))
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(directory))
-
-
-class _Samples(Dataset[Batch]):
-    """Samples of one epoch by their place in it, each with a random generator of its own."""
-
-    def __init__(self, task: Task, seed: int, epoch: int, rank: int) -> None:
-        self.task, self.key = task, [seed, 2, epoch, rank]
-
-    def __getitem__(self, place: tuple[int, int]) -> Batch:
-        position, index = place
-        return self.task.sample(index, np.random.default_rng([*self.key, position]))
-
-
-def _batches(task: Task, schedule: Schedule, epoch: int, rank: int, world: int, cores: int) -> Iterator[Batch]:
-    indices = schedule.indices(epoch, task.images, rank, world)
-    share = len(indices[0])
-    places = [[(step * share + k, index) for k, index in enumerate(batch)] for step, batch in enumerate(indices)]
-    return iter(
-        DataLoader(
-            _Samples(task, schedule.seed, epoch, rank),
-            batch_sampler=places,
-            num_workers=min(8, max(1, cores // 2)),
-            pin_memory=torch.cuda.is_available(),
-        )
-    )
-
-
-class _Reporter:
-    """Averages loss terms over an epoch, and tells the driver how far rank 0 is."""
-
-    def __init__(self, folder: Folder | None) -> None:
-        self.folder = folder
-        self.told = 0.0
-        self.reset()
-
-    def reset(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.count = 0
-
-    def add(self, stage: str, iteration: int, losses: dict[str, Tensor]) -> None:
-        values = {name: float(value.detach()) for name, value in losses.items()}
-        wrong = [name for name, value in values.items() if not math.isfinite(value)]
-        if wrong:
-            raise RuntimeError(f"{stage}: the loss {wrong[0]} is {values[wrong[0]]} at iteration {iteration}.")
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        self.count += 1
-        if self.folder is not None and time.monotonic() - self.told > PROGRESS_INTERVAL:
-            self.told = time.monotonic()
-            self.folder.write_json(
-                "progress.json", {"iteration": iteration + 1, "losses": self.means(), "pid": os.getpid()}
-            )
-
-    def means(self) -> dict[str, float]:
-        """Mean of each loss term since the epoch began."""
-        return {name: value / max(1, self.count) for name, value in self.sums.items()}
+def _means(losses: dict[str, Tensor], world: int) -> dict[str, float]:
+    """Loss terms averaged over the workers. If one worker's is not finite, every worker sees it, and all stop."""
+    values = torch.stack([value.detach().float() for value in losses.values()])
+    if world > 1:
+        torch.distributed.all_reduce(values)
+        values /= world
+    return dict(zip(losses, values.tolist(), strict=True))

@@ -1,0 +1,74 @@
+"""What a training tells while it runs: its progress to the driver, and its curves to TensorBoard."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from irnet_ray.run import Folder
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
+
+PROGRESS_INTERVAL = 2.0  # seconds between progress files
+CURVES = "tensorboard"
+EPOCH = re.compile(r"\.epoch(\d+)$")
+
+
+class Reporter:
+    """Averages loss terms over an epoch, tells the driver how far the training is, and draws its curves.
+
+    Each epoch has an event file of its own, so that an epoch that is done again replaces its curves.
+    """
+
+    def __init__(self, folder: Folder | None) -> None:
+        """Args: folder: where to tell; None for a worker that only counts."""
+        self.folder = folder
+        self.told = 0.0
+        self.writer: SummaryWriter | None = None
+        self.sums: dict[str, float] = {}
+        self.count = 0
+
+    def begin(self, epoch: int, iteration: int) -> None:
+        """Start an epoch at its first iteration; curves of it and of later ones, drawn by a run that died, go."""
+        self.sums, self.count = {}, 0
+        if self.folder is None or not self.folder.is_local:
+            return
+        from tensorboardX import SummaryWriter
+
+        curves = Path(self.folder.local_path, CURVES)
+        for file in curves.glob("events.*"):
+            found = EPOCH.search(file.name)
+            if found and int(found[1]) >= epoch:
+                file.unlink()
+        # The step to purge from is for a TensorBoard that has read the removed files already.
+        self.writer = SummaryWriter(
+            str(curves), purge_step=iteration, filename_suffix=f".epoch{epoch:04d}", flush_secs=10
+        )
+
+    def add(self, iteration: int, losses: dict[str, float], rate: float) -> None:
+        """Take an iteration's loss terms and its learning rate."""
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += 1
+        if self.writer is not None:
+            for name, value in losses.items():
+                self.writer.add_scalar(f"loss/{name}", value, iteration)
+            self.writer.add_scalar("rate", rate, iteration)
+        if self.folder is not None and time.monotonic() - self.told > PROGRESS_INTERVAL:
+            self.told = time.monotonic()
+            state: dict[str, Any] = {"iteration": iteration + 1, "losses": self.means(), "pid": os.getpid()}
+            self.folder.write_json("progress.json", state)
+
+    def means(self) -> dict[str, float]:
+        """Mean of each loss term since the epoch began."""
+        return {name: value / max(1, self.count) for name, value in self.sums.items()}
+
+    def end(self) -> None:
+        """End the epoch: its curves are on disk."""
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None

@@ -1,0 +1,161 @@
+"""Batches for a training worker: by index, from what its task holds, or of rows that Ray Data streams past it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pyarrow as pa
+import ray.train
+import torch
+from ray.data.collate_fn import ArrowBatchCollateFn
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+if TYPE_CHECKING:
+    from irnet_ray.engine.training import IndexedTask, Schedule, Task
+
+SPLIT, WHOLE = "split", "whole"  # the rows among the workers in equal parts, and all of them for each worker
+SHUFFLED_ROWS = 1024  # rows of a worker that wait to be drawn from
+BATCHES_AHEAD = 2
+
+
+class NoSampleError(Exception):
+    """Not one row gives a sample. All workers raise it at the same place."""
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A batch with each of its tensors on a device, at any depth of dicts and lists."""
+    if isinstance(batch, torch.Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {name: to_device(value, device) for name, value in batch.items()}
+    if isinstance(batch, list):
+        return [to_device(value, device) for value in batch]
+    return batch
+
+
+def collate_of(task: Task) -> Callable[[list[Any]], Any]:
+    """How a task puts samples together: its own `collate`, else torch's default one."""
+    return getattr(task, "collate", default_collate)
+
+
+class _Samples(Dataset[Any]):
+    """Samples of one epoch by their place in it, each with a random generator of its own."""
+
+    def __init__(self, task: Task, seed: int, epoch: int, rank: int) -> None:
+        self.task, self.key = task, [seed, 2, epoch, rank]
+
+    def __getitem__(self, place: tuple[int, int]) -> Any:
+        position, index = place
+        return self.task.sample(index, np.random.default_rng([*self.key, position]))
+
+
+def index_batches(task: Task, schedule: Schedule, epoch: int, rank: int, world: int, cores: int) -> Iterator[Any]:
+    """An epoch's batches of the images of a task that knows them by number; processes load ahead."""
+    indices = schedule.indices(epoch, cast("IndexedTask", task).images, rank, world)
+    share = len(indices[0])
+    places = [[(step * share + k, index) for k, index in enumerate(batch)] for step, batch in enumerate(indices)]
+    return iter(
+        DataLoader(
+            _Samples(task, schedule.seed, epoch, rank),
+            batch_sampler=places,
+            num_workers=min(8, max(1, cores // 2)),
+            collate_fn=collate_of(task),
+            pin_memory=torch.cuda.is_available(),
+        )
+    )
+
+
+@dataclass
+class _Drawn:
+    """Samples of a few rows; a class of its own, that Ray Data takes it for no tensor batch."""
+
+    samples: list[Any]
+
+
+class _Draw(ArrowBatchCollateFn):
+    """Rows to samples, in threads; called from Ray Data's threads, ahead of the training."""
+
+    def __init__(self, task: Task, key: list[int], pool: ThreadPoolExecutor) -> None:
+        self.task, self.key, self.pool = task, key, pool
+
+    def __call__(self, batch: pa.Table) -> Any:
+        samples = self.pool.map(self._sample, batch.to_pylist())
+        return _Drawn([sample for sample in samples if sample is not None])
+
+    def _sample(self, row: dict[str, Any]) -> Any:
+        digest = hashlib.blake2b(str(row["image_id"]).encode(), digest_size=8).digest()
+        return self.task.sample(row, np.random.default_rng([*self.key, int.from_bytes(digest, "big")]))
+
+
+class RowLoader:
+    """Batches of streamed rows, full ones, equally many for all workers.
+
+    Each pass gives every worker an equal part of the rows. Rows that give no sample make parts unequal again, and a
+    worker that waited for its next part while others wait for its gradients would wait for ever. So before each
+    iteration all workers tell each other whether they have a batch; as soon as one has none, the next pass begins
+    for all, and what the others had left of the old one is dropped, except for their begun batches.
+    """
+
+    def __init__(self, task: Task, schedule: Schedule, rank: int, world: int, device: torch.device, cores: int) -> None:
+        self.task, self.schedule, self.rank, self.world, self.device = task, schedule, rank, world, device
+        self.pool = ThreadPoolExecutor(max(1, cores), thread_name_prefix="samples")
+        self.source = SPLIT
+
+    def batches(self, epoch: int) -> Iterator[Any]:
+        """An epoch's batches, of as many passes as it takes.
+
+        Raises:
+            NoSampleError: there are no rows, or the task could use none of them.
+        """
+        share, collate = self.schedule.share(self.world), collate_of(self.task)
+        begun: list[Any] = []
+        made = 0
+        for number in itertools.count():
+            some = False
+            with closing(self._pass(epoch, number, share)) as samples:
+                while made < self.schedule.iterations_per_epoch:
+                    drawn = list(itertools.islice(samples, share - len(begun)))
+                    begun += drawn
+                    some = some or bool(drawn)
+                    if not self._all(len(begun) == share):
+                        break
+                    batch, begun = begun, []
+                    made += 1
+                    yield collate(batch)
+            if made == self.schedule.iterations_per_epoch:
+                return
+            if not self._all(some):
+                # Fewer usable rows than workers: from now on each worker sees all rows.
+                if self.source == WHOLE:
+                    raise NoSampleError
+                self.source = WHOLE
+
+    def _pass(self, epoch: int, number: int, share: int) -> Generator[Any]:
+        key = [self.schedule.seed, 3, epoch, number]
+        seed = int(np.random.SeedSequence([*key, self.rank]).generate_state(1)[0])
+        drawn = ray.train.get_dataset_shard(self.source).iter_torch_batches(
+            batch_size=share,
+            collate_fn=_Draw(self.task, key, self.pool),
+            device="cpu",
+            prefetch_batches=BATCHES_AHEAD,
+            local_shuffle_buffer_size=max(share, SHUFFLED_ROWS),
+            local_shuffle_seed=seed,
+        )
+        with closing(iter(drawn)) as batches:
+            for batch in batches:
+                yield from batch.samples
+
+    def _all(self, holds: bool) -> bool:
+        """Whether it holds for every worker."""
+        if self.world == 1:
+            return holds
+        vote = torch.tensor(int(holds), device=self.device)
+        torch.distributed.all_reduce(vote, torch.distributed.ReduceOp.MIN)
+        return bool(vote.item())

@@ -70,8 +70,8 @@ class Body(nn.Module):
         """Freeze the stem and the first stage, which hold generic edges and colours."""
         learning = [p for p in self.network.parameters() if p.requires_grad]
         with torch.enable_grad():
-            first = self(torch.zeros(1, 3, *_PROBE))[0]
-        used = torch.autograd.grad(first.sum(), learning, allow_unused=True)
+            first = self(torch.zeros(1, 3, *_PROBE))[0].sum()
+        used = torch.autograd.grad(first, learning, allow_unused=True)
         for parameter, gradient in zip(learning, used, strict=True):
             parameter.requires_grad_(gradient is None)
 

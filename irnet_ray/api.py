@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,20 @@ from rich.console import Console
 
 from irnet_ray.config import Config, load_config
 from irnet_ray.errors import UserError
-from irnet_ray.evaluation.evaluate import evaluate_rows
+from irnet_ray.evaluation.evaluate import evaluate_predictions, evaluate_rows
 from irnet_ray.evaluation.result import Evaluation
-from irnet_ray.evaluation.truth import load_truth
+from irnet_ray.evaluation.truth import Truth, load_truth
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.inputs.scenes import generate
 from irnet_ray.report.classifier import known_tags
 from irnet_ray.report.summary import Row, Summary
 from irnet_ray.report.text import classifier_lines
 from irnet_ray.report.unusual import unusual
-from irnet_ray.run import Folder, Shards, publish
+from irnet_ray.run import Folder, Shards, publish, writable
 from irnet_ray.run import finished as finished
 from irnet_ray.stages.plan import Plan
+from irnet_ray.stages.students import KINDS
+from irnet_ray.students import train
 
 SCENES = "scenes"
 REPORT = "report.json"
@@ -43,6 +44,7 @@ class LabelResult:
     instances: int
     truth: str | None  # of generated scenes
     report: dict[str, Any]  # the content of OUT/report.json
+    models: list[str]  # folders of the students, in order
 
 
 def label(
@@ -57,6 +59,7 @@ def label(
     preset: str | None = None,
     workers: int | None = None,
     limit: int | None = None,
+    then: Sequence[str] = (),
     address: str | None = None,
     console: Console | None = None,
 ) -> LabelResult:
@@ -73,6 +76,7 @@ def label(
         preset: `paper` for the published pipeline, under the config's own values.
         workers: training workers and network actors; None for one per GPU, or per core where there is none.
         limit: label only the first so many images.
+        then: students to train on the labels, in order: `mask-rcnn`, `deeplab`.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
         console: where the plan and the progress go.
 
@@ -86,7 +90,10 @@ def label(
         raise UserError(f"--workers must be at least 1, got {workers}.")
     if shards < 1:
         raise UserError(f"--shards must be at least 1, got {shards}.")
-    folder = _writable(out)
+    for kind in then:
+        if kind not in KINDS:
+            raise UserError(f"No student {kind!r}: --then takes {' and '.join(KINDS)}, separated by a comma.")
+    folder = writable(out)
     truth = None
     if data is None:
         console.print(
@@ -99,8 +106,10 @@ def label(
         raise UserError(f"None of the {len(plan.table)} image files has a readable header.")
     folder.write_json("config.json", knobs.model_dump(mode="json"))
     report = _run(plan, workers, address, console)
+    students = [train(kind, out, config=config, workers=workers, address=address, console=console) for kind in then]
     counts = (report["images"], report["labels"], report["errors"], report["overall"]["instances"])
-    return LabelResult(folder.local_path, plan.version, *counts, truth, report)
+    models = [student.model for student in students]
+    return LabelResult(folder.local_path, plan.version, *counts, truth, report, models)
 
 
 def _run(plan: Plan, workers: int | None, address: str | None, console: Console) -> dict[str, Any]:
@@ -237,6 +246,7 @@ def evaluate(
     out: str | Path,
     truth: str | Path,
     ablation: bool = False,
+    upper_bound: bool = False,
     *,
     address: str | None = None,
     workers: int | None = None,
@@ -245,25 +255,31 @@ def evaluate(
     """Compare a run's labels, and its raw CAMs beside them, with the truth in a COCO JSON file.
 
     Args:
-        out: the run directory.
+        out: the run directory, of labels or of a student's predictions.
         truth: the file of instances; images are matched by file name.
         ablation: compare also with labels made without displacement field and with those of AffinityNet (paper 6.2).
             What is missing for that is computed on Ray, AffinityNet's training included.
-        address: for the ablation, a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
-        workers: for the ablation, training workers and network actors; None for one per GPU, else per core.
-        console: where the ablation says what it did.
+        upper_bound: of a student's predictions: train the same student on truth, under cross-validation, and say
+            what share of its figures the predictions reach (paper 6.3).
+        address: for these two, a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
+        workers: for these two, training workers and network actors; None for one per GPU, else per core.
+        console: where these two say what they did.
 
     Raises:
         UserError: no finished run, no such truth, or none of its images in the run.
     """
     known = load_truth(Path(truth))
     folder, version = finished(out)
+    if "student" in version:
+        if ablation:
+            raise UserError(f"{out} holds a student's predictions: the ablation is of a labeling run.")
+        return _evaluate_predictions(folder, version, known, upper_bound, address, workers, console)
+    if upper_bound:
+        raise UserError(f"{out} holds labels: the upper bound is of a student's predictions, see `irnet-ray predict`.")
     shards = {
         stage: Shards(folder.folder("stages", name), version["shards"]) for stage, name in version["stages"].items()
     }
-    image_ids: set[str] = set()
-    for name in shards["images"].rows.files():
-        image_ids.update(shards["images"].rows.read_table(name, columns=["image_id"])["image_id"].to_pylist())
+    image_ids = _ids(shards["images"])
 
     def comparisons() -> Iterator[dict[str, Any]]:  # asked for last: nothing is trained for a truth that does not fit
         from irnet_ray.ablation import ablation_rows
@@ -281,19 +297,40 @@ def evaluate(
     )
 
 
+def _evaluate_predictions(
+    folder: Folder,
+    version: dict[str, Any],
+    truth: Truth,
+    upper_bound: bool,
+    address: str | None,
+    workers: int | None,
+    console: Console | None,
+) -> Evaluation:
+    from irnet_ray.upper_bound import upper_bound_rows
+
+    images, predictions = (
+        Shards(folder.folder("stages", version["stages"][stage]), version["shards"]) for stage in ("images", "labels")
+    )
+    most = upper_bound_rows(folder.location, truth, address=address, workers=workers, console=console)
+    return evaluate_predictions(
+        _rows(predictions),
+        truth,
+        image_ids=_ids(images),
+        instances=version["student"]["kind"] == "mask-rcnn",
+        upper_bound=most if upper_bound else None,
+    )
+
+
+def _ids(images: Shards) -> set[str]:
+    found: set[str] = set()
+    for name in images.rows.files():
+        found.update(images.rows.read_table(name, columns=["image_id"])["image_id"].to_pylist())
+    return found
+
+
 def _rows(shards: Shards) -> Any:
     for name in shards.rows.files():
         yield from shards.rows.read_table(name).to_pylist()
-
-
-def _writable(out: str | Path) -> Folder:
-    try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise UserError(f"Cannot write to the output folder {out}: {error.strerror or error}.") from error
-    return Folder(str(out))
 
 
 def _check_weights(config: Config) -> None:

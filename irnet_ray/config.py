@@ -8,14 +8,13 @@ paper's, but where measurement led elsewhere, which `PAPER` undoes; a small back
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError, field_validator
 
 from irnet_ray.errors import UserError
-from irnet_ray.sections import AffinityNet, Classifier, DeepLab, IRNet, Labels, MaskRCNN, Section, Seeds, knob
+from irnet_ray.sections import AffinityNet, Classifier, DeepLab, IRNet, Labels, MaskRCNN, Section, Seeds, absolute, knob
 
 
 class Config(Section):
@@ -43,8 +42,7 @@ class Config(Section):
     @field_validator("weights")
     @classmethod
     def _absolute(cls, path: str | None) -> str | None:
-        # Ray's workers have another working directory.
-        return path if path is None else os.path.abspath(path)
+        return absolute(path)
 
 
 # Half-size crops for a processor, and smaller scales with them: the displacement field learns at the borders of
@@ -66,7 +64,7 @@ SMALL_BACKBONE: dict[str, Any] = {
         "epochs": 4,
         "min_iterations": 400,
         "batch_size": 8,
-        "rate": 0.005,
+        "rate": 0.001,
         "crop": 256,
         "rescale": [0.4, 1.0],
         "scales": [0.5, 0.75, 1.0],
@@ -94,25 +92,31 @@ PRESETS = {"paper": PAPER}
 
 
 def load_config(
-    path: Path | None, overrides: dict[str, Any], scenes: bool = False, preset: str | None = None
+    path: Path | None,
+    overrides: dict[str, Any],
+    scenes: bool = False,
+    preset: str | None = None,
+    base: dict[str, Any] | None = None,
 ) -> Config:
     """The effective config: defaults, those of the small backbone, of `scenes` and of `preset`, the file, `overrides`.
 
-    Each has its way over those before it. Overrides that are None count as not given.
+    Each has its way over those before it. Overrides that are None count as not given. `base`, the config of a run,
+    takes the place of all defaults.
 
     Raises:
         UserError: the file is missing or unreadable, or a key or value is wrong; the sentence names it.
     """
     chosen = _read(path) if path is not None else {}
-    chosen = _merge(chosen, _given(overrides))
-    base = SMALL_BACKBONE if chosen.get("backbone") == "lite0" else {}
-    base = _merge(base, SCENES) if scenes else base
+    chosen = merge(chosen, _given(overrides))
+    if base is None:
+        base = SMALL_BACKBONE if chosen.get("backbone") == "lite0" else {}
+        base = merge(base, SCENES) if scenes else base
     if preset is not None:
         if preset not in PRESETS:
             raise UserError(f"No preset {preset!r}: there is {', '.join(PRESETS)}.")
-        base = _merge(base, PRESETS[preset])
+        base = merge(base, PRESETS[preset])
     try:
-        return Config.model_validate(_merge(base, chosen))
+        return Config.model_validate(merge(base, chosen))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -166,9 +170,10 @@ def _given(overrides: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if value is not None}
 
 
-def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `top` over its own, section by section."""
     merged = dict(base)
     for key, value in top.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        merged[key] = merge(merged[key], value) if both else value
     return merged

@@ -19,6 +19,7 @@ import hashlib
 import io
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -252,9 +253,26 @@ def unit_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema([*fields, ERROR_COLUMN])
 
 
+def writable(out: str | os.PathLike[str]) -> Folder:
+    """A local folder that can be written to; it is created if need be. Raises UserError."""
+    try:
+        os.makedirs(out, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UserError(f"Cannot write to the output folder {out}: {error.strerror or error}.") from error
+    return Folder(str(out))
+
+
 def finished(out: str | os.PathLike[str]) -> tuple[Folder, dict[str, Any]]:
-    """The run directory and its current version. Raises UserError where no run has finished."""
+    """The run directory, which may be named by its folder `labels`, and its current version.
+
+    Raises UserError where no run has finished.
+    """
     folder = Folder(str(out))
+    parent, _, name = folder.location.rstrip("/").rpartition("/")
+    if name == "labels" and not folder.exists("current.json"):
+        folder = Folder(parent)
     version = folder.read_json("current.json")
     if version is None:
         raise UserError(f"No finished run in {out}: run `irnet-ray label --out {out}` to its end first.")

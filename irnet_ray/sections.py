@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 def knob(default: Any, unit: str, source: str, meaning: str, **limits: Any) -> Any:
@@ -25,6 +26,11 @@ def _ordered(limits: Limits) -> Limits:
     if not 0 < limits[0] <= limits[1]:
         raise ValueError("must be two numbers above 0, the smaller first")
     return limits
+
+
+def absolute(path: str | None) -> str | None:
+    """A path that Ray's workers, which have another working directory, find too."""
+    return path if path is None else os.path.abspath(path)
 
 
 class Classifier(Section):
@@ -170,6 +176,11 @@ class Student(Section):
         "keep", "name", "", "images without instances: all of them background, or left out"
     )
 
+    @field_validator("weights")
+    @classmethod
+    def _absolute(cls, path: str | None) -> str | None:
+        return absolute(path)
+
 
 class MaskRCNN(Student):
     """Training of Mask R-CNN on the labels (paper 6.3)."""
@@ -192,7 +203,7 @@ class DeepLab(Student):
     """Training of DeepLab on the labels (paper 6.3)."""
 
     network: str = knob(
-        "v2", "name", "paper 6.3", "v2, or one of torchvision's segmentation networks: deeplabv3_resnet50, ..."
+        "v2", "name", "paper 6.3", "v2, or one of torchvision's segmentation networks, such as deeplabv3_resnet50"
     )
     epochs: int = knob(20, "epochs", "DeepLab v2: 20,000 iterations", "passes over the images, at least", ge=1)
     batch_size: int = knob(10, "images, all workers", "DeepLab v2", "images per step", ge=1)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from irnet_ray import tables
 from irnet_ray.errors import UserError
 from irnet_ray.inputs.decode import EXTENSIONS, read_size
-from irnet_ray.inputs.tags import Tagged, find_tags_file, read_tags
+from irnet_ray.inputs.tags import Tagged, find_tags_file, has_tags_file, read_tags
 
 
 def read_folder(data: Path, shards: int, limit: int | None = None) -> pa.Table:
@@ -42,21 +42,42 @@ def read_folder(data: Path, shards: int, limit: int | None = None) -> pa.Table:
             f"{_count(len(untagged), 'image file')} without tags in {data} ({_names(untagged)}): "
             f"list them in {tags_file.name}, or move them out of the folder."
         )
-    chosen = list(zip(rows, paths, strict=True))[:limit]
+    chosen = [(row.image, row.tags, path) for row, path in zip(rows, paths, strict=True)]
+    return _table(data, chosen[:limit], shards)
+
+
+def read_images(data: Path, shards: int, limit: int | None = None) -> pa.Table:
+    """The images table of a folder whose images need no tags; sorted by image_id.
+
+    With a tags file it is that of `read_folder`. Without, every image file below `data` is an image, by its path
+    below `data`, or below `data/images` where it lies there, and has no tags. Raises UserError as `read_folder`.
+    """
+    data = Path(os.path.abspath(data))
+    _check_folder(data)
+    if has_tags_file(data):
+        return read_folder(data, shards, limit)
+    paths = {path.removeprefix("images/"): path for path in sorted(_image_files(data))}
+    if not paths:
+        raise UserError(f"{data} holds no images ({', '.join(sorted(EXTENSIONS))}): name the folder that does.")
+    return _table(data, [(name, [], paths[name]) for name in sorted(paths)[:limit]], shards)
+
+
+def _table(data: Path, images: Sequence[tuple[str, list[str], str]], shards: int) -> pa.Table:
+    """Rows of `tables.IMAGES` for images given by their id, tags and path below `data`."""
     with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
-        described = list(pool.map(lambda pair: _describe(data / pair[1]), chosen))
+        described = list(pool.map(lambda image: _describe(data / image[2]), images))
     return pa.Table.from_pylist(
         [
             {
-                "image_id": row.image,
+                "image_id": image_id,
                 "uri": str(data / path),
-                "tags": row.tags,
+                "tags": tags,
                 "width": size[0] if size else None,
                 "height": size[1] if size else None,
                 "content": content,
-                "shard": tables.shard_of(row.image, shards),
+                "shard": tables.shard_of(image_id, shards),
             }
-            for (row, path), (size, content) in zip(chosen, described, strict=True)
+            for (image_id, tags, path), (size, content) in zip(images, described, strict=True)
         ],
         schema=tables.IMAGES,
     )

@@ -27,7 +27,7 @@ class Tagged:
 
 def find_tags_file(folder: Path) -> Path:
     """The folder's one tags file; UserError where there is none, or both."""
-    found = [path for path in (folder / "tags.csv", folder / "tags.parquet") if path.is_file()]
+    found = _tags_files(folder)
     if not found:
         raise UserError(
             f"{folder} has no tags.csv and no tags.parquet: add one with the columns image,tags "
@@ -36,6 +36,15 @@ def find_tags_file(folder: Path) -> Path:
     if len(found) == 2:
         raise UserError(f"{folder} has both tags.csv and tags.parquet: keep the one that is right.")
     return found[0]
+
+
+def has_tags_file(folder: Path) -> bool:
+    """Whether the folder's images have tags."""
+    return bool(_tags_files(folder))
+
+
+def _tags_files(folder: Path) -> list[Path]:
+    return [path for path in (folder / "tags.csv", folder / "tags.parquet") if path.is_file()]
 
 
 def read_tags(path: Path) -> list[Tagged]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import ray.data
 
 Row = dict[str, Any]
-IGNORED = -1  # of a semantic target: pixels that teach nothing
+IGNORED = 255  # of a semantic target: pixels that teach nothing
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,14 @@ def decode_masks(instances: list[Row], size: tuple[int, int]) -> np.ndarray:
 
 
 def semantic_target(row: Row, class_of: dict[str, int], rows: LabelRows) -> np.ndarray:
-    """Int16 (H, W) of a label: 0 background, its class's number + 1, or `IGNORED`.
+    """Uint8 (H, W) of a label: 0 background, its class's number + 1, or `IGNORED`.
 
     Ignored are the pixels of instances that are not good enough, where no better one of the class lies: they are
-    of the class less surely than the rest, and not background either.
+    of the class less surely than the rest, and not background either. So are classes that the student has not.
     """
     semantic = tables.decode_png(row["semantic"])
-    numbers = np.array([0, *(class_of[tag] + 1 for tag in row["tags"])], np.int16)
+    numbers = np.full(256, IGNORED, np.uint8)
+    numbers[: 1 + len(row["tags"])] = [0, *(class_of[tag] + 1 if tag in class_of else IGNORED for tag in row["tags"])]
     target = numbers[semantic]
     poor = [instance for instance in row["instances"] if not rows.keeps(instance)]
     if poor:

@@ -1,0 +1,91 @@
+"""Students: networks trained on labels with full supervision (paper 6.3), and what a trained one is on disk.
+
+<folder>/weights.safetensors      its weights
+<folder>/model.json               what it is: kind, config, vocabulary, and the labels it learnt from
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import irnet_ray
+from irnet_ray.config import Config
+from irnet_ray.engine.training import Schedule
+from irnet_ray.errors import UserError
+from irnet_ray.run import Folder, fingerprint
+from irnet_ray.sections import DeepLab, MaskRCNN
+
+KINDS = ("mask-rcnn", "deeplab")
+RECORD = "model.json"
+
+
+@dataclass(frozen=True)
+class Student:
+    """A student to train or trained: its kind, config and classes."""
+
+    kind: str  # one of KINDS
+    config: Config
+    vocabulary: tuple[str, ...]  # names of its classes
+    labels: str  # version of the labels it learns from
+
+    @property
+    def knobs(self) -> MaskRCNN | DeepLab:
+        """Its section of the config."""
+        return self.config.mask_rcnn if self.kind == "mask-rcnn" else self.config.deeplab
+
+    @property
+    def backbone(self) -> str:
+        """Name of its backbone."""
+        return self.knobs.backbone or self.config.backbone
+
+    @property
+    def weights(self) -> str | None:
+        """Path of its backbone's ImageNet weights, None for the published ones."""
+        return self.knobs.weights or (None if self.knobs.backbone else self.config.weights)
+
+    def schedule(self, images: int) -> Schedule:
+        """How long to train on so many images."""
+        knobs = self.knobs
+        plan = Schedule.plan(
+            images, knobs.epochs, knobs.min_iterations, knobs.batch_size, knobs.power, self.config.seed
+        )
+        return replace(plan, warmup=min(knobs.warmup, plan.iterations // 10))
+
+    def fingerprint(self, *data: Any) -> str:
+        """Changes with everything that the trained weights follow from; `data` tells what they learn from."""
+        config = [self.config.seed, self.config.max_side, self.backbone, self.weights, self.knobs.model_dump()]
+        return fingerprint(self.kind, irnet_ray.__version__, config, list(self.vocabulary), self.labels, data)
+
+    def save(self, folder: Folder) -> None:
+        """Write the record beside the weights."""
+        record = {
+            "kind": self.kind,
+            "config": self.config.model_dump(mode="json"),
+            "vocabulary": list(self.vocabulary),
+            "labels": self.labels,
+            "made_by": f"irnet-ray {irnet_ray.__version__}",
+        }
+        folder.write_json(RECORD, record)
+
+    @staticmethod
+    def load(folder: Folder) -> Student:
+        """Read the record of a trained student. Raises UserError where there is none, or no weights beside it."""
+        try:
+            record = folder.read_json(RECORD)
+        except ValueError as error:
+            raise UserError(f"{folder.location}/{RECORD} is no model record: train the student again.") from error
+        if record is None or not folder.exists("weights.safetensors"):
+            raise UserError(
+                f"No trained student in {folder.location}: name a folder that `irnet-ray train` wrote, "
+                "such as OUT/models/mask-rcnn."
+            )
+        try:
+            student = Student(
+                record["kind"], Config.model_validate(record["config"]), tuple(record["vocabulary"]), record["labels"]
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{folder.location}/{RECORD} is not of this version: train the student again.") from error
+        if student.kind not in KINDS:
+            raise UserError(f"{folder.location} holds a {student.kind!r}: expected one of {', '.join(KINDS)}.")
+        return student

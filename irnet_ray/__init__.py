@@ -3,7 +3,7 @@
 from typing import Any
 
 __version__ = "0.2.0"
-__all__ = ["calibrate", "evaluate", "export", "label", "show"]
+__all__ = ["calibrate", "evaluate", "export", "label", "predict", "show", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +20,10 @@ def __getattr__(name: str) -> Any:
         from irnet_ray.pictures import show
 
         return show
+    if name in ("predict", "train"):
+        from irnet_ray import students
+
+        return getattr(students, name)
     if name in __all__:
         from irnet_ray import api
 

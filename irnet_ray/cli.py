@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+class Student(StrEnum):
+    """What can be trained on labels."""
+
+    MASK_RCNN = "mask-rcnn"
+    DEEPLAB = "deeplab"
+
 
 Out = Annotated[Path, typer.Option(help="The run directory.")]
 
@@ -49,6 +58,9 @@ def label(
     preset: Annotated[str | None, typer.Option(help="paper: the published pipeline.")] = None,
     workers: Annotated[int | None, typer.Option(help="Training workers and network actors.")] = None,
     limit: Annotated[int | None, typer.Option(help="Label only the first N images.")] = None,
+    then: Annotated[
+        str, typer.Option(help="Students to train on the labels afterwards: mask-rcnn, deeplab, or both with a comma.")
+    ] = "",
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to join. Default: RAY_ADDRESS, else a local Ray.")
     ] = None,
@@ -71,6 +83,7 @@ def label(
         preset=preset,
         workers=workers,
         limit=limit,
+        then=[kind.strip() for kind in then.split(",") if kind.strip()],
         address=address,
     )
     print(f"\n{result.images} images = {result.labels} labels + {result.errors} errors; {result.instances} instances")
@@ -79,6 +92,8 @@ def label(
         print(f"errors  {result.out}/errors/*.parquet")
     print(f"report  {result.out}/report.json")
     print(f"look    irnet-ray show {result.out}")
+    for model in result.models:
+        print(f"model   {model}")
     print("", *report_lines(result.report), sep="\n")
     if result.truth:
         print(f"\nagainst the scenes' truth, {result.truth}:")
@@ -89,23 +104,29 @@ def label(
 
 @app.command()
 def evaluate(
-    out: Annotated[Path, typer.Argument(help="The run directory.")],
+    out: Annotated[Path, typer.Argument(help="The run directory, of labels or of predictions.")],
     truth: Annotated[Path, typer.Option(help="COCO JSON file of instances; images are matched by file name.")],
     ablation: Annotated[
         bool,
         typer.Option("--ablation", help="Paper 6.2: trains AffinityNet for comparison if needed; takes a while."),
     ] = False,
+    upper_bound: Annotated[
+        bool,
+        typer.Option("--upper-bound", help="Paper 6.3, of predictions: trains the same student on truth, in 3 folds."),
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Of the ablation: training workers and network actors.")] = None,
-    address: Annotated[str | None, typer.Option(help="Of the ablation: Ray cluster to join, as for label.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Of these two: training workers and network actors.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of these two: Ray cluster to join, as for label.")] = None,
 ) -> None:
-    """Print AP at mask IoU 0.5 and 0.7, mIoU, precision and recall of the labels, and of raw CAMs beside them.
+    """Print AP at mask IoU 0.5 and 0.7, mIoU, precision and recall of labels or predictions.
+
+    Beside labels stand the raw CAMs, and in an ablation what lies between.
 
     Every mean has its 95 % interval over images, and so has what the labels gain.
     """
     from irnet_ray import api
 
-    evaluation = api.evaluate(out, truth, ablation, address=address, workers=workers)
+    evaluation = api.evaluate(out, truth, ablation, upper_bound, address=address, workers=workers)
     if json_file is not None:
         try:
             json_file.write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")
@@ -126,6 +147,83 @@ def calibrate(
     found = choose(out, truth, to)
     print(f"{found.table()}\n\nconfig  {found.config}")
     print(f"next    {found.command}" if found.changed else "Nothing gains: the config is the run's own.")
+
+
+@app.command()
+def train(
+    student: Annotated[Student, typer.Argument(help="What to train.")],
+    labels: Annotated[Path, typer.Argument(help="Run directory of finished labels, or its folder labels.")],
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images, at least.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Steps, at least: small data sets repeat.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step, over all workers.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="resnet50, lite0, or a network of torchvision or timm. Default: the run's.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="ImageNet weights of the backbone.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Of deeplab: v2, or a segmentation network of torchvision.")
+    ] = None,
+    min_score: Annotated[float | None, typer.Option(help="Leave out instances scored below this.")] = None,
+    min_quality: Annotated[float | None, typer.Option(help="Leave out instances of a lower quality.")] = None,
+    background: Annotated[str | None, typer.Option(help="keep or skip: images without instances.")] = None,
+    hold_out: Annotated[
+        Path | None, typer.Option(help="COCO JSON file whose images are left out, to judge the student by.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML or JSON file of knobs; see `irnet-ray config`.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Training workers.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join, as for label.")] = None,
+) -> None:
+    """Train Mask R-CNN or DeepLab on labels; the model is OUT/models/STUDENT.
+
+    Run the same command again to go on after an interruption.
+    """
+    from irnet_ray import students
+
+    knobs = {
+        "epochs": epochs,
+        "min_iterations": iterations,
+        "batch_size": batch_size,
+        "backbone": backbone,
+        "weights": str(weights) if weights else None,
+        "network": network,
+        "min_score": min_score,
+        "min_quality": min_quality,
+        "background": background,
+    }
+    result = students.train(
+        student.value, labels, config=config, knobs=knobs, hold_out=hold_out, workers=workers, address=address
+    )
+    losses = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in result.losses.items())
+    print(f"\n{result.images} images, {result.iterations} iterations: {losses}")
+    print(f"model   {result.model}")
+    print(f"curves  {result.model}/tensorboard")
+    print(f"next    irnet-ray predict {result.model} --data DIR --out DIR")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained student, such as OUT/models/mask-rcnn.")],
+    data: Annotated[Path, typer.Option(help="Folder of images; they need no tags.")],
+    out: Annotated[Path, typer.Option(help="The run directory for the predictions.")],
+    shards: Annotated[int, typer.Option(help="Parquet files per table.")] = 4,
+    limit: Annotated[int | None, typer.Option(help="Predict only the first N images.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Network actors.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join, as for label.")] = None,
+) -> None:
+    """Predict masks for every image of a folder, in the tables of labels.
+
+    Run the same command again to go on after an interruption: what is done is not done again.
+    """
+    from irnet_ray import students
+
+    result = students.predict(model, data, out, shards=shards, limit=limit, workers=workers, address=address)
+    print(f"\n{result.images} images = {result.predictions} predictions + {result.errors} errors")
+    print(f"labels  {result.out}/labels/*.parquet")
+    if result.errors:
+        print(f"errors  {result.out}/errors/*.parquet")
+    print(f"next    irnet-ray evaluate {result.out} --truth T.json")
+    if not result.predictions:
+        raise UserError("Not one image could be predicted: the errors table says why.")
 
 
 @app.command()

@@ -100,13 +100,12 @@ class RowLoader:
     Each pass gives every worker an equal part of the rows. Rows that give no sample make parts unequal again, and a
     worker that waited for its next part while others wait for its gradients would wait for ever. So before each
     iteration all workers tell each other whether they have a batch; as soon as one has none, the next pass begins
-    for all, and what the others had left of the old one is dropped, except for their begun batches.
+    for all. What the others had drawn of the old one stays for their next batch, the rest is dropped.
     """
 
     def __init__(self, task: Task, schedule: Schedule, rank: int, world: int, device: torch.device, cores: int) -> None:
         self.task, self.schedule, self.rank, self.world, self.device = task, schedule, rank, world, device
         self.pool = ThreadPoolExecutor(max(1, cores), thread_name_prefix="samples")
-        self.source = SPLIT
 
     def batches(self, epoch: int) -> Iterator[Any]:
         """An epoch's batches, of as many passes as it takes.
@@ -116,31 +115,32 @@ class RowLoader:
         """
         share, collate = self.schedule.share(self.world), collate_of(self.task)
         begun: list[Any] = []
-        made = 0
+        source, made = SPLIT, 0
         for number in itertools.count():
             some = False
-            with closing(self._pass(epoch, number, share)) as samples:
+            with closing(self._pass(source, epoch, number, share)) as samples:
                 while made < self.schedule.iterations_per_epoch:
-                    drawn = list(itertools.islice(samples, share - len(begun)))
+                    # At least one: a pass begins when all workers ask for it, also those with a batch left over.
+                    drawn = list(itertools.islice(samples, max(share - len(begun), 0 if some else 1)))
                     begun += drawn
                     some = some or bool(drawn)
-                    if not self._all(len(begun) == share):
+                    if not self._all(len(begun) >= share):
                         break
-                    batch, begun = begun, []
+                    batch, begun = begun[:share], begun[share:]
                     made += 1
                     yield collate(batch)
             if made == self.schedule.iterations_per_epoch:
                 return
             if not self._all(some):
-                # Fewer usable rows than workers: from now on each worker sees all rows.
-                if self.source == WHOLE:
+                # Fewer usable rows than workers: for the rest of the epoch each worker sees all rows.
+                if source == WHOLE:
                     raise NoSampleError
-                self.source = WHOLE
+                source = WHOLE
 
-    def _pass(self, epoch: int, number: int, share: int) -> Generator[Any]:
+    def _pass(self, source: str, epoch: int, number: int, share: int) -> Generator[Any]:
         key = [self.schedule.seed, 3, epoch, number]
         seed = int(np.random.SeedSequence([*key, self.rank]).generate_state(1)[0])
-        drawn = ray.train.get_dataset_shard(self.source).iter_torch_batches(
+        drawn = ray.train.get_dataset_shard(source).iter_torch_batches(
             batch_size=share,
             collate_fn=_Draw(self.task, key, self.pool),
             device="cpu",

@@ -56,7 +56,11 @@ def read_images(data: Path, shards: int, limit: int | None = None) -> pa.Table:
     _check_folder(data)
     if has_tags_file(data):
         return read_folder(data, shards, limit)
-    paths = {path.removeprefix("images/"): path for path in sorted(_image_files(data))}
+    paths: dict[str, str] = {}
+    for path in sorted(_image_files(data)):
+        other = paths.setdefault(path.removeprefix("images/"), path)
+        if other != path:
+            raise UserError(f"{data} holds both {_names([other])} and {_names([path])}: rename one of them.")
     if not paths:
         raise UserError(f"{data} holds no images ({', '.join(sorted(EXTENSIONS))}): name the folder that does.")
     return _table(data, [(name, [], paths[name]) for name in sorted(paths)[:limit]], shards)

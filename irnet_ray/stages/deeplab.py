@@ -13,7 +13,7 @@ from irnet_ray.algorithms.crf import refine
 from irnet_ray.engine.training import TrainStage
 from irnet_ray.inputs.decode import ImageError
 from irnet_ray.networks.deeplab import Segmenter, backbone_name, build_deeplab, loss, probabilities
-from irnet_ray.networks.feature_pyramid import imagenet_state
+from irnet_ray.networks.feature_pyramid import imagenet_state, load_body
 from irnet_ray.networks.inference import precision, to_network
 from irnet_ray.networks.weights import load_weights
 from irnet_ray.run import Folder
@@ -37,11 +37,9 @@ def stage(student: Student, rows: LabelRows, images: int) -> TrainStage:
     )
 
 
-def build(student: Student, weights: dict[str, Tensor] | None = None) -> Segmenter:
-    """The network of a student, with ImageNet weights in its backbone or untrained."""
-    source = student.weights or "the published file"
-    network, classes = student.config.deeplab.network, len(student.vocabulary)
-    return build_deeplab(network, student.backbone, classes, weights=weights, source=source)
+def build(student: Student) -> Segmenter:
+    """The untrained network of a student."""
+    return build_deeplab(student.config.deeplab.network, student.backbone, len(student.vocabulary))
 
 
 class DeepLabTask:
@@ -50,8 +48,9 @@ class DeepLabTask:
     def __init__(self, student: Student, rows: LabelRows) -> None:
         self.student, self.rows, self.knobs = student, rows, student.config.deeplab
         self.class_of = {name: number for number, name in enumerate(student.vocabulary)}
+        self.model = build(student)
         name = backbone_name(self.knobs.network, student.backbone)
-        self.model = build(student, imagenet_state(name, student.weights))
+        load_body(self.model.backbone, name, imagenet_state(name, student.weights), student.weights or name)
 
     def groups(self) -> list[dict[str, Any]]:
         """The backbone, and the pyramid pooling at a higher rate."""

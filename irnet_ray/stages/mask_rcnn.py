@@ -12,7 +12,7 @@ from torchvision.models.detection import MaskRCNN
 
 from irnet_ray.engine.training import TrainStage
 from irnet_ray.inputs.decode import ImageError
-from irnet_ray.networks.feature_pyramid import imagenet_state
+from irnet_ray.networks.feature_pyramid import imagenet_state, load_body
 from irnet_ray.networks.inference import precision
 from irnet_ray.networks.mask_rcnn import SMALL, Budget, build_mask_rcnn, losses, predict
 from irnet_ray.networks.weights import load_weights
@@ -37,8 +37,8 @@ def stage(student: Student, rows: LabelRows, images: int) -> TrainStage:
     )
 
 
-def build(student: Student, weights: dict[str, Tensor] | None = None) -> MaskRCNN:
-    """The network of a student, with ImageNet weights in its backbone or untrained."""
+def build(student: Student) -> MaskRCNN:
+    """The untrained network of a student."""
     knobs = student.config.mask_rcnn
     return build_mask_rcnn(
         student.backbone,
@@ -46,8 +46,6 @@ def build(student: Student, weights: dict[str, Tensor] | None = None) -> MaskRCN
         min_sizes=knobs.sides,
         max_size=knobs.max_side,
         budget=SMALL if knobs.proposals == "small" else Budget(),
-        weights=weights,
-        source=student.weights or "the published file",
     )
 
 
@@ -57,7 +55,9 @@ class MaskRCNNTask:
     def __init__(self, student: Student, rows: LabelRows) -> None:
         self.student, self.rows = student, rows
         self.class_of = {name: number for number, name in enumerate(student.vocabulary)}
-        self.model = build(student, imagenet_state(student.backbone, student.weights))
+        self.model = build(student)
+        state = imagenet_state(student.backbone, student.weights)
+        load_body(self.model.backbone.body, student.backbone, state, student.weights or student.backbone)
 
     def groups(self) -> list[dict[str, Any]]:
         """All layers that learn, at one rate."""

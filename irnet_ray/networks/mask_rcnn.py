@@ -128,7 +128,7 @@ def losses(model: MaskRCNN, images: list[Tensor], targets: list[dict[str, Tensor
         `total`, `classifier`, `box`, `mask`, `objectness` and `rpn_box`, scalars.
     """
     terms = model(images, targets)
-    named = {_TERMS[name]: loss for name, loss in terms.items()}
+    named = {_TERMS[name]: loss.float() for name, loss in terms.items()}
     return {"total": torch.stack(list(named.values())).sum(), **named}
 
 

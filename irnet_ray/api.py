@@ -44,7 +44,7 @@ class LabelResult:
     instances: int
     truth: str | None  # of generated scenes
     report: dict[str, Any]  # the content of OUT/report.json
-    models: list[str]  # folders of the students, in order
+    models: tuple[str, ...] = ()  # folders of the students, in order
 
 
 def label(
@@ -108,7 +108,7 @@ def label(
     report = _run(plan, workers, address, console)
     students = [train(kind, out, config=config, workers=workers, address=address, console=console) for kind in then]
     counts = (report["images"], report["labels"], report["errors"], report["overall"]["instances"])
-    models = [student.model for student in students]
+    models = tuple(student.model for student in students)
     return LabelResult(folder.local_path, plan.version, *counts, truth, report, models)
 
 

@@ -85,6 +85,7 @@ SCENES: dict[str, Any] = {
 # The published pipeline, where measurement led elsewhere.
 PAPER: dict[str, Any] = {
     "seeds": {"method": "cam"},
+    "irnet": {"context": 0, "optimizer": "sgd", "rate": 0.1, "displacement_factor": 10.0},
     "labels": {"boundary_scales": (), "every_tag": False, "score": "peak"},
 }
 

@@ -54,11 +54,14 @@ def test_label_hands_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(api, "label", label)
     assert main("label")[0] == 0
     options = "--data d --out o --shards 9 --backbone lite0 --weights w --config c --seeds cam --preset paper"
-    code, out, err = main("label", *options.split(), *["--workers", "2", "--limit", "3", "--address", "a"])
+    code, out, err = main(
+        "label", *options.split(), *["--workers", "2", "--limit", "3", "--address", "a", "--then", "deeplab, mask-rcnn"]
+    )
     assert (code, err) == (0, "")
     full = {"backbone": "lite0", "weights": "w", "config": Path("c"), "seeds": "cam", "preset": "paper"}
     full |= {"workers": 2, "limit": 3, "address": "a"}
-    plain = dict.fromkeys(full)
+    plain = dict.fromkeys(full) | {"then": []}
+    full["then"] = ["deeplab", "mask-rcnn"]
     assert seen == [
         ((None, Path("irnet-out")), {"shards": 4, **plain}),
         ((Path("d"), Path("o")), {"shards": 9, **full}),
@@ -168,8 +171,8 @@ def test_evaluate_prints_its_tables_and_writes_its_figures(
     assert main("evaluate", "o", "--truth", "t", *options.split())[0] == 0
     paths = (Path("o"), Path("t"))
     assert seen == [
-        ((*paths, False), {"address": None, "workers": None}),
-        ((*paths, True), {"address": "a", "workers": 2}),
+        ((*paths, False, False), {"address": None, "workers": None}),
+        ((*paths, True, False), {"address": "a", "workers": 2}),
     ]
     assert json.loads(figures.read_text()) == {"images": 7}
     code, _, said = main("evaluate", "o", "--truth", "t", "--json", str(tmp_path / "absent" / "figures.json"))

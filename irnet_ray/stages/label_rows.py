@@ -53,18 +53,13 @@ class LabelRows:
         return sum(self.wanted(row) for part in self.parts for row in self.folder.stream_rows(part, columns))
 
     def dataset(self, columns: list[str]) -> ray.data.Dataset:
-        """The wanted images as a lazy data set of these columns; reading takes no core of its own.
-
-        Training workers hold the cores: a reader that asked for one would wait for ever.
-        """
+        """The wanted images as a lazy data set of these columns."""
         import ray.data
 
         paths = [f"{self.folder.location}/{part}" for part in self.parts]
         read = sorted({"image_id", "instances", *columns})
-        rows = ray.data.read_parquet(paths, columns=read, ray_remote_args={"num_cpus": 0})
-        if self.held_out or self.skip_empty:
-            rows = rows.filter(self.wanted, num_cpus=0)
-        return rows
+        rows = ray.data.read_parquet(paths, columns=read)
+        return rows.filter(self.wanted) if self.held_out or self.skip_empty else rows
 
 
 def decode_masks(instances: list[Row], size: tuple[int, int]) -> np.ndarray:

@@ -17,7 +17,7 @@ from irnet_ray.engine.progress import Reading, display
 from irnet_ray.errors import UserError
 from irnet_ray.exports import coco, links, voc, yolo
 from irnet_ray.exports.labels import Counts, Labels
-from irnet_ray.run import Folder, Shards, finished
+from irnet_ray.run import Shards, finished
 
 Format = Literal["coco", "voc", "yolo"]
 
@@ -114,14 +114,11 @@ def _write(labels: Labels, format: Format, folder: Path, target: Path, counts: C
 
 
 def _open(labels: str | Path, min_quality: float, min_score: float) -> Labels:
-    out = Folder(str(labels)).location.rstrip("/")
-    if out.endswith("/labels") and not Folder(out).exists("current.json"):
-        out = out.removesuffix("/labels")
-    folder, version = finished(out)
+    folder, version = finished(labels)
     rows = Shards(folder.folder("stages", version["stages"]["labels"]), version["shards"]).rows
     found = Labels(rows, version["vocabulary"], min_quality, min_score)
     if not len(found.images):
-        raise UserError(f"The run in {out} has no labels to export: its errors table says why.")
+        raise UserError(f"The run in {folder.location} has no labels to export: its errors table says why.")
     return found
 
 

@@ -85,7 +85,6 @@ SCENES: dict[str, Any] = {
 # The published pipeline, where measurement led elsewhere.
 PAPER: dict[str, Any] = {
     "seeds": {"method": "cam"},
-    "irnet": {"context": 0, "optimizer": "sgd", "rate": 0.1, "displacement_factor": 10.0},
     "labels": {"boundary_scales": (), "every_tag": False, "score": "peak"},
 }
 
@@ -156,7 +155,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"No config file at {path}.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"Config {path} is not YAML or JSON: {' '.join(str(error).split())}.") from error
     if content is None:
         return {}

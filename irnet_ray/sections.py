@@ -28,12 +28,6 @@ def _ordered(limits: Limits) -> Limits:
     return limits
 
 
-def _odd_or_none(side: int) -> int:
-    if side and side % 2 == 0:
-        raise ValueError("must be odd, that there is a middle, or 0")
-    return side
-
-
 def absolute(path: str | None) -> str | None:
     """A path that Ray's workers, which have another working directory, find too."""
     return path if path is None else os.path.abspath(path)
@@ -109,20 +103,9 @@ class IRNet(Section):
         "images over which the mean displacement is measured, drawn evenly; the paper: all",
         ge=1,
     )
-    context: Annotated[int, AfterValidator(_odd_or_none)] = knob(
-        15,
-        "cells of stride 16",
-        "published code: 0",
-        "side of the convolution by which the displacement branch sees what surrounds a place; 0: none",
-        ge=0,
-        le=63,
-    )
-    optimizer: Literal["adamw", "sgd"] = knob(
-        "adamw", "name", "published code: sgd", "sgd, without momentum, leaves a field of zeros slowly"
-    )
-    rate: float = knob(1e-3, "1", "paper 6.1: 0.1", "initial learning rate; polynomial decay", gt=0)
+    rate: float = knob(0.1, "1", "paper 6.1", "initial learning rate; polynomial decay", gt=0)
     displacement_factor: float = knob(
-        1.0, "1", "paper 6.1: 10", "the displacement branch's rate is this many times higher", gt=0
+        10.0, "1", "paper 6.1", "the displacement branch's rate is this many times higher", gt=0
     )
     power: float = knob(0.9, "1", "paper 6.1", "exponent of the polynomial decay", gt=0)
     weight_decay: float = knob(1e-4, "1", "published code", "L2 penalty of the weights", ge=0)

@@ -39,7 +39,7 @@ def write_run(place: Path) -> Path:
     (place / "photos" / "images").mkdir(parents=True)
     (place / "photos" / "tags.csv").write_text("image,tags\n")
     torch.manual_seed(0)
-    network = IRNet("lite0", 15)
+    network = IRNet("lite0")
     fold_batch_norm(network.backbone.eval())
     out.folder("stages", "irnet-0").write("weights.safetensors", save(network.state_dict()))
     rows: dict[str, list[dict[str, Any]]] = {"images": [], "seeds": [], "labels": []}

@@ -120,18 +120,7 @@ def test_a_preset_is_under_the_file_and_over_the_defaults(tmp_path: Path) -> Non
     assert load_config(path, {"seeds": {"method": "prototypes"}}, preset="paper").seeds.method == "prototypes"
     assert load_config(path, {"seeds": {"method": None}}).seeds.method == "correlation"
     small = load_config(None, {"backbone": "lite0"}, preset="paper")
-    assert (small.irnet.context, small.irnet.optimizer, small.irnet.rate) == (0, "sgd", 0.1)
-    assert small.irnet.crop == load_config(None, {"backbone": "lite0"}).irnet.crop
-
-
-@pytest.mark.parametrize(("side", "good"), [(0, True), (1, True), (15, True), (8, False), (-1, False), (65, False)])
-def test_a_context_has_a_middle_or_is_none(tmp_path: Path, side: int, good: bool) -> None:
-    path = written(tmp_path, {"irnet": {"context": side}})
-    if good:
-        assert load_config(path, {}).irnet.context == side
-        return
-    with pytest.raises(UserError, match=r"'irnet\.context'"):
-        load_config(path, {})
+    assert small.irnet == load_config(None, {"backbone": "lite0"}).irnet
 
 
 def test_an_unknown_preset_is_refused_by_name() -> None:

@@ -48,44 +48,17 @@ class BoundaryBranch(nn.Module):
         return self.last(torch.cat(resized, dim=1))
 
 
-class Surroundings(nn.Module):
-    """Appends to each channel what a depthwise convolution makes of its surroundings.
-
-    Features of a classifier tell what is where, and hardly which side of an object a place is on: they are learnt
-    from mirrored images, and their mirrored maps are the maps of mirrored images. A wide kernel that is positive on
-    one side and negative on the other tells it: the mean shift towards a centroid is such a convolution.
-    """
-
-    def __init__(self, channels: int, side: int) -> None:
-        super().__init__()
-        self.look = nn.Sequential(
-            nn.Conv2d(channels, channels, side, padding=side // 2, groups=channels, bias=False),
-            nn.GroupNorm(16, channels),
-            nn.ReLU(inplace=True),
-        )
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, 2C, H, W)."""
-        return torch.cat([x_BCHW, self.look(x_BCHW)], dim=1)
-
-
 class DisplacementBranch(nn.Module):
-    """Displacement field: a top-down pathway merges the levels, three 1x1 convolutions decode it.
-
-    `context` is the side, in cells of stride 16 and odd, of the convolution by which it looks about; 0 for none, as
-    published.
-    """
+    """Displacement field: a top-down pathway merges the levels, three 1x1 convolutions decode it."""
 
     mean: Tensor
 
-    def __init__(self, channels: tuple[int, ...], context: int) -> None:
+    def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
         reduced = [min(c, MERGED_CHANNELS) for c in channels]
         self.reduce = nn.ModuleList(unit_conv(c, r) for c, r in zip(channels, reduced, strict=True))
         self.merge_stride16 = unit_conv(reduced[4] + reduced[3], MERGED_CHANNELS)
-        self.surroundings = Surroundings(MERGED_CHANNELS, context) if context else nn.Identity()
-        merged = 2 * MERGED_CHANNELS if context else MERGED_CHANNELS
-        self.merge_stride8 = unit_conv(merged + reduced[2], MERGED_CHANNELS)
+        self.merge_stride8 = unit_conv(MERGED_CHANNELS + reduced[2], MERGED_CHANNELS)
         self.decode = nn.Sequential(
             unit_conv(MERGED_CHANNELS + reduced[1] + reduced[0], MERGED_CHANNELS),
             unit_conv(MERGED_CHANNELS, MERGED_CHANNELS),
@@ -99,20 +72,20 @@ class DisplacementBranch(nn.Module):
         In evaluation mode the mean displacement over the training images is subtracted (4.3).
         """
         x1, x2, x3, x4, x5 = (conv(level) for conv, level in zip(self.reduce, levels, strict=True))
-        x = self.surroundings(self.merge_stride16(torch.cat([x5, x4], dim=1)))
+        x = self.merge_stride16(torch.cat([x5, x4], dim=1))
         x = self.merge_stride8(torch.cat([upsample(x, 2, x3), x3], dim=1))
         field = self.decode(torch.cat([upsample(x, 2, x2), x2, x1], dim=1))
         return field if self.training else field - self.mean.view(1, 2, 1, 1)
 
 
 class IRNet(nn.Module):
-    """Both branches on one backbone that is frozen and always in evaluation mode; `context` as in the branch."""
+    """Both branches on one backbone that is frozen and always in evaluation mode."""
 
-    def __init__(self, backbone: str, context: int) -> None:
+    def __init__(self, backbone: str) -> None:
         super().__init__()
         self.backbone = build_backbone(backbone).requires_grad_(False)
         self.boundary = BoundaryBranch(self.backbone.channels)
-        self.displacement = DisplacementBranch(self.backbone.channels, context)
+        self.displacement = DisplacementBranch(self.backbone.channels)
 
     def train(self, mode: bool = True) -> IRNet:
         """Switch the mode of the branches; the backbone stays in evaluation mode."""

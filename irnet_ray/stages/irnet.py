@@ -28,7 +28,6 @@ def stage(config: Config, images: Shards, seeds: Shards, classifier: Folder, usa
         build=partial(IRNetTask, config, images, seeds, classifier),
         schedule=Schedule.plan(usable, knobs.epochs, knobs.min_iterations, knobs.batch_size, knobs.power, config.seed),
         weight_decay=knobs.weight_decay,
-        optimizer=knobs.optimizer,
     )
 
 
@@ -39,14 +38,14 @@ class IRNetTask:
         self.knobs = config.irnet
         self.samples = RelationSamples(config, images, seeds)
         self.images = len(self.samples)
-        self.model = IRNet(config.backbone, self.knobs.context)
+        self.model = IRNet(config.backbone)
         # The features that tell the tags apart tell objects from background, and the displacement field leaves
         # zero on photos sooner with them than with ImageNet's.
         load_part(self.model.backbone, "backbone.", classifier.read("weights.safetensors"), classifier.location)
         fold_batch_norm(self.model.backbone.eval())
 
     def groups(self) -> list[dict[str, Any]]:
-        """The boundary branch, and the displacement branch at a rate of its own (paper 6.1)."""
+        """The boundary branch, and the displacement branch at a higher rate (paper 6.1)."""
         return [
             {"params": list(self.model.boundary.parameters()), "lr": self.knobs.rate},
             {

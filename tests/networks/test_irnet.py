@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module", params=NAMES)
 def network(request: pytest.FixtureRequest) -> IRNet:
     torch.manual_seed(0)
-    return IRNet(request.param, 15)
+    return IRNet(request.param)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (71, 33)])
@@ -48,8 +48,6 @@ def test_branches_hold_group_normalization_and_no_batch_normalization(network: I
     for branch in (network.boundary, network.displacement):
         kinds = [type(module) for module in branch.modules()]
         assert nn.GroupNorm in kinds and nn.BatchNorm2d not in kinds
-    published = IRNet("lite0", 0)
-    for branch in (published.boundary, published.displacement):
         convolutions = [module for module in branch.modules() if isinstance(module, nn.Conv2d)]
         assert {module.kernel_size for module in convolutions} == {(1, 1)}
     assert len(network.boundary.reduce) == len(network.displacement.reduce) == 5
@@ -93,7 +91,7 @@ def test_upsampling_keeps_pixels_in_place_on_odd_sizes() -> None:
 
 def test_an_image_seen_at_half_size_has_maps_of_its_own_size() -> None:
     torch.manual_seed(0)
-    network = IRNet("lite0", 15).eval()
+    network = IRNet("lite0").eval()
     image = torch.rand(1, 3, 66, 102) * 255
     small, small_field = network.predict(rescale(image, 0.5))
     boundary, field = network.predict(image, 0.5)
@@ -102,28 +100,3 @@ def test_an_image_seen_at_half_size_has_maps_of_its_own_size() -> None:
     torch.testing.assert_close(boundary, grow(small[None, None])[0, 0])
     # A cell of the small image's grid is two of the image's own.
     torch.testing.assert_close(field, 2 * grow(small_field[None])[0])
-
-
-def test_which_side_of_an_object_a_place_is_on_needs_a_context() -> None:
-    """Features that are alike on both sides of an object, as those learnt from mirrored images nearly are."""
-
-    def places(stride: int) -> torch.Tensor:
-        """Columns of a map of 24 columns of stride 4, from its middle."""
-        return ((torch.arange(24 // stride) + 0.5) * stride - 12).expand(1, 1, 24 // stride, -1)
-
-    def error(context: int) -> float:
-        torch.manual_seed(0)
-        network = IRNet("lite0", context)
-        branch, channels = network.displacement.train(), network.backbone.channels
-        strides = (1, 1, 2, 4, 4)
-        levels = [torch.cos(places(s) / 4).expand(1, c, -1, -1) for c, s in zip(channels, strides, strict=True)]
-        optimizer = torch.optim.AdamW(branch.parameters(), 3e-3)
-        for _ in range(40):
-            loss = (branch(levels)[:, 1] + places(1)[:, 0]).abs().mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        return float(loss.detach())
-
-    assert error(context=0) > 4  # the mean distance from the middle is 6
-    assert error(context=5) < 2

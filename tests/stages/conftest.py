@@ -100,7 +100,7 @@ def prototypes(plan: Plan, classifier: Folder) -> Shards:
 def irnet(plan: Plan) -> Folder:
     """The folder of an IRNet that has ImageNet's backbone and random branches."""
     torch.manual_seed(0)
-    network = IRNet("lite0", CONFIG.irnet.context)
+    network = IRNet("lite0")
     path = imagenet_weights_path("lite0")
     load_backbone(network.backbone, read_state(path), str(path))
     fold_batch_norm(network.backbone.eval())

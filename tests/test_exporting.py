@@ -84,6 +84,19 @@ def test_an_empty_folder_is_taken_and_a_link_to_one_is_followed(run: Path, tmp_p
     assert (tmp_path / "link").is_symlink() and files(tmp_path / "empty") == ["instances.json"]
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs, good and useless, and of a folder that is full."""
+    place = tmp_path_factory.mktemp("place")
+    write_run(place / "run", [image("a.jpg")])
+    write_run(place / "nothing", [], failed=["a.jpg"])
+    write_run(place / "remote", [image("a.jpg", uri="s3://b/a.jpg")])
+    write_run(place / "wide", [image("a.jpg")], vocabulary=[f"{n}" for n in range(300)])
+    (place / "full").mkdir()
+    (place / "full" / "file").write_text("mine")
+    return place
+
+
 @pytest.mark.parametrize(
     ("named", "said"),
     [
@@ -105,18 +118,13 @@ def test_an_empty_folder_is_taken_and_a_link_to_one_is_followed(run: Path, tmp_p
     ],
 )
 def test_mistakes_end_in_a_sentence_before_anything_is_written(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: dict[str, Any], said: str
+    place: Path, monkeypatch: pytest.MonkeyPatch, named: dict[str, Any], said: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_run(tmp_path / "nothing", [], failed=["a.jpg"])
-    write_run(tmp_path / "remote", [image("a.jpg", uri="s3://b/a.jpg")])
-    write_run(tmp_path / "wide", [image("a.jpg")], vocabulary=[f"{n}" for n in range(300)])
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "file").write_text("mine")
-    before = files(tmp_path)
+    monkeypatch.chdir(place)
+    before = files(place)
     with pytest.raises(UserError, match=said):
         made(**{"labels": "run", "format": "coco", "out": "new", **named})
-    assert files(tmp_path) == before
+    assert files(place) == before
 
 
 def test_remote_images_are_no_hindrance_to_coco(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def image(
 
 
 def write_run(
-    out: Path, rows: Sequence[Row], shards: int = 2, vocabulary: Sequence[str] = VOCABULARY, failed: Sequence[str] = ()
+    out: Path, rows: Sequence[Row], shards: int = 1, vocabulary: Sequence[str] = VOCABULARY, failed: Sequence[str] = ()
 ) -> Path:
     """A finished run as one of predictions is: of its stages only `images` and `labels` are known."""
     folder = Folder(str(out))
@@ -80,7 +80,7 @@ def write_run(
     return out
 
 
-def labels_of(out: Path, shards: int = 2, vocabulary: Sequence[str] = VOCABULARY, **thresholds: float) -> Labels:
+def labels_of(out: Path, shards: int = 1, vocabulary: Sequence[str] = VOCABULARY, **thresholds: float) -> Labels:
     """What an export reads of a run by `write_run`."""
     rows = Shards(Folder(str(out)).folder("stages", "labels-0"), shards).rows
     return Labels(rows, list(vocabulary), **thresholds)

@@ -64,7 +64,6 @@ SMALL_BACKBONE: dict[str, Any] = {
         "epochs": 4,
         "min_iterations": 400,
         "batch_size": 8,
-        "rate": 0.001,
         "crop": 256,
         "rescale": [0.4, 1.0],
         "scales": [0.5, 0.75, 1.0],

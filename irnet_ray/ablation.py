@@ -13,6 +13,7 @@ from rich.console import Console
 
 import irnet_ray
 from irnet_ray.config import Config
+from irnet_ray.lock import hold
 from irnet_ray.run import Folder, Shards, fingerprint, finished
 
 Row = dict[str, Any]
@@ -46,7 +47,7 @@ def ablation_rows(
     if ablation.ids_by_shard and not ablation.is_done:
         from irnet_ray.engine.session import session
 
-        with session(address) as devices:
+        with hold(folder), session(address) as devices:
             devices.check(workers)
             _run(ablation, devices, workers, console or Console())
     return ablation.rows()

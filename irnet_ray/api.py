@@ -12,12 +12,13 @@ from typing import Any
 from rich.console import Console
 
 from irnet_ray.config import Config, load_config
-from irnet_ray.errors import UserError
+from irnet_ray.errors import UserError, printable
 from irnet_ray.evaluation.evaluate import evaluate_predictions, evaluate_rows
 from irnet_ray.evaluation.result import Evaluation
 from irnet_ray.evaluation.truth import Truth, load_truth
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.inputs.scenes import generate
+from irnet_ray.lock import hold
 from irnet_ray.report.classifier import known_tags
 from irnet_ray.report.summary import Row, Summary
 from irnet_ray.report.text import classifier_lines
@@ -95,18 +96,22 @@ def label(
             raise UserError(f"No student {kind!r}: --then takes {' and '.join(KINDS)}, separated by a comma.")
     folder = writable(out)
     truth = None
-    if data is None:
-        console.print(
-            f"No --data: labeling generated scenes, in {folder.local_path}/{SCENES}.", highlight=False, soft_wrap=True
-        )
-        data = generate(Path(folder.local_path) / SCENES)
-        truth = str(Path(data) / "truth.json")
-    plan = Plan(folder, knobs, read_folder(Path(data), shards, limit), shards)
-    if not plan.usable:
-        raise UserError(f"None of the {len(plan.table)} image files has a readable header.")
-    folder.write_json("config.json", knobs.model_dump(mode="json"))
-    report = _run(plan, workers, address, console)
-    students = [train(kind, out, config=config, workers=workers, address=address, console=console) for kind in then]
+    with hold(folder):
+        if data is None:
+            console.print(
+                f"No --data: labeling generated scenes, in {folder.local_path}/{SCENES}.",
+                highlight=False,
+                soft_wrap=True,
+                markup=False,
+            )
+            data = generate(Path(folder.local_path) / SCENES)
+            truth = str(Path(data) / "truth.json")
+        plan = Plan(folder, knobs, read_folder(Path(data), shards, limit), shards)
+        if not plan.usable:
+            raise UserError(f"None of the {len(plan.table)} image files has a readable header.")
+        folder.write_json("config.json", knobs.model_dump(mode="json"))
+        report = _run(plan, workers, address, console)
+        students = [train(kind, out, config=config, workers=workers, address=address, console=console) for kind in then]
     counts = (report["images"], report["labels"], report["errors"], report["overall"]["instances"])
     models = tuple(student.model for student in students)
     return LabelResult(folder.local_path, plan.version, *counts, truth, report, models)
@@ -205,7 +210,7 @@ def _known_tags(plan: Plan) -> dict[str, Any]:
 
 def _print_classifier(plan: Plan, console: Console) -> None:
     for line in classifier_lines(_known_tags(plan)):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None) -> str:
@@ -352,12 +357,16 @@ def _print_plan(plan: Plan, console: Console) -> None:
     note = f" ({broken} unreadable)" if broken else ""
     counts = pc.value_counts(pc.list_flatten(plan.table["tags"])).to_pylist()
     counts.sort(key=lambda tag: (-tag["counts"], tag["values"]))
-    tags = ", ".join(f"{tag['values']} {tag['counts']}" for tag in counts[:5]) + (", ..." if counts[5:] else "")
+    tags = ", ".join(f"{printable(tag['values'])} {tag['counts']}" for tag in counts[:5]) + (
+        ", ..." if counts[5:] else ""
+    )
     console.print(
         f"{len(plan.table)} images{note}, {len(plan.vocabulary)} tags ({tags}), {plan.shard_count} shards, "
         f"backbone {plan.config.backbone}, version {plan.version} in {plan.out.location}",
         highlight=False,
         soft_wrap=True,
+        markup=False,
+        emoji=False,
     )
     states = ", ".join(f"{stage}: {plan.state(stage)}" for stage in plan.order)
     console.print(states, highlight=False, soft_wrap=True)

@@ -19,6 +19,7 @@ from irnet_ray.config import Config, load_config, merge
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.truth import load_truth
 from irnet_ray.inputs.folder import read_images
+from irnet_ray.lock import hold
 from irnet_ray.run import Folder, Shards, fingerprint, finished, publish, writable
 from irnet_ray.stages.label_rows import LabelRows
 from irnet_ray.stages.students import KINDS, RECORD, Student
@@ -85,14 +86,14 @@ def train(
     training = Training.on_labels(out, version, student, held_out)
     if training.is_done:
         console.print(f"{kind}: done already, nothing is computed", highlight=False)
-    else:
-        training.check()
-        from irnet_ray.engine.session import session
+        return training.result()
+    training.check()
+    from irnet_ray.engine.session import session
 
-        with session(address) as devices:
-            devices.check(workers)
-            training.run(devices, workers, console)
-    return training.result()
+    with hold(out), session(address) as devices:
+        devices.check(workers)
+        training.run(devices, workers, console)
+        return training.result()
 
 
 def student_config(
@@ -151,6 +152,7 @@ class Training:
             f"{self.student.backbone}, in {self.folder.location}",
             highlight=False,
             soft_wrap=True,
+            markup=False,
         )
         terms = run_training(stage, self.folder, devices, workers)
         seconds = round(time.monotonic() - start)
@@ -203,14 +205,19 @@ def predict(
     trained = Folder(str(model))
     student = Student.load(trained)
     folder = writable(out)
-    known = folder.read_json("current.json")
-    if known is not None and "student" not in known:
-        raise UserError(f"{folder.location} holds labels of a labeling run: predict into another folder.")
-    prediction = Prediction(folder, student, trained, read_images(Path(data), shards, limit), shards)
-    todo = prediction.left
+    with hold(folder):
+        known = folder.read_json("current.json")
+        if known is not None and "student" not in known:
+            raise UserError(f"{folder.location} holds labels of a labeling run: predict into another folder.")
+        prediction = Prediction(folder, student, trained, read_images(Path(data), shards, limit), shards)
+        return _predict(prediction, workers, address, console)
+
+
+def _predict(prediction: Prediction, workers: int | None, address: str | None, console: Console) -> PredictResult:
+    student, images, todo = prediction.student, len(prediction.table), prediction.left
     console.print(
-        f"{len(prediction.table)} images, {student.kind} of {len(student.vocabulary)} classes, {shards} shards, "
-        f"{len(prediction.table) - todo} predicted already",
+        f"{images} images, {student.kind} of {len(student.vocabulary)} classes, {prediction.shard_count} shards, "
+        f"{images - todo} predicted already",
         highlight=False,
         soft_wrap=True,
     )

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.truth import Truth
+from irnet_ray.lock import hold
 from irnet_ray.run import Folder, Shards, finished
 from irnet_ray.stages.label_rows import LabelRows
 from irnet_ray.stages.students import Student
@@ -43,7 +44,7 @@ def upper_bound_rows(
     folder, version = finished(out)
     known = Student.load(Folder(version["student"]["model"]))
     images = _images(Shards(folder.folder("stages", version["stages"]["images"]), version["shards"]), truth)
-    parts = write_truth(folder, images, truth.images, FOLDS)
+    parts = write_truth(folder, images, truth.images, FOLDS)  # named by its content: no lock is needed for it
     names = parts.rows.files()
     if any(not parts.rows.count_rows([name]) for name in names):
         raise UserError(f"An upper bound needs truth of more than {len(images)} images: each of {FOLDS} folds some.")
@@ -52,7 +53,7 @@ def upper_bound_rows(
     if not all(fold.is_done for fold in folds):
         from irnet_ray.engine.session import session
 
-        with session(address) as devices:
+        with hold(folder), session(address) as devices:
             devices.check(workers)
             for fold in folds:
                 fold.run(devices, workers, console)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from irnet_ray.errors import printable
 from irnet_ray.report.classifier import WEAK_AP
 
 WIDTH = 100  # columns of the report
@@ -94,8 +95,8 @@ def _fitting(head: str, cases: Sequence[str]) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name on one line, whatever white space it holds."""
-    return " ".join(name.split())
+    """A name on one line, whatever white space and control characters it holds."""
+    return printable(" ".join(name.split()))
 
 
 def _cut(text: str, width: int) -> str:

@@ -9,10 +9,14 @@ import numpy as np
 from PIL import Image, ImageOps
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+# By content, whatever the name: Pillow would run Ghostscript on a file that says it is PostScript.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MAX_PIXELS = 178_956_970  # Pillow's own limit against files that unpack to fill the memory
 
 # Pillow warns from half of the limit on; we refuse at the limit and have nothing to say below it.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Of damaged EXIF and the like, about which nobody can do anything: what matters is whether the pixels are there.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class ImageError(Exception):
@@ -58,7 +62,7 @@ def decode_rgb(uri: str) -> np.ndarray:
 
 def _open(uri: str) -> Image.Image:
     try:
-        image = Image.open(uri)
+        image = Image.open(uri, formats=FORMATS)
     except FileNotFoundError as error:
         raise ImageError("missing", f"{uri} does not exist.") from error
     except Image.DecompressionBombError as error:

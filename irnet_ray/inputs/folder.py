@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -63,6 +64,12 @@ def read_images(data: Path, shards: int, limit: int | None = None) -> pa.Table:
             raise UserError(f"{data} holds both {_names([other])} and {_names([path])}: rename one of them.")
     if not paths:
         raise UserError(f"{data} holds no images ({', '.join(sorted(EXTENSIONS))}): name the folder that does.")
+    unnamed = [name for name in paths if not _is_text(name)]
+    if unnamed:
+        raise UserError(
+            f"{_count(len(unnamed), 'image file')} in {data} with names that are not UTF-8 ({_names(unnamed)}): "
+            "rename them."
+        )
     return _table(data, [(name, [], paths[name]) for name in sorted(paths)[:limit]], shards)
 
 
@@ -109,8 +116,18 @@ def _image_files(data: Path) -> Iterator[str]:
         visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
+            if name.startswith(".") or os.path.splitext(name)[1].lower() not in EXTENSIONS:
+                continue
+            if _is_file_or_lost(os.path.join(root, name)):
                 yield Path(root, name).relative_to(data).as_posix()
+
+
+def _is_file_or_lost(path: str) -> bool:
+    """Whether a path is a file or a link to nothing; not a pipe or a device, which may be read for ever."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return True
 
 
 def _resolve(rows: Sequence[Tagged], data: Path, tags_file: Path) -> dict[str, None]:
@@ -118,7 +135,8 @@ def _resolve(rows: Sequence[Tagged], data: Path, tags_file: Path) -> dict[str, N
     paths: dict[str, Tagged] = {}
     missing: list[Tagged] = []
     for row in rows:
-        path = next((p for p in (Path(row.image), Path("images", row.image)) if (data / p).is_file()), None)
+        # Not Path.is_file, which raises for names longer than a file system knows.
+        path = next((p for p in (Path(row.image), Path("images", row.image)) if os.path.isfile(data / p)), None)
         if path is None:
             missing.append(row)
             continue
@@ -147,11 +165,15 @@ def _describe(path: Path) -> tuple[tuple[int, int] | None, str | None]:
     return read_size(path), content
 
 
+def _is_text(name: str) -> bool:
+    """Whether a name on disk is UTF-8, as ids in tables must be."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _names(names: Sequence[str], shown: int = 3) -> str:
     rest = len(names) - shown
-    text = ", ".join(names[:shown]) + (f" and {rest:,} more" if rest > 0 else "")
-    return text.encode("utf-8", "replace").decode("utf-8")  # names on disk need not be valid UTF-8, messages must
+    return ", ".join(names[:shown]) + (f" and {rest:,} more" if rest > 0 else "")

@@ -121,6 +121,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Iterable[str], str]]:
     try:
         _check_columns(path, pq.read_schema(path).names)
         table = pq.read_table(path, columns=list(COLUMNS), partitioning=None)
+        table.validate(full=True)  # text that is not UTF-8 would be met only on the way to Python
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} cannot be read as Parquet: {error}; write it again.") from error
     image_type, tags_type = _plain(table.schema.field("image").type), _plain(table.schema.field("tags").type)

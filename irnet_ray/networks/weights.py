@@ -70,12 +70,15 @@ def load_backbone(backbone: Backbone, state: dict[str, Tensor], source: str) -> 
     """Load ImageNet weights into a backbone, leaving out its 1,000-class head.
 
     Raises:
-        ValueError: the weights are of another network; says which tensor differs.
+        ValueError: the weights are of another network, or not finite; says which tensor.
     """
     own = backbone.state_dict()
     if isinstance(backbone, Lite0):
         state = lite0_names(own, state)
     check_state(own, state, source)
+    broken = next((name for name in own if not bool(torch.isfinite(state[name]).all())), None)
+    if broken is not None:
+        raise ValueError(f"{source} holds broken weights: {broken} is not finite everywhere.")
     backbone.load_state_dict({name: state[name] for name in own})
 
 

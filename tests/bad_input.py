@@ -1,0 +1,373 @@
+"""A corpus of bad input, made by code: every kind, and what it must get. `python -m tests.bad_input` prints the table.
+
+What a run meets is a photo (`IMAGES`), a folder with its tags (`FOLDERS`), or knobs and weights (`SETTINGS`). It gets
+a label, a row of errors with its `kind`, or exit code 2 with one sentence before anything is computed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import pickle
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+LABEL = "label"
+WIDTH, HEIGHT = 64, 48  # of a photo that is bad in no other way
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """A file among the images: `gets` is LABEL or the kind of its row of errors."""
+
+    kind: str
+    file: str
+    make: Callable[[Path], None]
+    gets: str = LABEL
+    size: tuple[int, int] = (WIDTH, HEIGHT)  # of its label: width, height
+
+    @property
+    def outcome(self) -> str:
+        return "a label" if self.gets == LABEL else f"errors: `{self.gets}`"
+
+
+@dataclass(frozen=True)
+class BadFolder:
+    """A change to a good folder of two images: `refused` is part of the sentence; without, so many images are used."""
+
+    kind: str
+    make: Callable[[Path], None]
+    refused: str = ""
+    images: int = 2
+
+    @property
+    def outcome(self) -> str:
+        return f"exit 2: “… {self.refused} …”" if self.refused else "labels"
+
+
+@dataclass(frozen=True)
+class BadSetting:
+    """An option's file with bad content."""
+
+    kind: str
+    option: str
+    make: Callable[[Path], None]
+    refused: str
+
+    @property
+    def outcome(self) -> str:
+        return f"exit 2: “… {self.refused} …”"
+
+
+def photo(width: int = WIDTH, height: int = HEIGHT) -> Image.Image:
+    """Noise with a bright square in it."""
+    pixels = np.random.default_rng(width * height).integers(0, 120, (height, width, 3), np.uint8)
+    pixels[height // 4 : height // 2 + 1, width // 4 : width // 2 + 1] = (250, 200, 40)
+    return Image.fromarray(pixels)
+
+
+def _saved(mode: str = "RGB", **options: object) -> Callable[[Path], None]:
+    return lambda path: photo().convert(mode).save(path, **options)
+
+
+def _plain(width: int, height: int) -> Callable[[Path], None]:
+    return lambda path: Image.new("1", (width, height)).save(path)
+
+
+def _as(name: str) -> Callable[[Path], None]:
+    """A photo under another format's name."""
+    return lambda path: photo().save(path, format=name)
+
+
+def _bytes(data: bytes) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(data) and None
+
+
+def _half(path: Path) -> None:
+    photo().save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _sixteen_bits(path: Path) -> None:
+    Image.fromarray(np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 20).save(path)
+
+
+def _animated(path: Path) -> None:
+    frames = [photo(), photo().rotate(90), photo().rotate(180)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+def _rotated(path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo().save(path, exif=exif)
+
+
+def _damaged_exif(path: Path) -> None:
+    photo().save(path, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + b"\xff" * 32)
+
+
+def _png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG that says it has this size, with so little in it."""
+    header = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, data in (header, *chunks, (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    return content
+
+
+def _unreadable(path: Path) -> None:
+    photo().save(path)
+    path.chmod(0)
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 48\n%%EndComments\nshowpage\n%%EOF\n"
+TEXT_BOMB = (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(50_000_000)))
+PERMISSION = "no permission to read"
+
+IMAGES = [
+    BadImage("truncated JPEG", "half.jpg", _half, "unreadable"),
+    BadImage("truncated PNG", "half.png", _half, "unreadable"),
+    BadImage("zero bytes", "empty.jpg", _bytes(b""), "unreadable"),
+    BadImage("text named .jpg", "text.jpg", _bytes(b"not an image\n"), "unreadable"),
+    BadImage("web page named .jpg", "page.jpg", _bytes(b"<!doctype html><h1>404</h1>"), "unreadable"),
+    BadImage("PostScript named .jpg (never run)", "script.jpg", _bytes(EPS), "unreadable"),
+    BadImage("PNG named .jpg", "png.jpg", _as("PNG")),
+    BadImage("JPEG named .PNG", "jpeg.PNG", _as("JPEG")),
+    BadImage("CMYK", "cmyk.jpg", _saved("CMYK")),
+    BadImage("16 bits a sample", "sixteen.png", _sixteen_bits),
+    BadImage("palette", "palette.png", _saved("P")),
+    BadImage("alpha", "alpha.png", _saved("RGBA")),
+    BadImage("gray", "gray.jpg", _saved("L")),
+    BadImage("gray with alpha", "gray-alpha.png", _saved("LA")),
+    BadImage("black and white", "bilevel.png", _saved("1")),
+    BadImage("1 × 1", "dot.png", _plain(1, 1), size=(1, 1)),
+    BadImage("1 × 5,000", "line.png", _plain(1, 5000), size=(1, 5000)),
+    BadImage("5,000 × 1", "lying.png", _plain(5000, 1), size=(5000, 1)),
+    BadImage("12,000 × 9,000", "huge.png", _plain(12000, 9000), size=(12000, 9000)),
+    BadImage("header of 60,000 × 60,000", "bomb.png", _bytes(_png(60000, 60000)), "too-large"),
+    BadImage("text chunk that unpacks to 50 MB", "text-bomb.png", _bytes(_png(8, 8, TEXT_BOMB)), "unreadable"),
+    BadImage("animated: its first frame", "animated.gif", _animated),
+    BadImage("several pages: the first", "pages.tif", _animated),
+    BadImage("rotated by EXIF: as people see it", "rotated.jpg", _rotated, size=(HEIGHT, WIDTH)),
+    BadImage("damaged EXIF", "exif.jpg", _damaged_exif),
+    BadImage(PERMISSION, "secret.png", _unreadable, "unreadable"),
+    BadImage("name with a line break", "line\nbreak.png", _saved()),
+    BadImage("name with an emoji", "fox \N{FOX FACE}.png", _saved()),
+    BadImage("name of 255 bytes", "é" * 125 + "x.png", _saved()),
+    BadImage("name with a leading dash", "-rf.png", _saved()),
+    BadImage("name with comma, semicolon and quote", 'a,b;c".png', _saved()),
+    BadImage("name that is a pattern", "[a]*?{b}%20#x.png", _saved()),
+    BadImage("name that is markup", "<img src=x onerror=alert(1)>[red].png", _saved()),
+    BadImage("name that orders the terminal", "\x1b[2J\x07.png", _saved()),
+]
+
+
+def write_images(folder: Path, images: list[BadImage], tag: str = "cat") -> None:
+    """A data folder that holds these images."""
+    (folder / "images").mkdir(parents=True)
+    for image in images:
+        image.make(folder / "images" / image.file)
+    with (folder / "tags.csv").open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([("image", "tags"), *((image.file, tag) for image in images)])
+
+
+def write_good(folder: Path) -> None:
+    """A data folder in order: two images, two tags."""
+    (folder / "images").mkdir(parents=True)
+    for name in ("a.png", "b.png"):
+        photo().save(folder / "images" / name)
+    (folder / "tags.csv").write_text("image,tags\na.png,cat\nb.png,dog;cat\n")
+
+
+def _tags(text: str, encoding: str = "utf-8") -> Callable[[Path], None]:
+    """Another tags file."""
+    return lambda folder: (folder / "tags.csv").write_bytes(text.encode(encoding)) and None
+
+
+def _added(row: str, make: Callable[[Path], object] = lambda images: None) -> Callable[[Path], None]:
+    """One row more, and what `make` does to the folder of images."""
+
+    def add(folder: Path) -> None:
+        make(folder / "images")
+        with (folder / "tags.csv").open("a", encoding="utf-8") as stream:
+            stream.write(row)
+
+    return add
+
+
+def _parquet(**columns: object) -> Callable[[Path], None]:
+    def replace(folder: Path) -> None:
+        (folder / "tags.csv").unlink()
+        pq.write_table(pa.table(columns), folder / "tags.parquet")
+
+    return replace
+
+
+def _parquet_bytes(data: bytes) -> Callable[[Path], None]:
+    def replace(folder: Path) -> None:
+        (folder / "tags.csv").unlink()
+        (folder / "tags.parquet").write_bytes(data)
+
+    return replace
+
+
+def _directory_of_tags(folder: Path) -> None:
+    (folder / "tags.csv").unlink()
+    (folder / "tags.csv").mkdir()
+
+
+def _half_parquet() -> bytes:
+    whole = io.BytesIO()
+    pq.write_table(pa.table({"image": ["a.png", "b.png"], "tags": ["cat", "dog"]}), whole)
+    return whole.getvalue()[:-20]
+
+
+BOTH = "image,tags\na.png,cat\nb.png,dog;cat\n"
+NOT_UTF8 = pa.array([b"\xff\xfe.png", b"b.png"], pa.binary()).view(pa.string())
+NAMES = pa.array(["a.png", "b.png"])
+FIFO = "pipe.png"
+
+FOLDERS = [
+    BadFolder("folder without a tags file", lambda folder: (folder / "tags.csv").unlink(), "has no tags.csv"),
+    BadFolder("tags.csv is a folder", _directory_of_tags, "has no tags.csv"),
+    BadFolder("tags.csv and tags.parquet", lambda f: (f / "tags.parquet").write_bytes(b"") and None, "has both"),
+    BadFolder("duplicate ids", _added("a.png,dog\n"), "lists a.png twice"),
+    BadFolder("the same file under two ids", _added("images/a.png,dog\n"), "lists images/a.png twice"),
+    BadFolder(
+        "the same content in two files", _added("c.png,dog\n", lambda i: os.link(i / "a.png", i / "c.png")), images=3
+    ),
+    BadFolder("dangling link", _added("c.png,dog\n", lambda i: os.symlink("gone", i / "c.png")), "1 file not found"),
+    BadFolder("dangling link without tags", _added("", lambda i: os.symlink("gone", i / "c.png")), "without tags"),
+    BadFolder("folder named .jpg", _added("c.jpg,dog\n", lambda i: (i / "c.jpg").mkdir()), "1 file not found"),
+    BadFolder("folder named .jpg without tags", _added("", lambda i: (i / "c.jpg").mkdir())),
+    BadFolder("pipe named .png", _added(f"{FIFO},dog\n", lambda i: os.mkfifo(i / FIFO)), "1 file not found"),
+    BadFolder("pipe named .png without tags", _added("", lambda i: os.mkfifo(i / FIFO))),
+    BadFolder("tags for a file that is not there", _added("line\\x\x1b.png,dog\n"), "1 file not found"),
+    BadFolder("listed name of 300 letters", _added("x" * 300 + ".png,dog\n"), "1 file not found"),
+    BadFolder("listed name with a line break, not there", _added('"x\ny.png",dog\n'), "1 file not found"),
+    BadFolder("absolute name", _added("/etc/passwd.png,dog\n"), "paths below the folder"),
+    BadFolder("name with ..", _added("../images/a.png,dog\n"), "paths below the folder"),
+    BadFolder("name with a null character", _added("x\0.png,dog\n"), "paths below the folder"),
+    BadFolder(
+        "name that is not UTF-8, without tags",
+        lambda folder: open(os.fsencode(folder) + b"/images/\xff\xfe.png", "wb").close(),
+        "without tags",
+    ),
+    BadFolder("row without tags", _tags("image,tags\na.png,\nb.png,cat\n"), "gives a.png no tags"),
+    BadFolder("empty tag strings only", _tags("image,tags\na.png, ; ;\nb.png,cat\n"), "gives a.png no tags"),
+    BadFolder("empty tag strings among others", _tags("image,tags\na.png,;cat;; \nb.png,cat\n")),
+    BadFolder("tag that no other image has", _tags("image,tags\na.png,quokka\nb.png,cat\n")),
+    BadFolder("1,000 tags", _tags(f"image,tags\na.png,{';'.join(map(str, range(1000)))}\nb.png,cat\n"), "at most 254"),
+    BadFolder("tag that is markup", _tags("image,tags\na.png,[/red]\nb.png,<b>:smile:\n")),
+    BadFolder("tag that is a path", _tags("image,tags\na.png,../../etc/passwd\nb.png,/tmp/x\n")),
+    BadFolder("tag that orders the terminal", _tags("image,tags\na.png,\x1b[2J\x07\nb.png,cat\n")),
+    BadFolder("UTF-16", _tags(BOTH, "utf-16"), "is not UTF-8"),
+    BadFolder("UTF-16 without a mark", _tags(BOTH, "utf-16-le"), "must have one column"),
+    BadFolder("Latin-1", _tags("image,tags\na.png,caf\xe9\nb.png,cat\n", "latin-1"), "is not UTF-8"),
+    BadFolder("UTF-8 with a mark", _tags(BOTH, "utf-8-sig")),
+    BadFolder("CRLF", _tags(BOTH.replace("\n", "\r\n"))),
+    BadFolder("CR alone", _tags(BOTH.replace("\n", "\r"))),
+    BadFolder("semicolons for commas", _tags("image;tags\na.png;cat\n"), "must have one column"),
+    BadFolder("tabs for commas", _tags(BOTH.replace(",", "\t")), "must have one column"),
+    BadFolder("commas between tags", _tags("image,tags\na.png,cat,dog\n"), "has 3 values where the header has 2"),
+    BadFolder("no header", _tags("a.png,cat\nb.png,dog\n"), "must have one column"),
+    BadFolder("empty tags file", _tags(""), "must have one column"),
+    BadFolder("header alone", _tags("image,tags\n"), "lists no images"),
+    BadFolder("missing column", _tags("image,labels\na.png,cat\n"), "must have one column tags"),
+    BadFolder("column twice", _tags("image,tags,tags\na.png,cat,dog\n"), "must have one column tags"),
+    BadFolder("blank rows", _tags("image,tags\n\na.png,cat\n\n\nb.png,cat\n")),
+    BadFolder("row of commas", _tags("image,tags\n,\n"), "names no image"),
+    BadFolder("quote that never closes", _tags('image,tags\na.png,"cat\n'), "cannot be read as CSV"),
+    BadFolder("Parquet: numbers for names", _parquet(image=[1, 2], tags=["cat", "dog"]), "must hold text"),
+    BadFolder("Parquet: numbers for tags", _parquet(image=NAMES, tags=[[1], [2]]), "must hold text"),
+    BadFolder("Parquet: null names", _parquet(image=pa.array([None, "b.png"]), tags=["cat", "dog"]), "names no image"),
+    BadFolder("Parquet: null tags", _parquet(image=NAMES, tags=pa.array([None, "cat"])), "gives a.png no tags"),
+    BadFolder("Parquet: text that is not UTF-8", _parquet(image=NOT_UTF8, tags=["cat", "dog"]), "cannot be read"),
+    BadFolder("Parquet: missing column", _parquet(image=NAMES), "must have one column tags"),
+    BadFolder("Parquet: no rows", _parquet(image=NAMES[:0], tags=NAMES[:0]), "lists no images"),
+    BadFolder("Parquet: truncated", _parquet_bytes(_half_parquet()), "cannot be read as Parquet"),
+    BadFolder("CSV named .parquet", _parquet_bytes(BOTH.encode()), "cannot be read as Parquet"),
+]
+
+
+class _Code:
+    """What a pickle must never get to do: it would leave a file behind."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.trace), "w")
+
+
+def _text(content: str) -> Callable[[Path], None]:
+    return lambda path: path.write_text(content) and None
+
+
+def _code(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"w": _Code(path.with_suffix(".trace"))}))
+
+
+def _other_network(path: Path) -> None:
+    import torch
+
+    torch.save({"w": torch.zeros(1)}, path)
+
+
+def _not_finite(path: Path) -> None:
+    import torch
+
+    from irnet_ray.networks.weights import imagenet_weights_path, read_state
+
+    state = read_state(imagenet_weights_path("lite0"))
+    first = next(name for name, tensor in state.items() if tensor.is_floating_point())
+    state[first][(0,) * state[first].ndim] = float("nan")
+    torch.save(state, path)
+
+
+CONFIG, WEIGHTS = "--config", "--weights"
+SETTINGS = [
+    BadSetting("config: no such file", CONFIG, lambda path: None, "No config file"),
+    BadSetting("config: a folder", CONFIG, lambda path: path.mkdir(), "No config file"),
+    BadSetting("config: unknown key", CONFIG, _text("irnet: {epoch: 3}"), "Unknown key 'irnet.epoch'"),
+    BadSetting("config: a word for a number", CONFIG, _text("irnet: {epochs: many}"), "Bad value for 'irnet.epochs'"),
+    BadSetting("config: out of range", CONFIG, _text("max_side: 3"), "Bad value for 'max_side'"),
+    BadSetting("config: not a number", CONFIG, _text("irnet: {rate: .nan}"), "Bad value for 'irnet.rate'"),
+    BadSetting("config: infinity", CONFIG, _text("classifier: {rate: .inf}"), "Bad value for 'classifier.rate'"),
+    BadSetting("config: a number for a section", CONFIG, _text("irnet: 3"), "Bad value for 'irnet'"),
+    BadSetting("config: a list", CONFIG, _text("[1, 2]"), "expected sections and keys"),
+    BadSetting("config: not text", CONFIG, _bytes(b"\x89PNG\xff\xfe\0"), "is not YAML or JSON"),
+    BadSetting("config: broken YAML", CONFIG, _text("irnet: {epochs: 3"), "is not YAML or JSON"),
+    BadSetting("config: Python objects", CONFIG, _text("!!python/object/apply:os.getcwd []"), "is not YAML or JSON"),
+    BadSetting("config: nested without end", CONFIG, _text("[" * 5000), "is not YAML or JSON"),
+    BadSetting("weights: no such file", WEIGHTS, lambda path: None, "No weights file at"),
+    BadSetting("weights: a folder", WEIGHTS, lambda path: path.mkdir(), "No weights file at"),
+    BadSetting("weights: text", WEIGHTS, _text("hello"), "cannot be read as weights"),
+    BadSetting("weights: a pickle with code (never run)", WEIGHTS, _code, "cannot be read as weights"),
+    BadSetting("weights: of another network", WEIGHTS, _other_network, "weights of another network"),
+    BadSetting("weights: not finite", WEIGHTS, _not_finite, "is not finite everywhere"),
+]
+
+
+def table() -> str:
+    """All kinds with their outcomes, in Markdown."""
+    titles = {"An image": IMAGES, "A folder and its tags": FOLDERS, "Knobs and weights": SETTINGS}
+    parts = []
+    for title, kinds in titles.items():
+        rows = [f"| {bad.kind} | {bad.outcome} |" for bad in kinds]
+        parts.append("\n".join([f"| {title} | what it gets |", "|---|---|", *rows]))
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    print(table())

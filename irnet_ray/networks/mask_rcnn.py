@@ -50,9 +50,17 @@ class Budget:
 
 
 SMALL = Budget(
-    candidates_train=500, candidates_predict=500, proposals_train=256, proposals_predict=256, regions_per_image=64
+    candidates_train=500,
+    candidates_predict=500,
+    proposals_train=256,
+    proposals_predict=256,
+    anchors_per_image=64,
+    regions_per_image=64,
 )
-"""For a processor: the heads cost most there, by the region. 64 are the paper's without a pyramid (He et al., 3.1)."""
+"""For a processor: the heads cost most there, by the region. 64 are the paper's without a pyramid (He et al., 3.1).
+
+Of 256 anchors of a small image nearly all are background, and a short training would not learn to propose.
+"""
 
 
 class Detections(NamedTuple):

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 # Where Ray's job client looks, in its order; it lets them win over what it is called with.
 ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 COMMAND_NOT_FOUND = 127  # a shell's
+# They announce each package, each upload and each closed connection.
+QUIET = (
+    "ray._private.runtime_env.packaging",
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+)
 
 
 def submit(verb: str, arguments: Sequence[str], address: str | None, verbs: Mapping[str, bool]) -> int:
@@ -78,8 +84,8 @@ def _client(address: str) -> JobSubmissionClient:
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
-    for name in ("job.sdk", "dashboard_sdk"):  # they announce each upload and each closed connection
-        logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
     os.environ[ADDRESSES[0]] = address
     parts = urlsplit(address)
     try:
@@ -98,13 +104,17 @@ def _client(address: str) -> JobSubmissionClient:
 def _send(client: JobSubmissionClient, address: str, command: str) -> str:
     """Submit the command with this package's code, which goes before what the nodes have installed."""
     environment = {"py_modules": [str(Path(__file__).parent)], "excludes": ["__pycache__/"]}
-    try:
-        return client.submit_job(
-            entrypoint=command, runtime_env=environment, metadata={"irnet-ray": irnet_ray.__version__}
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"The job server at {address} refused the job: {said[0]}") from error
+    for tries_left in reversed(range(30)):
+        try:
+            return client.submit_job(
+                entrypoint=command, runtime_env=environment, metadata={"irnet-ray": irnet_ray.__version__}
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            if "try again later" not in said or not tries_left:  # its words while a head is just starting
+                raise UserError(f"The job server at {address} refused the job: {said}") from error
+        time.sleep(2)
+    raise AssertionError
 
 
 async def _print_log(client: JobSubmissionClient, job: str) -> None:

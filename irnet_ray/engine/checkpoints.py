@@ -22,9 +22,7 @@ def restore(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, li
     if checkpoint is None:
         return 0, []
     with checkpoint.as_directory() as directory:
-        model.load_state_dict(load_file(Path(directory, WEIGHTS)))
-        load_moments(optimizer, load_file(Path(directory, OPTIMIZER)))
-        state = json.loads(Path(directory, STATE).read_text())
+        state = load(Path(directory), model, optimizer)
     return state["epoch"] + 1, state["history"]
 
 
@@ -37,14 +35,27 @@ def report(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, 
         ray.train.report(metrics)
         return
     with tempfile.TemporaryDirectory() as directory:
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(tensors, Path(directory, WEIGHTS))
-        save_file(moments(optimizer), Path(directory, OPTIMIZER))
-        Path(directory, STATE).write_text(json.dumps(state))
+        save(Path(directory), model, optimizer, state)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(directory))
 
 
-def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def save(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Write weights, moments and `state`, plain values for JSON."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, directory / WEIGHTS)
+    save_file(_moments(optimizer), directory / OPTIMIZER)
+    (directory / STATE).write_text(json.dumps(state))
+
+
+def load(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Read what `save` wrote into the same network and an optimizer of the same parameters; returns the state."""
+    model.load_state_dict(load_file(directory / WEIGHTS))
+    _load_moments(optimizer, load_file(directory / OPTIMIZER))
+    state: dict[str, Any] = json.loads((directory / STATE).read_text())
+    return state
+
+
+def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """What an optimizer remembers of earlier steps, by "<parameter's number>.<name>"; nothing for plain SGD."""
     return {
         f"{number}.{name}": value.detach().cpu().contiguous()
@@ -54,8 +65,8 @@ def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def load_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give an optimizer of the same parameters back what `moments` took from it; its rates stay as they are."""
+def _load_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimizer of the same parameters back what `_moments` took from it; its rates stay as they are."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():

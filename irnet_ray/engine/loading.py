@@ -12,32 +12,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
-import ray.train
 import torch
 from ray.data.collate_fn import ArrowBatchCollateFn
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from irnet_ray.engine.training import HopelessError, IndexedTask, Schedule, Task
+
 if TYPE_CHECKING:
-    from irnet_ray.engine.training import IndexedTask, Schedule, Task
+    from ray.data import DataIterator
 
 SPLIT, WHOLE = "split", "whole"  # the rows among the workers in equal parts, and all of them for each worker
 SHUFFLED_ROWS = 1024  # rows of a worker that wait to be drawn from
 BATCHES_AHEAD = 2
-
-
-class NoSampleError(Exception):
-    """Not one row gives a sample. All workers raise it at the same place."""
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """A batch with each of its tensors on a device, at any depth of dicts and lists."""
-    if isinstance(batch, torch.Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, dict):
-        return {name: to_device(value, device) for name, value in batch.items()}
-    if isinstance(batch, list):
-        return [to_device(value, device) for value in batch]
-    return batch
 
 
 def collate_of(task: Task) -> Callable[[list[Any]], Any]:
@@ -58,7 +44,7 @@ class _Samples(Dataset[Any]):
 
 def index_batches(task: Task, schedule: Schedule, epoch: int, rank: int, world: int, cores: int) -> Iterator[Any]:
     """An epoch's batches of the images of a task that knows them by number; processes load ahead."""
-    indices = schedule.indices(epoch, cast("IndexedTask", task).images, rank, world)
+    indices = schedule.indices(epoch, cast(IndexedTask, task).images, rank, world)
     share = len(indices[0])
     places = [[(step * share + k, index) for k, index in enumerate(batch)] for step, batch in enumerate(indices)]
     return iter(
@@ -103,15 +89,25 @@ class RowLoader:
     for all. What the others had drawn of the old one stays for their next batch, the rest is dropped.
     """
 
-    def __init__(self, task: Task, schedule: Schedule, rank: int, world: int, device: torch.device, cores: int) -> None:
-        self.task, self.schedule, self.rank, self.world, self.device = task, schedule, rank, world, device
+    def __init__(
+        self,
+        task: Task,
+        schedule: Schedule,
+        part: Callable[[str], DataIterator],  # SPLIT or WHOLE ▶ this worker's rows
+        rank: int,
+        world: int,
+        device: torch.device,
+        cores: int,
+    ) -> None:
+        self.task, self.schedule, self.part, self.rank, self.world = task, schedule, part, rank, world
+        self.device = device
         self.pool = ThreadPoolExecutor(max(1, cores), thread_name_prefix="samples")
 
     def batches(self, epoch: int) -> Iterator[Any]:
         """An epoch's batches, of as many passes as it takes.
 
         Raises:
-            NoSampleError: there are no rows, or the task could use none of them.
+            HopelessError: there are no rows, or the task could use none of them.
         """
         share, collate = self.schedule.share(self.world), collate_of(self.task)
         begun: list[Any] = []
@@ -131,16 +127,16 @@ class RowLoader:
                     yield collate(batch)
             if made == self.schedule.iterations_per_epoch:
                 return
-            if not self._all(some):
-                # Fewer usable rows than workers: for the rest of the epoch each worker sees all rows.
-                if source == WHOLE:
-                    raise NoSampleError
+            if source == WHOLE and self._all(not some):
+                raise HopelessError("not one row of the data set can be used.")
+            if source == SPLIT and not self._all(some):
+                # Too few usable rows for all workers: for the rest of the epoch each sees every row.
                 source = WHOLE
 
     def _pass(self, source: str, epoch: int, number: int, share: int) -> Generator[Any]:
         key = [self.schedule.seed, 3, epoch, number]
         seed = int(np.random.SeedSequence([*key, self.rank]).generate_state(1)[0])
-        drawn = ray.train.get_dataset_shard(source).iter_torch_batches(
+        drawn = self.part(source).iter_torch_batches(
             batch_size=share,
             collate_fn=_Draw(self.task, key, self.pool),
             device="cpu",

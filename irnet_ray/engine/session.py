@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -66,7 +67,7 @@ def session(address: str | None) -> Iterator[Devices]:
     try:
         if address:
             _knock(address)
-        with _no_native_log():
+        with _no_native_log(), contextlib.nullcontext() if address else _loopback():
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
     except (OSError, ValueError, RuntimeError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
@@ -76,6 +77,28 @@ def session(address: str | None) -> Iterator[Devices]:
         yield _devices()
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Let a Ray that starts within the block listen on the loopback interface only.
+
+    By itself it listens on all, for nodes that may join, and whoever reaches it may run code. Its own switch against
+    that is for Macs and Windows; set here, the processes that Ray starts inherit it.
+    """
+    from ray._private import ray_constants
+
+    name, cluster = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", ray_constants.ENABLE_RAY_CLUSTER
+    before = os.environ.get(name)
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = cluster
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _knock(address: str) -> None:

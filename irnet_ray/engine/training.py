@@ -122,6 +122,10 @@ class IndexedTask(Task, Protocol):
         """How many images there are to sample from."""
 
 
+class HopelessError(Exception):
+    """Trying again would end alike. All workers raise it at the same place."""
+
+
 @dataclass(frozen=True)
 class TrainStage:
     """One training stage: how each worker builds its task, and for how long it trains.
@@ -234,16 +238,19 @@ def _data(stage: TrainStage) -> dict[str, Any]:
 
 
 def _resources(devices: Devices, workers: int, cores: int, rows: bool) -> dict[str, float]:
-    """What a worker claims: all its cores, but with `rows` a part of each node is left to the tasks that read them.
+    """What a worker claims: its cores, but with `rows` a core of each node is left to the tasks that read them.
 
     Were all cores claimed, those tasks would never start. The claim is for Ray's counting alone: torch uses `cores`.
     """
-    claim: float = cores
+    claims: dict[str, float] = {"CPU": cores}
     if rows:
-        on_node = math.ceil(workers / devices.nodes)
-        share = (devices.cpus / devices.nodes - 1) / on_node
-        claim = min(cores, float(math.floor(share)) if share >= 1 else math.floor(share * 100) / 100)
-    return {"CPU": claim, "GPU": 1} if devices.gpus else {"CPU": claim}
+        share = (devices.cpus / devices.nodes - 1) / math.ceil(workers / devices.nodes)
+        claims["CPU"] = min(cores, math.floor(share)) if share >= 1 else math.floor(share * 100) / 100
+    if devices.gpus:
+        claims["GPU"] = 1
+    elif claims["CPU"] == 0:
+        claims["memory"] = 1  # a byte: Ray places no worker that claims nothing
+    return claims
 
 
 def _work(config: dict[str, Any]) -> str | None:
@@ -253,7 +260,7 @@ def _work(config: dict[str, Any]) -> str | None:
 
     from irnet_ray.engine import checkpoints
     from irnet_ray.engine.curves import Reporter
-    from irnet_ray.engine.loading import NoSampleError, RowLoader, index_batches, to_device
+    from irnet_ray.engine.loading import RowLoader, index_batches
 
     stage: TrainStage = config["stage"]
     schedule, cores = stage.schedule, config["cores"]
@@ -270,37 +277,65 @@ def _work(config: dict[str, Any]) -> str | None:
     rates = [group["lr"] for group in optimizer.param_groups]
     first, history = checkpoints.restore(task.model, optimizer)
     model = ray.train.torch.prepare_model(task.model, move_to_device=False)
-    rows = RowLoader(task, schedule, rank, world, device, cores) if stage.rows is not None else None
+    part = ray.train.get_dataset_shard
+    rows = RowLoader(task, schedule, part, rank, world, device, cores) if stage.rows is not None else None
     reporter = Reporter(config["folder"] if rank == 0 else None)
-    for epoch in range(first, schedule.epochs):
-        start = epoch * schedule.iterations_per_epoch
-        reporter.begin(epoch, start)
-        batches = rows.batches(epoch) if rows else index_batches(task, schedule, epoch, rank, world, cores)
-        try:
+    try:
+        for epoch in range(first, schedule.epochs):
+            start = epoch * schedule.iterations_per_epoch
+            batches = rows.batches(epoch) if rows else index_batches(task, schedule, epoch, rank, world, cores)
+            reporter.begin(epoch, start)
             for iteration, batch in enumerate(batches, start):
                 factor = schedule.factor(iteration)
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * factor
-                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                    losses = task.losses(model, to_device(batch, device))
-                values = _means(losses, world)
-                wrong = [name for name, value in values.items() if not math.isfinite(value)]
-                if wrong:
-                    return f"the loss {wrong[0]} is {values[wrong[0]]} at iteration {iteration}."
-                optimizer.zero_grad(set_to_none=True)
-                losses["total"].backward()
-                if stage.clip is not None:
-                    nn.utils.clip_grad_norm_(task.model.parameters(), stage.clip)
-                optimizer.step()
-                reporter.add(iteration, values, rates[0] * factor)
-        except NoSampleError:
-            return "not one row of the data set can be used."
+                losses = _step(stage, task, model, optimizer, to_device(batch, device), iteration)
+                reporter.add(iteration, losses, rates[0] * factor)
+            reporter.end()
+            measured = task.finish(device, rank, world) if epoch == schedule.epochs - 1 else {}
+            history.append({"iteration": start + schedule.iterations_per_epoch, "losses": reporter.means()})
+            state = {"epoch": epoch, "history": history, "measured": measured}
+            checkpoints.report(task.model, optimizer, state, rank)
+    except HopelessError as error:
+        return str(error)
+    finally:
         reporter.end()
-        measured = task.finish(device, rank, world) if epoch == schedule.epochs - 1 else {}
-        history.append({"iteration": start + schedule.iterations_per_epoch, "losses": reporter.means()})
-        state = {"epoch": epoch, "history": history, "measured": measured}
-        checkpoints.report(task.model, optimizer, state, rank)
     return None
+
+
+def _step(
+    stage: TrainStage, task: Task, model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any, iteration: int
+) -> dict[str, float]:
+    """One iteration; returns the loss terms, averaged over the workers."""
+    device = next(task.model.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        losses = task.losses(model, batch)
+    values = torch.stack([value.detach().float() for value in losses.values()])
+    if torch.distributed.is_initialized():
+        # If one worker's loss is not finite, every worker sees it here, and all end alike.
+        torch.distributed.all_reduce(values)
+        values /= torch.distributed.get_world_size()
+    means: dict[str, float] = dict(zip(losses, values.tolist(), strict=True))
+    for name, value in means.items():
+        if not math.isfinite(value):
+            raise HopelessError(f"the loss {name} is {value} at iteration {iteration}.")
+    optimizer.zero_grad(set_to_none=True)
+    losses["total"].backward()
+    if stage.clip is not None:
+        nn.utils.clip_grad_norm_(task.model.parameters(), stage.clip)
+    optimizer.step()
+    return means
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A batch with each of its tensors on a device, at any depth of dicts and lists."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {name: to_device(value, device) for name, value in batch.items()}
+    if isinstance(batch, list):
+        return [to_device(value, device) for value in batch]
+    return batch
 
 
 def _optimizer(stage: TrainStage, task: Task) -> torch.optim.Optimizer:
@@ -308,12 +343,3 @@ def _optimizer(stage: TrainStage, task: Task) -> torch.optim.Optimizer:
         return torch.optim.AdamW(task.groups(), lr=0.0, weight_decay=stage.weight_decay)
     momentum = 0.9 if stage.optimizer == "momentum" else 0.0
     return torch.optim.SGD(task.groups(), lr=0.0, momentum=momentum, weight_decay=stage.weight_decay)
-
-
-def _means(losses: dict[str, Tensor], world: int) -> dict[str, float]:
-    """Loss terms averaged over the workers. If one worker's is not finite, every worker sees it, and all stop."""
-    values = torch.stack([value.detach().float() for value in losses.values()])
-    if world > 1:
-        torch.distributed.all_reduce(values)
-        values /= world
-    return dict(zip(losses, values.tolist(), strict=True))

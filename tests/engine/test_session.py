@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 import ray
 
 from irnet_ray.engine.session import Devices, reason, session
 from irnet_ray.errors import UserError
+from tests.engine.processes import Marked
 
 
 def test_workers_follow_gpus_and_else_cores() -> None:
@@ -53,3 +55,14 @@ def test_more_workers_than_can_start_are_refused() -> None:
         Devices(cpus=2, gpus=0, nodes=1).check(3)
     with pytest.raises(UserError, match="--workers 2 is more than the 1 GPUs"):
         Devices(cpus=16, gpus=1, nodes=1).check(2)
+
+
+LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks at the sockets as Linux shows them")
+def test_an_embedded_ray_listens_on_loopback_only(tmp_path: Path) -> None:
+    with Marked("-m", "tests.engine.listening", log=tmp_path / "log") as driver:
+        lines = [line.split(" ", 1) for line in driver.finish().splitlines()]
+    assert {name for _, name in lines} >= {"gcs_server", "raylet"}
+    assert [line for line in lines if line[0] not in LOOPBACK] == []

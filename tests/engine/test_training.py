@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from irnet_ray.engine.training import Schedule, _own_interrupt, _Reporter
-from irnet_ray.run import Folder
+from irnet_ray.engine.session import Devices
+from irnet_ray.engine.training import Schedule, _own_interrupt, _resources
 from tests.engine import toy_training as toy
+from tests.engine.curves import read_curves
 from tests.engine.processes import Marked
 
 torch.set_num_threads(1)
@@ -45,9 +47,16 @@ def test_small_data_sets_repeat_and_large_ones_are_passed_over_whole(
 
 @given(SCHEDULES)
 def test_the_rate_decays_from_one_and_never_reaches_zero(schedule: Schedule) -> None:
-    factors = [schedule.decay(iteration) for iteration in range(schedule.iterations)]
+    factors = [schedule.factor(iteration) for iteration in range(schedule.iterations)]
     assert factors[0] == 1 and factors[-1] > 0
     assert all(later < earlier for earlier, later in zip(factors, factors[1:], strict=False))
+
+
+def test_the_rate_warms_up_in_equal_steps_to_where_it_would_be_without() -> None:
+    cold = Schedule.plan(40, 1, 0, 4, 0.9, 0)
+    warm = Schedule.plan(40, 1, 0, 4, 0.9, 0, warmup=4)
+    parts = [warm.factor(i) / cold.factor(i) for i in range(10)]
+    assert parts == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1, 1])
 
 
 @given(SCHEDULES, st.integers(1, 60), st.integers(1, 4))
@@ -74,22 +83,30 @@ def test_epochs_differ_and_so_do_seeds() -> None:
     assert len(set(orders)) == 6
 
 
-def test_a_loss_that_is_not_finite_is_named_with_its_iteration() -> None:
-    reporter = _Reporter(None)
-    reporter.add("irnet", 0, {"total": torch.tensor(1.0), "other": torch.tensor(3.0)})
-    reporter.add("irnet", 1, {"total": torch.tensor(2.0), "other": torch.tensor(5.0)})
-    assert reporter.means() == {"total": 1.5, "other": 4.0}
-    for value in (torch.nan, torch.inf):
-        with pytest.raises(RuntimeError, match=rf"^irnet: the loss other is {value} at iteration 41\.$"):
-            reporter.add("irnet", 41, {"total": torch.tensor(1.0), "other": torch.tensor(value)})
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "nodes", "workers", "rows", "claim"),
+    [
+        (2, 0, 1, 1, False, 2),
+        (2, 0, 1, 1, True, 1),
+        (2, 0, 1, 2, True, 0.5),
+        (4, 0, 1, 3, True, 1),
+        (16, 0, 1, 2, True, 7),
+        (64, 8, 1, 8, True, 7),
+        (32, 0, 2, 2, True, 15),
+        (32, 0, 2, 4, True, 7),
+    ],
+)
+def test_workers_leave_a_core_of_each_node_to_those_who_read_rows(
+    cpus: int, gpus: int, nodes: int, workers: int, rows: bool, claim: float
+) -> None:
+    resources = _resources(Devices(cpus, gpus, nodes), workers, cpus // workers, rows)
+    assert resources == ({"CPU": claim, "GPU": 1} if gpus else {"CPU": claim})
+    if rows:
+        assert claim * workers / nodes <= cpus / nodes - 1
 
 
-def test_progress_is_told_by_one_worker_and_seldom(tmp_path: Path) -> None:
-    reporter = _Reporter(Folder(str(tmp_path)))
-    for iteration in range(5):
-        reporter.add("irnet", iteration, {"total": torch.tensor(1.0)})
-    state = json.loads((tmp_path / "progress.json").read_text())
-    assert state == {"iteration": 1, "losses": {"total": 1.0}, "pid": os.getpid()}
+def test_a_worker_on_a_single_core_claims_something_else() -> None:
+    assert _resources(Devices(1, 0, 1), 1, 1, rows=True) == {"CPU": 0, "memory": 1}
 
 
 def test_ctrl_c_in_a_training_is_an_interrupt_and_nothing_else_changes() -> None:
@@ -111,86 +128,44 @@ def test_ctrl_c_in_a_training_is_an_interrupt_and_nothing_else_changes() -> None
     assert passed and signal.getsignal(signal.SIGINT) is before
 
 
-def plain_training() -> tuple[dict[str, torch.Tensor], list[float]]:
-    """The toy training as a loop of a few lines, without Ray: weights, and the total loss of each epoch."""
-    schedule, means = toy.SCHEDULE, []
-    task = toy.ToyTask(Path(os.devnull).parent / "absent")
-    task._perhaps_hold = lambda: None  # type: ignore[method-assign]
-    optimizer = torch.optim.SGD(task.groups(), lr=0.0, weight_decay=toy.WEIGHT_DECAY)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    for epoch in range(schedule.epochs):
-        parts = [schedule.indices(epoch, toy.IMAGES, rank, toy.WORKERS) for rank in range(toy.WORKERS)]
-        share, totals = len(parts[0][0]), []
-        for step in range(schedule.iterations_per_epoch):
-            iteration = epoch * schedule.iterations_per_epoch + step
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * (1 - iteration / 12) ** 0.9
-            samples = [
-                task.sample(index, np.random.default_rng([schedule.seed, 2, epoch, rank, step * share + k]))
-                for rank, part in enumerate(parts)
-                for k, index in enumerate(part[step])
-            ]
-            batch = {name: torch.stack([sample[name] for sample in samples]) for name in ("x", "y")}
-            losses = [task.losses(task.model, {name: t[:share] for name, t in batch.items()})["total"]]
-            losses += [task.losses(task.model, {name: t[share:] for name, t in batch.items()})["total"]]
-            optimizer.zero_grad()
-            (sum(losses) / toy.WORKERS).backward()  # type: ignore[union-attr]
-            optimizer.step()
-            totals.append(losses[0].item())
-        means.append(float(np.mean(totals)))
+def drawn(folder: Path, name: str, starts: list[int]) -> list[list[dict[str, Any]]]:
+    """The batches of each iteration, one of each rank; processes that do an iteration again must draw it alike."""
+    batches = []
+    for rank in range(toy.WORKERS):
+        found: dict[int, dict[str, Any]] = {}
+        for start, process in zip(starts, toy.calls(folder, name, rank), strict=True):
+            for iteration, call in enumerate(process, start):
+                batch = {key: call[key] for key in ("numbers", "x")}
+                assert found.setdefault(iteration, batch) == batch, (rank, iteration)
+        batches.append([found[iteration] for iteration in range(toy.SCHEDULE.iterations)])
+    return [list(step) for step in zip(*batches, strict=True)]
+
+
+def plain_training(batches: list[list[dict[str, Any]]]) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """A toy training as a loop of a few lines, without Ray: weights, and the total loss of each epoch."""
+    task = toy.ToyTask(Path(), "plain")
+    parameters, totals = list(task.model.parameters()), []
+    speed = [torch.zeros_like(parameter) for parameter in parameters]
+    for iteration, parts in enumerate(batches):
+        x = torch.tensor([row for part in parts for row in part["x"]])
+        y = torch.tensor([[n / toy.IMAGES, -1.0] for part in parts for n in part["numbers"]])
+        loss = (task.model(x) - y).square().mean()
+        gradients = torch.autograd.grad(loss, parameters)
+        norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+        factor = min(1, (iteration + 1) / 2) * (1 - iteration / 12) ** 0.9
+        with torch.no_grad():
+            for parameter, gradient, v, rate in zip(parameters, gradients, speed, (0.02, 0.1), strict=True):
+                step = gradient * min(1.0, toy.CLIP / (float(norm) + 1e-6)) + toy.WEIGHT_DECAY * parameter
+                v.mul_(0.9).add_(step)
+                parameter -= rate * factor * v
+        totals.append(loss.item())
     task.model.get_buffer("finished").fill_(toy.WORKERS)
-    return task.model.state_dict(), means
+    return task.model.state_dict(), np.reshape(totals, (4, 3)).mean(axis=1).tolist()
 
 
-def calls(folder: Path) -> dict[int, list[int]]:
-    """The calls of the loss by each process of rank 0, in the order of their starts."""
-    made: dict[int, list[int]] = {}
-    for line in (folder / "calls").read_text().splitlines():
-        pid, rank, call = map(int, line.split())
-        if rank == 0:
-            made.setdefault(pid, []).append(call)
-    return made
-
-
-def checkpointed(stage: Path, epoch: int) -> bool:
-    """Whether the controller, which looks every other second, has written down the checkpoint of an epoch."""
-    try:
-        snapshot = json.loads((stage / "training" / "toy" / "checkpoint_manager_snapshot.json").read_text())
-        return bool(snapshot["latest_checkpoint_result"]["metrics"]["epoch"] == epoch)
-    except (OSError, ValueError, TypeError):  # not there yet, half written, none
-        return False
-
-
-def hold(folder: Path, rank: int, call: int) -> Path:
-    (folder / "holding").unlink(missing_ok=True)
-    (folder / "hold").write_text(f"{rank} {call}")
-    return folder / "holding"
-
-
-def test_a_training_survives_the_death_of_its_driver_and_of_a_worker(tmp_path: Path) -> None:
-    """Killed in its second epoch by the driver's death, in its third by a worker's: the same weights come out."""
-    script, stage = Path(toy.__file__), tmp_path / "stage"
-    holding = hold(tmp_path, rank=0, call=5)
-    with Marked(script, tmp_path, log=tmp_path / "first.log") as first:
-        first.wait_for(lambda: holding.exists() and checkpointed(stage, 0))
-        first.kill()
-    assert not (stage / "weights.safetensors").exists()
-
-    holding = hold(tmp_path, rank=1, call=5)
-    with Marked(script, tmp_path, log=tmp_path / "second.log") as second:
-        second.wait_for(lambda: holding.exists() and checkpointed(stage, 1))
-        worker = int(holding.read_text())
-        assert worker in second.others()
-        (tmp_path / "hold").unlink()
-        os.kill(worker, signal.SIGKILL)
-        second.finish()
-        (tmp_path / "hold").write_text("nobody")
-    assert second.others() == []
-
-    # Of 12 calls in 4 epochs: 5 die with the driver in epoch 2, whose 3 are done again with 2 of epoch 3, which
-    # die with the worker; epochs 3 and 4 remain.
-    assert [made[-1] for made in calls(tmp_path).values()] == [5, 5, 6]
-    weights, means = plain_training()
+def check(stage: Path, batches: list[list[dict[str, Any]]]) -> None:
+    """The folder holds what the plain training gives, and one curve without gaps or doubles."""
+    weights, means = plain_training(batches)
     history = json.loads((stage / "history.json").read_text())
     assert [epoch["iteration"] for epoch in history] == [3, 6, 9, 12]
     assert [epoch["losses"]["total"] for epoch in history] == pytest.approx(means, rel=1e-4)
@@ -199,13 +174,65 @@ def test_a_training_survives_the_death_of_its_driver_and_of_a_worker(tmp_path: P
     for name, tensor in weights.items():
         assert torch.allclose(trained[name], tensor, atol=1e-5), name
     assert not (stage / "training").exists()
+    curves = read_curves(stage / "tensorboard")
+    assert {name: [step for step, _ in curve] for name, curve in curves.items()} == {
+        name: list(range(12)) for name in ("loss/total", "loss/largest", "rate")
+    }
+    assert np.reshape([value for _, value in curves["loss/total"]], (4, 3)).mean(axis=1) == pytest.approx(means, 1e-4)
 
 
-@pytest.mark.slow
-def test_a_training_whose_loss_is_not_finite_ends_in_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "broken").touch()
-    with Marked(Path(toy.__file__), tmp_path, log=tmp_path / "log") as training:
-        assert training.driver.wait(300) == 1
-    last = (tmp_path / "log").read_text().strip().splitlines()[-1]
-    assert last.endswith("toy: the loss total is nan at iteration 0.")
-    assert not (tmp_path / "stage" / "weights.safetensors").exists()
+def checkpointed(stage: Path, epoch: int) -> bool:
+    """Whether the controller, which looks every other second, has written down the checkpoint of an epoch."""
+    try:
+        snapshot = json.loads((stage / "training" / stage.name / "checkpoint_manager_snapshot.json").read_text())
+        return bool(snapshot["latest_checkpoint_result"]["metrics"]["epoch"] == epoch)
+    except (OSError, ValueError, TypeError):  # not there yet, half written, none
+        return False
+
+
+def hold(folder: Path, name: str, rank: int, call: int) -> Path:
+    (folder / "holding").unlink(missing_ok=True)
+    (folder / "hold").write_text(f"{name} {rank} {call}")
+    return folder / "holding"
+
+
+def kill_worker(training: Marked, folder: Path) -> None:
+    worker = int((folder / "holding").read_text())
+    assert worker in training.others()
+    (folder / "hold").unlink()
+    os.kill(worker, signal.SIGKILL)
+
+
+def test_trainings_survive_the_death_of_their_driver_and_of_a_worker(tmp_path: Path) -> None:
+    """Killed in its second epoch by the driver's death, in its third by a worker's: the same weights come out."""
+    script = Path(toy.__file__)
+    streamed, indexed = tmp_path / "streamed", tmp_path / "indexed"
+    toy.write_rows(tmp_path, list(range(11)), broken=[2])
+    holding = hold(tmp_path, "streamed", rank=0, call=5)
+    with Marked(script, tmp_path, "streamed", log=tmp_path / "first.log") as first:
+        first.wait_for(lambda: holding.exists() and checkpointed(streamed, 0))
+        first.kill()
+    assert not (streamed / "weights.safetensors").exists()
+
+    holding = hold(tmp_path, "streamed", rank=1, call=5)
+    with Marked(script, tmp_path, "streamed", "indexed", log=tmp_path / "second.log") as second:
+        second.wait_for(lambda: holding.exists() and checkpointed(streamed, 1))
+        kill_worker(second, tmp_path)
+        holding = hold(tmp_path, "indexed", rank=1, call=5)
+        second.wait_for(lambda: holding.exists() and checkpointed(indexed, 0))
+        kill_worker(second, tmp_path)
+        second.finish()
+    assert second.others() == []
+
+    # Of 12 calls in 4 epochs: 5 die with the driver in epoch 2, whose 3 are done again with 2 of epoch 3, which
+    # die with the worker; epochs 3 and 4 remain.
+    assert [len(process) for process in toy.calls(tmp_path, "streamed", 0)] == [5, 5, 6]
+    check(streamed, drawn(tmp_path, "streamed", starts=[0, 3, 6]))
+
+    assert [len(process) for process in toy.calls(tmp_path, "indexed", 0)] == [5, 9]
+    batches = drawn(tmp_path, "indexed", starts=[0, 3])
+    check(indexed, batches)
+    for epoch in range(4):
+        for rank in range(toy.WORKERS):
+            steps = toy.SCHEDULE.indices(epoch, toy.IMAGES, rank, toy.WORKERS)
+            assert [parts[rank]["numbers"] for parts in batches[3 * epoch : 3 * epoch + 3]] == steps

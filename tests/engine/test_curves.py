@@ -1,0 +1,55 @@
+"""What a training tells while it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from irnet_ray.engine.curves import Reporter
+from irnet_ray.run import Folder
+from tests.engine.curves import read_curves
+
+
+def test_progress_is_told_by_one_worker_and_seldom(tmp_path: Path) -> None:
+    reporter, silent = Reporter(Folder(str(tmp_path))), Reporter(None)
+    for told in (reporter, silent):
+        told.begin(0, 0)
+        for iteration in range(5):
+            told.add(iteration, {"total": 1.0 + iteration}, 0.1)
+        assert told.means() == {"total": 3.0}
+        told.end()
+    state = json.loads((tmp_path / "progress.json").read_text())
+    assert state == {"iteration": 1, "losses": {"total": 1.0}, "pid": os.getpid()}
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["progress.json", "tensorboard"]
+
+
+def test_each_epoch_has_means_of_its_own() -> None:
+    reporter = Reporter(None)
+    for epoch, value in enumerate((1.0, 5.0)):
+        reporter.begin(epoch, 2 * epoch)
+        reporter.add(2 * epoch, {"total": value, "other": 0.0}, 0.1)
+        reporter.add(2 * epoch + 1, {"total": value + 1, "other": 1.0}, 0.1)
+        assert reporter.means() == {"total": value + 0.5, "other": 0.5}
+
+
+def test_an_epoch_that_is_done_again_replaces_its_curves(tmp_path: Path) -> None:
+    died, resumed = Reporter(Folder(str(tmp_path))), Reporter(Folder(str(tmp_path)))
+    for reporter, epochs, value in ((died, (0, 1, 2), 1.0), (resumed, (1, 2), 2.0)):
+        for epoch in epochs:
+            reporter.begin(epoch, 3 * epoch)
+            for iteration in range(3 * epoch, 3 * epoch + 3):
+                reporter.add(iteration, {"total": value, "other": value / 2}, 1 / (1 + iteration))
+            reporter.end()
+    curves = read_curves(tmp_path / "tensorboard")
+    assert set(curves) == {"loss/total", "loss/other", "rate"}
+    assert curves["loss/total"] == [(i, 1.0 if i < 3 else 2.0) for i in range(9)]
+    assert [step for step, _ in curves["rate"]] == list(range(9))
+
+
+def test_curves_stay_out_of_folders_that_are_not_local(tmp_path: Path) -> None:
+    remote = Folder("mock://bucket/stage")
+    assert not remote.is_local
+    reporter = Reporter(remote)
+    reporter.begin(0, 0)
+    assert reporter.writer is None

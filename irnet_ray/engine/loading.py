@@ -144,7 +144,8 @@ class RowLoader:
             local_shuffle_buffer_size=max(share, SHUFFLED_ROWS),
             local_shuffle_seed=seed,
         )
-        with closing(iter(drawn)) as batches:
+        # Its types know tensors only, not what a collate function makes.
+        with closing(cast("Generator[_Drawn]", iter(drawn))) as batches:
             for batch in batches:
                 yield from batch.samples
 

@@ -208,8 +208,8 @@ class _Lock:
             return None
         try:
             content = json.loads(data)
-            kept = {field.name: content[field.name] for field in fields(Holder)}
-            holder = Holder(**{name: int(value) if name == "pid" else str(value) for name, value in kept.items()})
+            text = {field.name: str(content[field.name]) for field in fields(Holder) if field.name != "pid"}
+            holder = Holder(pid=int(content["pid"]), **text)
         except (ValueError, KeyError, TypeError):
             holder = None
         return _Seen(holder, state.st_ino, state.st_mtime)

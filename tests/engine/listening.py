@@ -36,9 +36,7 @@ def main() -> None:
     from irnet_ray.engine.session import session
 
     with session(None):
-        ray.get(ray.remote(os.getpid).remote())
-        rows = ray.data.range(4).map(lambda row: row).take_all()
-        assert len(rows) == 4
+        assert ray.get(ray.remote(lambda: 7).remote()) == 7
         for address, name in sorted(listening()):
             print(address, name)
 

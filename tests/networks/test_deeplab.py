@@ -40,7 +40,9 @@ def lite() -> Segmenter:
 def test_four_atrous_convolutions_are_summed(backbone: str, stride: int) -> None:
     torch.manual_seed(0)
     model = DeepLabV2(backbone, 5).eval()
-    branches = [module for module in model.head.children() if isinstance(module, nn.Conv2d)]
+    branches = [module for module in model.head.modules() if isinstance(module, nn.Conv2d)]
+    norms = [module for module in model.head.modules() if isinstance(module, nn.GroupNorm)]
+    assert len(norms) == (backbone == "lite0")
     assert RATES == (6, 12, 18, 24)
     # In pixels of the image the same at both strides.
     assert [branch.dilation[0] * stride for branch in branches] == [48, 96, 144, 192]
@@ -49,6 +51,8 @@ def test_four_atrous_convolutions_are_summed(backbone: str, stride: int) -> None
     with torch.no_grad():
         logits = model(image)
         x = model.backbone((image - model.mean) / model.std)[-1]
+        for norm in norms:
+            x = norm(x)
         summed = sum(F.conv2d(x, b.weight, b.bias, padding=b.dilation, dilation=b.dilation) for b in branches)
     assert tuple(logits.shape) == (1, 6, math.ceil(65 / stride), math.ceil(97 / stride))
     torch.testing.assert_close(logits, summed, rtol=1e-4, atol=1e-4 * float(logits.abs().max()))
@@ -73,7 +77,7 @@ def test_an_image_is_normalized_once(name: str) -> None:
 def test_body_and_head_are_all_that_learns(lite: Segmenter) -> None:
     lite.train()
     body, head = ({id(p) for p in part} for part in (lite.body_parameters(), lite.head_parameters()))
-    assert body and len(head) == 8 and not body & head
+    assert body and len(head) == 10 and not body & head
     assert body | head == {id(p) for p in lite.parameters() if p.requires_grad}
     norms = [module for module in lite.modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms and not any(norm.training or norm.weight.requires_grad for norm in norms)
@@ -97,17 +101,17 @@ def test_a_few_steps_reduce_the_loss_and_then_it_finds_the_squares() -> None:
     torch.manual_seed(0)
     model = build_deeplab("v2", "lite0", 2, weights=imagenet_state("lite0"))
     model.to(memory_format=torch.channels_last).train()
-    groups = [{"params": model.body_parameters()}, {"params": model.head_parameters(), "lr": 1e-2}]
-    optimizer = torch.optim.SGD(groups, lr=1e-3, momentum=0.9)
+    groups = [{"params": model.body_parameters()}, {"params": model.head_parameters(), "lr": 2.5e-3}]
+    optimizer = torch.optim.SGD(groups, lr=2.5e-4, momentum=0.9)  # the published rates
     image, target = scenes()
     steps = []
-    for _ in range(30):
+    for _ in range(24):
         value = loss(model(image), target)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
         steps.append(value.item())
-    assert sum(steps[-5:]) < 0.3 * sum(steps[:5])
+    assert max(steps) < 1.2 * steps[0] and sum(steps[-5:]) < 0.5 * sum(steps[:5])
     model.eval()
     for number in range(2):
         found = probabilities(model, image[number : number + 1], scales=(1,)).argmax(0)

@@ -39,6 +39,7 @@ from irnet_ray.run import Folder
 NAME = "lock.json"
 GUARD = ".lock.guard"
 BEAT = 20.0  # seconds between two heartbeats
+STOP = signal.SIGUSR1
 STALE = 120.0  # seconds without a heartbeat, after which a run of another machine counts as dead
 WATCH = 30.0  # seconds more in which it may show that only a clock has jumped
 ENDED = "ended"  # in place of a start time
@@ -131,7 +132,8 @@ def hold(folder: Folder) -> Iterator[None]:
         raise UserError(f"Cannot lock the run directory {place}: {error.strerror or error}.") from error
     before = _held.set(_held.get() | {place})
     try:
-        yield
+        with _stoppable():
+            yield
     except KeyboardInterrupt:
         if lock.taken_by is None:
             raise
@@ -141,6 +143,19 @@ def hold(folder: Folder) -> Iterator[None]:
     finally:
         _held.reset(before)
         lock.release()
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let the watching thread stop this run: by a signal of its own, since a shell's background ignores Ctrl-C's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(STOP, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(STOP, before)
 
 
 class _Lock:
@@ -273,7 +288,8 @@ class _Lock:
                         self._create()
                 elif seen.inode != os.fstat(self.file).st_ino and not self.ended.is_set():
                     self.taken_by = seen.who
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    stoppable = signal.getsignal(STOP) is signal.default_int_handler
+                    signal.pthread_kill(threading.main_thread().ident or 0, STOP if stoppable else signal.SIGINT)
                     return
 
     @contextlib.contextmanager

@@ -23,7 +23,9 @@ from irnet_ray.lock import NAME, Holder, hold
 from irnet_ray.run import Folder
 
 HOLDER = """
-import sys
+import signal, sys
+# Ignored in a shell's background, which these tests may run in.
+signal.signal(signal.SIGINT, signal.SIG_IGN if sys.argv[3] == "ignored" else signal.default_int_handler)
 from irnet_ray import lock
 from irnet_ray.run import Folder
 lock.BEAT = float(sys.argv[2])
@@ -37,10 +39,10 @@ print("done", flush=True)
 
 
 @contextmanager
-def holder(out: Path, beat: float = 20) -> Iterator[subprocess.Popen[str]]:
+def holder(out: Path, beat: float = 20, ignored: bool = False) -> Iterator[subprocess.Popen[str]]:
     """A process that holds the lock until it is told a word."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(out), str(beat)],
+        [sys.executable, "-c", HOLDER, str(out), str(beat), "ignored" if ignored else "heeded"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -192,8 +194,9 @@ def test_a_lock_deleted_by_hand_comes_back(tmp_path: Path) -> None:
     assert left_over(tmp_path) == []
 
 
-def test_a_run_that_was_taken_for_dead_stops(tmp_path: Path) -> None:
-    with holder(tmp_path, beat=0.05) as first:
+@pytest.mark.parametrize("ignored", [False, True], ids=["", "with Ctrl-C ignored"])
+def test_a_run_that_was_taken_for_dead_stops(tmp_path: Path, ignored: bool) -> None:
+    with holder(tmp_path, beat=0.05, ignored=ignored) as first:
         aside = tmp_path / "new"
         aside.write_text(json.dumps(asdict(elsewhere())))
         os.replace(aside, tmp_path / NAME)

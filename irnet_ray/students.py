@@ -191,7 +191,7 @@ def predict(
 
     Args:
         model: folder of a trained student, such as `OUT/models/mask-rcnn`.
-        data: folder of images; tags are not needed, and not looked at where they are.
+        data: folder of images; tags are not needed, and teach nothing where they are.
         out: the run directory, with the labels' tables.
         shards, limit, workers, address, console: as for `label`.
 

@@ -45,6 +45,8 @@ class Head:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         code = "import sys; from irnet_ray.cli import main; sys.argv[0] = 'irnet-ray'; main()"
+        # In a shell's background, which these tests may run in, Ctrl-C is ignored.
+        code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {code}"
         return subprocess.Popen(
             [sys.executable, "-c", code, "submit", *arguments],
             cwd=ROOT,

@@ -1,44 +1,15 @@
-"""The `irnet-ray` command: parse, call one function, print. Torch and Ray are imported only by the work itself."""
+"""Labels: make them, judge them, look at them, carry them elsewhere."""
 
 from __future__ import annotations
 
 import json
-import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-import irnet_ray
+from irnet_ray.cli.root import Out, app
 from irnet_ray.errors import UserError
-
-app = typer.Typer(
-    help="Instance masks from image-level tags: IRNet on Ray.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-
-class Student(StrEnum):
-    """What can be trained on labels."""
-
-    MASK_RCNN = "mask-rcnn"
-    DEEPLAB = "deeplab"
-
-
-Out = Annotated[Path, typer.Option(help="The run directory.")]
-
-
-@app.callback(invoke_without_command=True)
-def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> None:
-    """Instance masks from image-level tags: IRNet on Ray."""
-    if version:
-        print(f"irnet-ray {irnet_ray.__version__}")
-        raise typer.Exit
 
 
 @app.command()
@@ -150,83 +121,6 @@ def calibrate(
 
 
 @app.command()
-def train(
-    student: Annotated[Student, typer.Argument(help="What to train.")],
-    labels: Annotated[Path, typer.Argument(help="Run directory of finished labels, or its folder labels.")],
-    epochs: Annotated[int | None, typer.Option(help="Passes over the images, at least.")] = None,
-    iterations: Annotated[int | None, typer.Option(help="Steps, at least: small data sets repeat.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step, over all workers.")] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="resnet50, lite0, or a network of torchvision or timm. Default: the run's.")
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(help="ImageNet weights of the backbone.")] = None,
-    network: Annotated[
-        str | None, typer.Option(help="Of deeplab: v2, or a segmentation network of torchvision.")
-    ] = None,
-    min_score: Annotated[float | None, typer.Option(help="Leave out instances scored below this.")] = None,
-    min_quality: Annotated[float | None, typer.Option(help="Leave out instances of a lower quality.")] = None,
-    background: Annotated[str | None, typer.Option(help="keep or skip: images without instances.")] = None,
-    hold_out: Annotated[
-        Path | None, typer.Option(help="COCO JSON file whose images are left out, to judge the student by.")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML or JSON file of knobs; see `irnet-ray config`.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Training workers.")] = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster to join, as for label.")] = None,
-) -> None:
-    """Train Mask R-CNN or DeepLab on labels; the model is OUT/models/STUDENT.
-
-    Run the same command again to go on after an interruption.
-    """
-    from irnet_ray import students
-
-    knobs = {
-        "epochs": epochs,
-        "min_iterations": iterations,
-        "batch_size": batch_size,
-        "backbone": backbone,
-        "weights": str(weights) if weights else None,
-        "network": network,
-        "min_score": min_score,
-        "min_quality": min_quality,
-        "background": background,
-    }
-    result = students.train(
-        student.value, labels, config=config, knobs=knobs, hold_out=hold_out, workers=workers, address=address
-    )
-    losses = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in result.losses.items())
-    print(f"\n{result.images} images, {result.iterations} iterations: {losses}")
-    print(f"model   {result.model}")
-    print(f"curves  {result.model}/tensorboard")
-    print(f"next    irnet-ray predict {result.model} --data DIR --out DIR")
-
-
-@app.command()
-def predict(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained student, such as OUT/models/mask-rcnn.")],
-    data: Annotated[Path, typer.Option(help="Folder of images; they need no tags.")],
-    out: Annotated[Path, typer.Option(help="The run directory for the predictions.")],
-    shards: Annotated[int, typer.Option(help="Parquet files per table.")] = 4,
-    limit: Annotated[int | None, typer.Option(help="Predict only the first N images.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Network actors.")] = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster to join, as for label.")] = None,
-) -> None:
-    """Predict masks for every image of a folder, in the tables of labels.
-
-    Run the same command again to go on after an interruption: what is done is not done again.
-    """
-    from irnet_ray import students
-
-    result = students.predict(model, data, out, shards=shards, limit=limit, workers=workers, address=address)
-    print(f"\n{result.images} images = {result.predictions} predictions + {result.errors} errors")
-    print(f"labels  {result.out}/labels/*.parquet")
-    if result.errors:
-        print(f"errors  {result.out}/errors/*.parquet")
-    print(f"next    irnet-ray evaluate {result.out} --truth T.json")
-    if not result.predictions:
-        raise UserError("Not one image could be predicted: the errors table says why.")
-
-
-@app.command()
 def show(
     out: Annotated[Path, typer.Argument(help="The run directory.")],
     image: Annotated[list[str] | None, typer.Option(help="Id of an image; may be repeated.")] = None,
@@ -274,39 +168,3 @@ def config(
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip())
-
-
-@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-def submit(
-    context: typer.Context,
-    verb: Annotated[str, typer.Argument(help="Command to run there, such as label; its own options follow.")],
-    address: Annotated[
-        str | None,
-        typer.Option(help="Job server, http://HEAD:8265. Default: RAY_API_SERVER_ADDRESS, else RAY_ADDRESS."),
-    ] = None,
-) -> None:
-    """Run a command on a cluster: sends this code, follows the log, ends with the command's exit code.
-
-    Paths are the cluster's. Ctrl-C leaves the job running.
-    """
-    from irnet_ray.submission import submit as send
-
-    commands = {name: command for name, command in typer.main.get_group(app).commands.items() if name != "submit"}
-    joins = {name: any(option.name == "address" for option in command.params) for name, command in commands.items()}
-    raise typer.Exit(send(verb, context.args, address, joins))
-
-
-def main() -> None:
-    """Run the command; a person's mistake ends in one sentence and exit code 2."""
-    try:
-        app()
-    except UserError as error:
-        print(f"irnet-ray: {error}", file=sys.stderr)
-        sys.exit(2)
-    except (RuntimeError, OSError) as error:
-        print(f"irnet-ray: {error}", file=sys.stderr)
-        sys.exit(1)
-    except SystemExit as end:
-        if end.code == 130:  # typer's for Ctrl-C, which it keeps to itself
-            print("irnet-ray: stopped; run the same command to go on.", file=sys.stderr)
-        raise

@@ -1,0 +1,29 @@
+"""Commands that run elsewhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from irnet_ray.cli.root import app
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def submit(
+    context: typer.Context,
+    verb: Annotated[str, typer.Argument(help="Command to run there, such as label; its own options follow.")],
+    address: Annotated[
+        str | None,
+        typer.Option(help="Job server, http://HEAD:8265. Default: RAY_API_SERVER_ADDRESS, else RAY_ADDRESS."),
+    ] = None,
+) -> None:
+    """Run a command on a cluster: sends this code, follows the log, ends with the command's exit code.
+
+    Paths are the cluster's. Ctrl-C leaves the job running.
+    """
+    from irnet_ray.submission import submit as send
+
+    commands = {name: command for name, command in typer.main.get_group(app).commands.items() if name != "submit"}
+    joins = {name: any(option.name == "address" for option in command.params) for name, command in commands.items()}
+    raise typer.Exit(send(verb, context.args, address, joins))

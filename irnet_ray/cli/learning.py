@@ -1,0 +1,96 @@
+"""Students: train them on labels, and predict with them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from irnet_ray.cli.root import app
+from irnet_ray.errors import UserError
+
+
+class Student(StrEnum):
+    """What can be trained on labels."""
+
+    MASK_RCNN = "mask-rcnn"
+    DEEPLAB = "deeplab"
+
+
+@app.command()
+def train(
+    student: Annotated[Student, typer.Argument(help="What to train.")],
+    labels: Annotated[Path, typer.Argument(help="Run directory of finished labels, or its folder labels.")],
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images, at least.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Steps, at least: small data sets repeat.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step, over all workers.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="resnet50, lite0, or a network of torchvision or timm. Default: the run's.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="ImageNet weights of the backbone.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Of deeplab: v2, or a segmentation network of torchvision.")
+    ] = None,
+    min_score: Annotated[float | None, typer.Option(help="Leave out instances scored below this.")] = None,
+    min_quality: Annotated[float | None, typer.Option(help="Leave out instances of a lower quality.")] = None,
+    background: Annotated[str | None, typer.Option(help="keep or skip: images without instances.")] = None,
+    hold_out: Annotated[
+        Path | None, typer.Option(help="COCO JSON file whose images are left out, to judge the student by.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML or JSON file of knobs; see `irnet-ray config`.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Training workers.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join, as for label.")] = None,
+) -> None:
+    """Train Mask R-CNN or DeepLab on labels; the model is OUT/models/STUDENT.
+
+    Run the same command again to go on after an interruption.
+    """
+    from irnet_ray import students
+
+    knobs = {
+        "epochs": epochs,
+        "min_iterations": iterations,
+        "batch_size": batch_size,
+        "backbone": backbone,
+        "weights": str(weights) if weights else None,
+        "network": network,
+        "min_score": min_score,
+        "min_quality": min_quality,
+        "background": background,
+    }
+    result = students.train(
+        student.value, labels, config=config, knobs=knobs, hold_out=hold_out, workers=workers, address=address
+    )
+    losses = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in result.losses.items())
+    print(f"\n{result.images} images, {result.iterations} iterations: {losses}")
+    print(f"model   {result.model}")
+    print(f"curves  {result.model}/tensorboard")
+    print(f"next    irnet-ray predict {result.model} --data DIR --out DIR")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained student, such as OUT/models/mask-rcnn.")],
+    data: Annotated[Path, typer.Option(help="Folder of images; they need no tags.")],
+    out: Annotated[Path, typer.Option(help="The run directory for the predictions.")],
+    shards: Annotated[int, typer.Option(help="Parquet files per table.")] = 4,
+    limit: Annotated[int | None, typer.Option(help="Predict only the first N images.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Network actors.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join, as for label.")] = None,
+) -> None:
+    """Predict masks for every image of a folder, in the tables of labels.
+
+    Run the same command again to go on after an interruption: what is done is not done again.
+    """
+    from irnet_ray import students
+
+    result = students.predict(model, data, out, shards=shards, limit=limit, workers=workers, address=address)
+    print(f"\n{result.images} images = {result.predictions} predictions + {result.errors} errors")
+    print(f"labels  {result.out}/labels/*.parquet")
+    if result.errors:
+        print(f"errors  {result.out}/errors/*.parquet")
+    print(f"next    irnet-ray evaluate {result.out} --truth T.json")
+    if not result.predictions:
+        raise UserError("Not one image could be predicted: the errors table says why.")

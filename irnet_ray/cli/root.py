@@ -1,0 +1,29 @@
+"""The command itself, which the verbs register with, and what several of them take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import irnet_ray
+
+app = typer.Typer(
+    help="Instance masks from image-level tags: IRNet on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Out = Annotated[Path, typer.Option(help="The run directory.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Instance masks from image-level tags: IRNet on Ray."""
+    if version:
+        print(f"irnet-ray {irnet_ray.__version__}")
+        raise typer.Exit

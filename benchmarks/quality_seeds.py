@@ -7,7 +7,7 @@ labels by itself, without IRNet: cut at a threshold, connected parts are instanc
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,20 +65,11 @@ METHODS: dict[str, Callable[[Seen], Tensor]] = {
 }
 
 
-def look(network: SeedsNetwork, row: dict[str, Any], image_HW3: np.ndarray) -> Seen:
+def look(network: SeedsNetwork, scales: Sequence[float], row: dict[str, Any], image_HW3: np.ndarray) -> Seen:
     """Everything that the methods start from."""
-    from irnet_ray.algorithms.attention import merge_scales
-
-    image = to_network(image_HW3, network.device)
-    class_ids = torch.tensor([network.class_of[tag] for tag in row["tags"]])
-    maps = []
-    for scale in network.scales:
-        pair = network._levels(image, scale)
-        attention, mirrored = network.network.attention(pair[-1], class_ids)
-        maps.append(attention + mirrored.flip(-1))
-        if scale == 1:
-            levels = [((x[0] + x[1].flip(-1)) / 2).float() for x in pair[-CORRELATED:]]
-    cam, _ = merge_scales(maps, image_HW3.shape[:2], range(len(class_ids)))
+    cam = torch.from_numpy(network.cam(row["tags"], image_HW3, scales))
+    pair = network._levels(to_network(image_HW3, network.device), 1.0)
+    levels = [((x[0] + x[1].flip(-1)) / 2).float() for x in pair[-CORRELATED:]]
     return Seen(cam, levels, [p for tag in row["tags"] if (p := network._prototypes(tag)) is not None])
 
 
@@ -96,7 +87,7 @@ def main() -> None:
     }
     for row in run.rows("images"):
         with torch.inference_mode():
-            seen = look(network, row, load_image(row["uri"], run.config.max_side))
+            seen = look(network, run.config.seeds.scales, row, load_image(row["uri"], run.config.max_side))
             for name, method in METHODS.items():
                 attention = interpolate(method(seen)[None], seen.cam.shape[1:], mode="bilinear")[0]
                 for threshold in THRESHOLDS:

@@ -147,7 +147,9 @@ def _map(ablation: _Ablation, devices: Any, workers: int | None) -> str:
     from irnet_ray.stages import ablation as comparisons
 
     config, images, seeds = ablation.config, ablation.shards("images"), ablation.shards("seeds")
-    mapping = comparisons.stage(config, images, seeds, ablation.stage("irnet"), ablation.affinitynet)
+    classifier, irnet = ablation.stage("classifier"), ablation.stage("irnet")
+    vocabulary = ablation.version["vocabulary"]
+    mapping = comparisons.stage(config, images, seeds, vocabulary, classifier, irnet, ablation.affinitynet)
     folder, ids, shards = ablation.result.folder, ablation.ids_by_shard, ablation.shard_count
     done = run_map(mapping, folder, ids, shards, config.unit_size, devices, workers)
     return f"{done.computed} images computed, {done.rows} rows, {done.errors} errors"

@@ -14,7 +14,7 @@ from rich.console import Console
 from irnet_ray.config import Config, load_config
 from irnet_ray.errors import UserError, printable
 from irnet_ray.evaluation.evaluate import evaluate_predictions, evaluate_rows
-from irnet_ray.evaluation.result import Evaluation
+from irnet_ray.evaluation.result import CAM, CAM_ONE_SCALE, Evaluation
 from irnet_ray.evaluation.truth import Truth, load_truth
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.inputs.scenes import generate
@@ -262,8 +262,9 @@ def evaluate(
     Args:
         out: the run directory, of labels or of a student's predictions.
         truth: the file of instances; images are matched by file name.
-        ablation: compare also with labels made without displacement field and with those of AffinityNet (paper 6.2).
-            What is missing for that is computed on Ray, AffinityNet's training included.
+        ablation: compare also with labels made without displacement field and with those of AffinityNet (paper 6.2),
+            and take the CAM over all scales. What is missing for that is computed on Ray, AffinityNet's training
+            included.
         upper_bound: of a student's predictions: train the same student on truth, under cross-validation, and say
             what share of its figures the predictions reach (paper 6.3).
         address: for these two, a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
@@ -299,6 +300,7 @@ def evaluate(
         image_ids=image_ids,
         vocabulary=version["vocabulary"],
         ablation=comparisons() if ablation else None,
+        cam=CAM_ONE_SCALE if version["config"]["seeds"]["method"] == "prototypes" else CAM,
     )
 
 

@@ -70,7 +70,7 @@ class Seeds(Section):
         (0.5, 1.0, 1.5, 2.0),
         "1",
         "published code",
-        "image scales whose maps are summed, each with its mirror image",
+        "image scales of the CAM, summed, each with its mirror image; prototypes take scale 1",
         min_length=1,
     )
     foreground: float = knob(0.30, "1", "paper 4.2", "attention above this is confidently foreground", gt=0, lt=1)

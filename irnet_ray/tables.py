@@ -79,7 +79,8 @@ LABELS = pa.schema(
     ]
 )
 
-# What two comparisons of the paper make of an image: Table 1's "CAM + class boundary", and Table 2's AffinityNet.
+# What the comparisons of the paper make of an image: the CAM of both tables, Table 1's "CAM + class boundary", and
+# Table 2's AffinityNet.
 ABLATION = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -89,6 +90,7 @@ ABLATION = pa.schema(
         pa.field("height", pa.int32(), nullable=False),
         pa.field("boundary_instances", pa.list_(INSTANCE), nullable=False),  # without the displacement field
         pa.field("affinitynet_semantic", pa.binary(), nullable=False),  # as `semantic` of the labels
+        *(SEEDS.field(name) for name in ("class_ids", "cam", "cam_shape", "confident_map")),  # the CAM over all scales
     ]
 )
 

@@ -39,27 +39,28 @@ def evaluate_rows(
     image_ids: set[str],
     vocabulary: Sequence[str],
     ablation: Iterable[dict[str, Any]] | None = None,
+    cam: str = CAM,
 ) -> Evaluation:
     """Measure rows of `tables.LABELS`, `tables.SEEDS` and `tables.ABLATION`, one at a time and in any order.
 
     `image_ids` are those of the run: truth outside it is left out and counted, and an image of it with truth
     but without a row counts as one in which nothing was found. `vocabulary` names the seeds' class ids.
-    The rows of `ablation` are asked for last; without them there are two variants, CAM and labels.
+    The rows of `ablation` are asked for last; without them there are two variants, labels and the CAM of the seeds,
+    named `cam`. With them the CAM is theirs, over all scales.
     Raises UserError where truth and run share no image, an image comes twice, or sizes differ.
     """
     images = with_truth(truth, image_ids)
     draws_NR = draws(len(images))
     ranking = RankingMeasure(images)
-    variants = {
-        CAM: _measure((found_in_seeds(row, images[row["image_id"]], vocabulary) for row in _of(images, seeds)), images),
-        LABELS: _measure((found_in_row(row, "instances", "semantic") for row in _of(images, labels)), images, ranking),
-    }
-    scores = {name: instances.scores(draws_NR) | maps.scores(draws_NR) for name, (instances, maps) in variants.items()}
-    if ablation is not None:
-        found = (found_in_row(row, "boundary_instances", "affinitynet_semantic") for row in _of(images, ablation))
-        boundary, affinitynet = _measure(found, images)
-        between = {BOUNDARY: boundary.scores(draws_NR), AFFINITYNET: affinitynet.scores(draws_NR)}
-        scores = {CAM: scores[CAM], **between, LABELS: scores[LABELS]}
+    labels_measures = _measure(
+        (found_in_row(row, "instances", "semantic") for row in _of(images, labels)), images, ranking
+    )
+    made = _scores(labels_measures, draws_NR)
+    if ablation is None:
+        found = (found_in_seeds(row, images[row["image_id"]], vocabulary) for row in _of(images, seeds))
+        scores = {cam: _scores(_measure(found, images), draws_NR), LABELS: made}
+    else:
+        scores = {**_compared(ablation, images, vocabulary, draws_NR), LABELS: made}
     return Evaluation(
         variants=scores,
         images=len(images),
@@ -186,6 +187,32 @@ def _measure(
         if ranking is not None:
             ranking.add(one.image_id, one.instances, one.quality)
     return instances, maps
+
+
+def _scores(measures: tuple[InstanceMeasure, SemanticMeasure], draws_NR: np.ndarray) -> Scores:
+    instances, maps = measures
+    return instances.scores(draws_NR) | maps.scores(draws_NR)
+
+
+def _compared(
+    rows: Iterable[dict[str, Any]], images: dict[str, TruthImage], vocabulary: Sequence[str], draws_NR: np.ndarray
+) -> dict[str, Scores]:
+    """The paper's comparisons, each where it belongs: the CAM in both tables, the others in one."""
+    cams = InstanceMeasure(images), SemanticMeasure(images)
+    boundary, affinitynet = InstanceMeasure(images), SemanticMeasure(images)
+    for row in _of(images, rows):
+        image_id, tags = row["image_id"], row["tags"]
+        raw = found_in_seeds(row, images[image_id], vocabulary)
+        relation = found_in_row(row, "boundary_instances", "affinitynet_semantic")
+        for instances, found in ((cams[0], raw), (boundary, relation)):
+            instances.add(image_id, found.instances)
+        for maps, found in ((cams[1], raw), (affinitynet, relation)):
+            maps.add(image_id, tags, found.semantic)
+    return {
+        CAM: _scores(cams, draws_NR),
+        BOUNDARY: boundary.scores(draws_NR),
+        AFFINITYNET: affinitynet.scores(draws_NR),
+    }
 
 
 def _truth_instances(images: dict[str, TruthImage]) -> dict[str, int]:

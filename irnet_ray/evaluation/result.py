@@ -12,6 +12,7 @@ from irnet_ray.evaluation.bootstrap import CONFIDENCE, Figure
 from irnet_ray.evaluation.ranking import Ranking
 
 CAM, BOUNDARY, AFFINITYNET, LABELS = "CAM", "CAM + boundary", "AffinityNet", "labels"
+CAM_ONE_SCALE = "CAM, scale 1"  # of a run that needed no more of it
 PREDICTIONS, UPPER_BOUND = "predictions", "trained on truth"
 
 INSTANCE_FIGURES = {"ap50": "AP50", "ap70": "AP70", "ap50_any_class": "AP50 any class"}

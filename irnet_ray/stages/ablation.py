@@ -1,4 +1,4 @@
-"""What two comparisons of the paper make of an image (6.1, 6.2; Tables 1 and 2); no stage of labeling."""
+"""What the comparisons of the paper make of an image (6.1, 6.2; Tables 1 and 2); no stage of labeling."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from irnet_ray.networks.weights import load_weights
 from irnet_ray.run import Folder, Shards
 from irnet_ray.stages.images import load_image, resize_map
 from irnet_ray.stages.labels import LabelsNetwork, Masks, encode_instances
+from irnet_ray.stages.seeds import SeedsNetwork
 
 
 class Ablated(NamedTuple):
@@ -28,16 +29,25 @@ class Ablated(NamedTuple):
 
     boundary: Masks  # labels without the displacement field
     affinitynet: np.ndarray  # uint8 (H, W), semantic labels
+    cam: np.ndarray  # float32 (K, h, w), over all scales
 
 
-def stage(config: Config, images: Shards, seeds: Shards, irnet: Folder, affinitynet: Folder) -> MapStage:
-    """Both comparisons for every image that has seeds."""
+def stage(
+    config: Config,
+    images: Shards,
+    seeds: Shards,
+    vocabulary: list[str],
+    classifier: Folder,
+    irnet: Folder,
+    affinitynet: Folder,
+) -> MapStage:
+    """The comparisons for every image that has seeds."""
     return MapStage(
         name="ablation",
         schema=tables.ABLATION,
         sources=(images, seeds),
         load=partial(_load, max_side=config.max_side),
-        network=partial(AblationNetwork, config, irnet, affinitynet),
+        network=partial(AblationNetwork, config, vocabulary, classifier, irnet, affinitynet),
         finish=_finish,
     )
 
@@ -47,9 +57,19 @@ def _load(row: Row, max_side: int) -> np.ndarray:
 
 
 class AblationNetwork:
-    """The trained IRNet without its displacement field, and the trained AffinityNet, on one device."""
+    """The CAM of all scales, IRNet without its displacement field, and AffinityNet, all trained, on one device."""
 
-    def __init__(self, config: Config, irnet: Folder, affinitynet: Folder, gpu: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        vocabulary: list[str],
+        classifier: Folder,
+        irnet: Folder,
+        affinitynet: Folder,
+        gpu: bool,
+    ) -> None:
+        self.method, self.scales = config.seeds.method, config.seeds.scales
+        self.seeds = SeedsNetwork(config, {tag: k for k, tag in enumerate(vocabulary)}, classifier, None, gpu)
         self.labels = LabelsNetwork(config, irnet, gpu)
         network = AffinityNet(config.backbone)
         fold_batch_norm(network.backbone.eval())  # as it was trained and saved
@@ -57,9 +77,19 @@ class AblationNetwork:
         self.network = for_inference(network, self.labels.device)
 
     def __call__(self, row: Row, image_HW3: np.ndarray) -> Ablated:
-        """Both comparisons for one image, from the attention maps of its row."""
+        """The comparisons for one image, from the attention maps of its row."""
         attention_Khw = tables.decode_attention(row)
-        return Ablated(self.boundary(attention_Khw, image_HW3), self.affinitynet(attention_Khw, image_HW3))
+        return Ablated(
+            self.boundary(attention_Khw, image_HW3),
+            self.affinitynet(attention_Khw, image_HW3),
+            self.cam(row, image_HW3),
+        )
+
+    def cam(self, row: Row, image_HW3: np.ndarray) -> np.ndarray:
+        """The first line of both tables: that of the row, but where prototypes needed no more than scale 1."""
+        if self.method != "prototypes":
+            return tables.decode_cam(row)
+        return self.seeds.cam(row["tags"], image_HW3, self.scales)
 
     def boundary(self, attention_Khw: np.ndarray, image_HW3: np.ndarray) -> Masks:
         """ "CAM + class boundary" of Table 1: labels that no displacement field splits into instances.
@@ -95,7 +125,8 @@ class AblationNetwork:
 def _finish(row: Row, value: Ablated) -> Row:
     size = (row["height"], row["width"])
     return {
-        **{key: row[key] for key in ("image_id", "tags", "width", "height")},
+        **{key: row[key] for key in ("image_id", "tags", "width", "height", "class_ids", "confident_map")},
+        **tables.encode_cam(value.cam),
         "boundary_instances": encode_instances(row, value.boundary),
         "affinitynet_semantic": tables.encode_png(resize_map(value.affinitynet, size)),
     }

@@ -1,7 +1,8 @@
-"""Stage 3: multi-scale class attention maps, a stronger attention made from them, confident map (paper 3 and 4.2)."""
+"""Stage 3: class attention maps, a stronger attention made from them, confident map (paper 3 and 4.2)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -63,7 +64,9 @@ class SeedsNetwork:
     def __init__(
         self, config: Config, class_of: dict[str, int], weights: Folder, prototypes: Shards | None, gpu: bool
     ) -> None:
-        self.scales, self.method, self.class_of = config.seeds.scales, config.seeds.method, class_of
+        self.method, self.class_of = config.seeds.method, class_of
+        # Prototypes are looked for at scale 1, as they were found: the CAM's other scales cost six times as much.
+        self.scales = (1.0,) if self.method == "prototypes" else config.seeds.scales
         self.prototypes = prototypes
         self.device = torch.device("cuda" if gpu else "cpu")
         network = Classifier(config.backbone, len(class_of))
@@ -73,24 +76,36 @@ class SeedsNetwork:
 
     @torch.inference_mode()
     def __call__(self, row: Row, image_HW3: np.ndarray) -> Attention:
-        """Eq. 1 over all scales, each with its mirror image; then the seed method on the features at scale 1."""
+        """The CAM over the scales of the seed method, then the method's own attention from the features at scale 1."""
         size = image_HW3.shape[:2]
         image = to_network(image_HW3, self.device)
-        class_ids = torch.tensor([self.class_of[tag] for tag in row["tags"]], device=self.device)
         levels_at = {scale: self._levels(image, scale) for scale in self.scales}
-        maps = []
-        for levels in levels_at.values():
-            attention, mirrored = self.network.attention(levels[-1], class_ids)
-            maps.append(attention + mirrored.flip(-1))
-        cam, full = merge_scales(maps, size, range(len(class_ids)))
-        if not bool(torch.isfinite(full).all()):
-            raise FloatingPointError("The class attention map is not finite: the classifier's weights are broken.")
+        cam, full = self._cam(row["tags"], levels_at.values(), size)
         if self.method == "cam":
             return Attention(image_HW3, cam.cpu().numpy(), None, full.cpu().numpy())
         own = levels_at[1.0] if 1.0 in levels_at else self._levels(image, 1.0)
         chosen = self._stronger(row["tags"], own, cam)
         full = interpolate(chosen[None], scale_factor=STRIDE, mode="bilinear")[0, :, : size[0], : size[1]]
         return Attention(image_HW3, cam.cpu().numpy(), chosen.cpu().numpy(), full.cpu().numpy())
+
+    @torch.inference_mode()
+    def cam(self, tags: list[str], image_HW3: np.ndarray, scales: Sequence[float]) -> np.ndarray:
+        """The class attention maps of an image over these scales (Eq. 1): float32 (K, ceil(H/4), ceil(W/4))."""
+        image = to_network(image_HW3, self.device)
+        pairs = (self._levels(image, scale) for scale in scales)
+        return self._cam(tags, pairs, image_HW3.shape[:2])[0].cpu().numpy()
+
+    def _cam(self, tags: list[str], pairs: Iterable[list[Tensor]], size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Eq. 1 over levels of an image and its mirror image: (K, h, w) and (K, H, W), each map at most 1."""
+        class_ids = torch.tensor([self.class_of[tag] for tag in tags], device=self.device)
+        maps = []
+        for levels in pairs:
+            attention, mirrored = self.network.attention(levels[-1], class_ids)
+            maps.append(attention + mirrored.flip(-1))
+        strided, full = merge_scales(maps, (size[0], size[1]), range(len(class_ids)))
+        if not bool(torch.isfinite(full).all()):
+            raise FloatingPointError("The class attention map is not finite: the classifier's weights are broken.")
+        return strided, full
 
     def _levels(self, image_13HW: Tensor, scale: float) -> list[Tensor]:
         """Features of an image at a scale and of its mirror image."""

@@ -188,8 +188,12 @@ def test_the_cam_of_an_image_worked_on_at_half_size_is_spread_over_the_whole(tru
 
 
 def ablation_row(image_id, tags, instances, semantic):
+    """A row whose CAM attends to everything, for its last tag alone."""
     row = label_row(image_id, tags, instances, semantic)
+    cam = np.zeros((len(tags), 6, 8))
+    cam[-1] = 1
     return {
+        **seed_row(image_id, [["cat", "dog", "emu"].index(tag) for tag in tags], cam),
         **{key: row[key] for key in ("image_id", "tags", "width", "height")},
         "boundary_instances": row["instances"],
         "affinitynet_semantic": row["semantic"],
@@ -209,7 +213,10 @@ def test_the_ablation_stands_between_the_cam_and_the_labels(truth):
     ]
     result = run(labels, seeds, truth, ablation=ablation)
     assert list(result.variants) == ["CAM", "CAM + boundary", "AffinityNet", "labels"]
-    _, boundary, affinitynet, made = result.variants.values()
+    cam, boundary, affinitynet, made = result.variants.values()
+    # The CAM is the ablation's, which sees a cat everywhere in "a", and not that of the seeds, which sees nothing.
+    assert (cam.images, cam.instances) == (1, 1)
+    assert cam.figures["recall"].value == pytest.approx(1 / 3)
     assert boundary.classes == {"ap50": {"cat": 0.5, "dog": 0}, "ap70": {"cat": 0.5, "dog": 0}}
     assert boundary.figures["ap50_any_class"].value == pytest.approx(1 / 3)
     assert (boundary.images, boundary.instances) == (1, 1)

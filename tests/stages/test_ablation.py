@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 from scipy import ndimage
 
 from irnet_ray import tables
+from irnet_ray.engine.mapping import MapStage
 from irnet_ray.networks.affinitynet import AffinityNet
 from irnet_ray.networks.backbone import fold_batch_norm
 from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
@@ -22,6 +23,7 @@ from irnet_ray.stages.ablation import Ablated, AblationNetwork
 from irnet_ray.stages.images import load_image
 from irnet_ray.stages.labels import LabelsNetwork, Masks
 from irnet_ray.stages.plan import Plan
+from irnet_ray.stages.seeds import SeedsNetwork
 
 
 @pytest.fixture
@@ -44,11 +46,17 @@ def row_of(plan: Plan) -> dict[str, Any]:
     for number in range(len(cam)):
         cam[number, 4:16, 10 * number + 2 : 10 * number + 9] = 1
     ids = [plan.vocabulary.index(tag) for tag in row["tags"]]
-    return {**row, "class_ids": ids, **tables.encode_cam(cam), "attention": None}
+    confident = tables.encode_png(np.zeros((96, 128), np.uint8))
+    return {**row, "class_ids": ids, **tables.encode_cam(cam), "attention": None, "confident_map": confident}
 
 
-def test_a_row_of_comparisons_from_an_image(plan: Plan, irnet: Folder, affinitynet: Folder) -> None:
-    stage = ablation.stage(plan.config, plan.shards("images"), plan.shards("seeds"), irnet, affinitynet)
+def stage_of(plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder) -> MapStage:
+    images, seeds = plan.shards("images"), plan.shards("seeds")
+    return ablation.stage(plan.config, images, seeds, plan.vocabulary, classifier, irnet, affinitynet)
+
+
+def test_a_row_of_comparisons_from_an_image(plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder) -> None:
+    stage = stage_of(plan, classifier, irnet, affinitynet)
     row = row_of(plan)
     made = stage.finish(row, stage.network(False)(row, stage.load(row)))
     pa.Table.from_pylist([{"uri": row["uri"], **made}], stage.schema)
@@ -61,15 +69,30 @@ def test_a_row_of_comparisons_from_an_image(plan: Plan, irnet: Folder, affinityn
     semantic = tables.decode_png(made["affinitynet_semantic"])
     assert semantic.shape == (96, 128) and set(np.unique(semantic)) <= set(range(len(row["tags"]) + 1))
     assert made["boundary_instances"] and semantic.any()
+    # Prototypes need the CAM at scale 1 only: the paper's, over all scales, is made for the comparison.
+    network = SeedsNetwork(plan.config, {tag: k for k, tag in enumerate(plan.vocabulary)}, classifier, None, gpu=False)
+    cam = network.cam(row["tags"], load_image(row["uri"], 1280), plan.config.seeds.scales)
+    assert np.allclose(tables.decode_cam(made), cam, atol=1e-3) and cam.shape == (len(row["tags"]), 24, 32)
+
+
+def test_the_cam_is_the_row_s_own_where_seeds_are_made_from_it(
+    plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder
+) -> None:
+    config = plan.config.model_copy(update={"seeds": plan.config.seeds.model_copy(update={"method": "cam"})})
+    row = row_of(plan)
+    made = AblationNetwork(config, plan.vocabulary, classifier, irnet, affinitynet, gpu=False)
+    assert np.array_equal(made.cam(row, load_image(row["uri"], 1280)), tables.decode_cam(row))
 
 
 def test_its_instances_are_the_connected_parts_of_the_run_s_semantic_label(
-    plan: Plan, irnet: Folder, affinitynet: Folder
+    plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder
 ) -> None:
     row = row_of(plan)
     image = load_image(row["uri"], 1280)
     labels = LabelsNetwork(plan.config, irnet, gpu=False)(row, image)
-    found = AblationNetwork(plan.config, irnet, affinitynet, gpu=False)(row, image).boundary
+    found = AblationNetwork(plan.config, plan.vocabulary, classifier, irnet, affinitynet, gpu=False)(
+        row, image
+    ).boundary
     assert np.array_equal(found.semantic, labels.semantic)  # for which a field is of no account
     parts = set()
     for number in range(1, len(row["tags"]) + 1):
@@ -80,10 +103,10 @@ def test_its_instances_are_the_connected_parts_of_the_run_s_semantic_label(
 
 
 def test_attention_stays_where_the_embedding_changes(
-    plan: Plan, irnet: Folder, affinitynet: Folder, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two flat halves, far apart: attention on a corner fills its half and nothing else.
-    network = AblationNetwork(plan.config, irnet, affinitynet, gpu=False)
+    network = AblationNetwork(plan.config, plan.vocabulary, classifier, irnet, affinitynet, gpu=False)
     halves = torch.zeros(8, 24, 32)
     halves[:, :, 16:] = 20
     monkeypatch.setattr(network.network, "predict", lambda image, scale: halves)
@@ -94,29 +117,31 @@ def test_attention_stays_where_the_embedding_changes(
 
 
 def test_comparisons_have_the_image_s_own_size_whatever_it_was_worked_on_at(
-    plan: Plan, irnet: Folder, affinitynet: Folder
+    plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder
 ) -> None:
-    stage = ablation.stage(plan.config, plan.shards("images"), plan.shards("seeds"), irnet, affinitynet)
+    stage = stage_of(plan, classifier, irnet, affinitynet)
     row, mask = row_of(plan), np.zeros((1, 48, 64), bool)
     mask[0, 10:20, 30:50] = True
     semantic = mask[0].astype(np.uint8)
     masks = Masks(mask, np.array([0]), np.array([0.5]), np.array([0.9]), semantic)
-    made = stage.finish(row, Ablated(masks, semantic))
+    made = stage.finish(row, Ablated(masks, semantic, tables.decode_cam(row)))
     (instance,) = made["boundary_instances"]
     decoded = coco.decode({"size": [96, 128], "counts": instance["rle"].encode()})
     assert np.array_equal(decoded, semantic.repeat(2, 0).repeat(2, 1))
     assert np.array_equal(tables.decode_png(made["affinitynet_semantic"]), decoded)
 
 
-def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, irnet: Folder, affinitynet: Folder) -> None:
+def test_broken_weights_are_an_error_and_not_a_row(
+    plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder
+) -> None:
     state = load(affinitynet.read("weights.safetensors"))
     state["last.weight"][0] = torch.nan
     affinitynet.write("weights.safetensors", save(state))
-    network = AblationNetwork(plan.config, irnet, affinitynet, gpu=False)
+    network = AblationNetwork(plan.config, plan.vocabulary, classifier, irnet, affinitynet, gpu=False)
     with pytest.raises(FloatingPointError, match="AffinityNet's answer is not finite"):
         network.affinitynet(np.zeros((1, 16, 16), np.float32), np.zeros((64, 64, 3), np.uint8))
 
 
-def test_another_network_s_weights_are_refused(plan: Plan, irnet: Folder) -> None:
+def test_another_network_s_weights_are_refused(plan: Plan, classifier: Folder, irnet: Folder) -> None:
     with pytest.raises(ValueError, match=r"irnet-\w+ holds weights of another network"):
-        AblationNetwork(plan.config, irnet, irnet, gpu=False)
+        AblationNetwork(plan.config, plan.vocabulary, classifier, irnet, irnet, gpu=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,14 +73,24 @@ def test_a_mirror_image_has_mirrored_seeds(plan: Plan, classifier: Folder, proto
     assert np.abs(one.full - other.full[..., ::-1]).max() < 0.02
 
 
-def test_the_cam_is_the_same_whatever_the_method(plan: Plan, classifier: Folder, prototypes: Shards) -> None:
+def test_prototypes_look_at_one_scale_and_the_others_at_all(plan: Plan, classifier: Folder, prototypes: Shards) -> None:
     row = rows(plan)[0]
     image = np.asarray(load_image(row["uri"], 1280))
-    cam, correlation, both = (network_of(plan, classifier, m, prototypes)(row, image) for m in METHODS)
-    assert np.array_equal(cam.cam, correlation.cam) and np.array_equal(cam.cam, both.cam)
+    networks = [network_of(plan, classifier, method, prototypes) for method in METHODS]
+    cam, correlation, both = (network(row, image) for network in networks)
+    assert np.array_equal(cam.cam, correlation.cam)
     assert cam.chosen is None and both.chosen is not None and correlation.chosen is not None
-    # Where prototypes are not to be used, or a tag's have failed, the CAM is what is spread over like pixels.
-    spread = network_of(plan, classifier, "correlation")(row, image).chosen
+    assert np.allclose(both.cam, networks[0].cam(row["tags"], image, [1.0]), atol=1e-6)
+    assert np.allclose(cam.cam, networks[2].cam(row["tags"], image, plan.config.seeds.scales), atol=1e-6)
+    assert not np.allclose(cam.cam, both.cam, atol=0.01)
+
+
+def test_a_tag_without_prototypes_is_spread_from_its_cam(plan: Plan, classifier: Folder, prototypes: Shards) -> None:
+    row = rows(plan)[0]
+    image = np.asarray(load_image(row["uri"], 1280))
+    both = network_of(plan, classifier, "prototypes", prototypes)(row, image)
+    single = plan.config.model_copy(update={"seeds": plan.config.seeds.model_copy(update={"scales": (1.0,)})})
+    spread = network_of(replace(plan, config=single), classifier, "correlation")(row, image).chosen
     lost = Shards(plan.out.folder("lost"), plan.shard_count)
     for shard in range(lost.count):
         lost.seal(shard, tables.PROTOTYPES, [])

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
+from irnet_ray.algorithms.precision import has_bfloat16
+
 MOST_CELLS = 4096  # of the correlation's N x N matrix: 64 MiB; larger grids are correlated at a smaller size
 
 
@@ -39,9 +41,11 @@ def correlated(maps_Khw: Tensor, levels: Sequence[Tensor], power: float = 4.0) -
         return maps_Khw.new_zeros((0, *levels[0].shape[1:]), dtype=torch.float32)
     grid = _grid(levels[0].shape[1:])
     parts = [normalize(_resized(level, grid).flatten(1), dim=0) for level in levels]
-    # bfloat16 halves the cost of the one large product where there are instructions for it; its 8 bits are plenty
-    # for a cosine that is then averaged over thousands of cells.
-    unit_CN = torch.cat(parts).to(torch.bfloat16)
+    unit_CN = torch.cat(parts)
+    if has_bfloat16(unit_CN.device):
+        # Halves the cost of the one large product; 8 bits are plenty for a cosine that is then averaged over
+        # thousands of cells.
+        unit_CN = unit_CN.bfloat16()
     like_NN = (unit_CN.T @ unit_CN).float().div_(len(levels)).clamp_(min=0).pow_(power)
     spread_KN = (_resized(maps_Khw, grid).flatten(1) @ like_NN) / like_NN.sum(dim=0)
     least = spread_KN.amin(dim=1, keepdim=True)

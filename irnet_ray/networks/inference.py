@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from irnet_ray.algorithms.precision import has_bfloat16
 from irnet_ray.networks.backbone import fold_batch_norm
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -23,12 +24,8 @@ def for_inference(network: Network, device: torch.device) -> Network:
 
 
 def precision(device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """Autocast to bfloat16 on GPUs and on processors with bfloat16 instructions; float32 elsewhere.
-
-    Without the instructions bfloat16 is emulated, and slower than float32.
-    """
-    fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+    """Autocast to bfloat16 on GPUs and on processors with bfloat16 instructions; float32 elsewhere."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device))
 
 
 def to_network(image_HW3: np.ndarray, device: torch.device) -> Tensor:

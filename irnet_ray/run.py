@@ -15,8 +15,11 @@ A file appears under its name only when it is whole: locally by rename, on objec
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import io
+import itertools
 import json
 import os
 import tempfile
@@ -97,7 +100,14 @@ class Folder:
             return stream.read()
 
     def write(self, name: str, data: bytes) -> None:
-        """Commit a file: readers see the old content or the whole new one, also after a power cut."""
+        """Commit a file: readers see the old content or the whole new one, also after a power cut.
+
+        Raises UserError where the file system refuses it.
+        """
+        with writing(self.location):
+            self._write(name, data)
+
+    def _write(self, name: str, data: bytes) -> None:
         filesystem, path = self._resolved
         if not self.is_local:
             with filesystem.open_output_stream(f"{path}/{name}") as stream:
@@ -112,7 +122,7 @@ class Folder:
                 os.fsync(file.fileno())
             os.replace(temporary, f"{path}/{name}")
         except BaseException:
-            if os.path.exists(temporary):
+            with contextlib.suppress(OSError):  # a file system that has become read-only keeps it
                 os.unlink(temporary)
             raise
         # Without this the rename itself may be lost in a power cut.
@@ -123,48 +133,74 @@ class Folder:
             os.close(directory)
 
     def delete(self) -> None:
-        """Remove the folder and everything in it, if it is there."""
+        """Remove the folder and everything in it, if it is there. Raises UserError where the file system refuses it."""
         filesystem, path = self._resolved
-        if filesystem.get_file_info(path).type == pafs.FileType.Directory:
-            filesystem.delete_dir(path)
+        with writing(self.location):
+            if filesystem.get_file_info(path).type == pafs.FileType.Directory:
+                filesystem.delete_dir(path)
 
     def read_json(self, name: str) -> Any:
-        """A JSON file's content, or None where there is none."""
-        return json.loads(self.read(name)) if self.exists(name) else None
+        """A JSON file's content, or None where there is none. Raises UserError for a damaged file."""
+        if not self.exists(name):
+            return None
+        with _reading(f"{self.location}/{name}"):
+            return json.loads(self.read(name))
 
     def write_json(self, name: str, content: Any) -> None:
         """Commit a JSON file."""
         self.write(name, (json.dumps(content, indent=2) + "\n").encode())
 
     def read_table(self, name: str, columns: list[str] | None = None, ids: list[str] | None = None) -> pa.Table:
-        """A Parquet file's rows, or only those whose `image_id` is among `ids`."""
+        """A Parquet file's rows, or only those whose `image_id` is among `ids`. Raises UserError for a damaged file."""
         filesystem, path = self._resolved
         filters = None
         if ids is not None:
             # Rows are sorted by id: the bounds skip row groups, which "in" hardly does.
             bounds = [("image_id", ">=", min(ids)), ("image_id", "<=", max(ids))] if ids else []
             filters = [("image_id", "in", ids), *bounds]
-        return pq.read_table(f"{path}/{name}", columns=columns, filters=filters, filesystem=filesystem)
+        with _reading(f"{self.location}/{name}"):
+            return pq.read_table(
+                f"{path}/{name}",
+                columns=columns,
+                filters=filters,
+                filesystem=filesystem,
+                page_checksum_verification=True,
+            )
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """Commit a Parquet file, in row groups small enough for reading single images."""
         buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd", row_group_size=ROW_GROUP)
+        pq.write_table(table, buffer, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True)
         self.write(name, buffer.getvalue())
 
     def stream_rows(self, name: str, columns: list[str]) -> Iterator[dict[str, Any]]:
-        """A Parquet file's rows one by one; no more than a row group is in memory."""
+        """A Parquet file's rows one by one, no more than a row group in memory. Raises UserError for a damaged file."""
         filesystem, path = self._resolved
-        with pq.ParquetFile(f"{path}/{name}", filesystem=filesystem) as file:
-            for batch in file.iter_batches(ROW_GROUP, columns=columns):
-                yield from batch.to_pylist()
+        whole = f"{path}/{name}"
+        with _reading(f"{self.location}/{name}"):
+            file = pq.ParquetFile(whole, filesystem=filesystem, page_checksum_verification=True)
+        with file:
+            batches = file.iter_batches(ROW_GROUP, columns=columns)
+            while True:
+                with _reading(f"{self.location}/{name}"):
+                    rows = [row for batch in itertools.islice(batches, 1) for row in batch.to_pylist()]
+                if not rows:
+                    return
+                yield from rows
 
     def count_rows(self, names: Iterable[str] | None = None) -> int:
-        """Rows over these Parquet files of this folder, or over all of them, from their footers."""
+        """Rows over these Parquet files of this folder, or over all of them, from their footers.
+
+        Raises UserError for a damaged file.
+        """
         filesystem, path = self._resolved
         if names is None:
             names = [name for name in self.files() if name.endswith(".parquet")]
-        return sum(pq.read_metadata(f"{path}/{name}", filesystem=filesystem).num_rows for name in names)
+        rows = 0
+        for name in names:
+            with _reading(f"{self.location}/{name}"):
+                rows += pq.read_metadata(f"{path}/{name}", filesystem=filesystem).num_rows
+        return rows
 
 
 @dataclass(frozen=True)
@@ -253,6 +289,48 @@ def unit_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema([*fields, ERROR_COLUMN])
 
 
+@contextlib.contextmanager
+def _reading(file: str) -> Iterator[None]:
+    """Say in one sentence that a file of the run is damaged, and what to do: UserError for what its readers meet.
+
+    A missing file stays a FileNotFoundError.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError, RecursionError) as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UserError(
+            f"{file} is damaged ({why}): delete it and run the same command again, which makes anew what is missing."
+        ) from error
+
+
+@contextlib.contextmanager
+def writing(place: str) -> Iterator[None]:
+    """Say in one sentence why a place cannot be written to, and what to do: UserError for OSError.
+
+    So that a full disk ends a run, and is no fault of the image that is just being written.
+    """
+    try:
+        yield
+    except OSError as error:
+        why, remedy = _REMEDIES.get(error.errno or 0, (error.strerror or " ".join(str(error).split()), "mend that"))
+        raise UserError(
+            f"Cannot write to {place}: {why}; {remedy}, then run the same command again: what is done stays done."
+        ) from error
+
+
+_DENIED = ("permission is denied", "allow it to be written to")
+_REMEDIES = {
+    errno.ENOSPC: ("no space is left", "make room there"),
+    errno.EDQUOT: ("the disk quota is used up", "make room there"),
+    errno.EROFS: ("the file system is read-only", "mount it writable"),
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
+}
+
+
 def writable(out: str | os.PathLike[str]) -> Folder:
     """A local folder that can be written to; it is created if need be. Raises UserError."""
     try:
@@ -267,7 +345,7 @@ def writable(out: str | os.PathLike[str]) -> Folder:
 def finished(out: str | os.PathLike[str]) -> tuple[Folder, dict[str, Any]]:
     """The run directory, which may be named by its folder `labels`, and its current version.
 
-    Raises UserError where no run has finished.
+    Raises UserError where no run has finished, or the version is none.
     """
     folder = Folder(str(out))
     parent, _, name = folder.location.rstrip("/").rpartition("/")
@@ -276,7 +354,21 @@ def finished(out: str | os.PathLike[str]) -> tuple[Folder, dict[str, Any]]:
     version = folder.read_json("current.json")
     if version is None:
         raise UserError(f"No finished run in {out}: run `irnet-ray label --out {out}` to its end first.")
+    if not _is_version(version):
+        raise UserError(
+            f"{folder.location}/current.json is damaged (it names no stages): delete it and run the same command again."
+        )
     return folder, version
+
+
+def _is_version(found: Any) -> bool:
+    """Whether this may be what `publish` wrote: folders by stage, none of them elsewhere, and all that readers need."""
+    kinds = {"version": str, "stages": dict, "shards": int, "vocabulary": list, "config": dict}
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
+        return False
+    stages, names = found["stages"], [*found["stages"].values(), *found["vocabulary"]]
+    plain = all(isinstance(name, str) for name in names) and not any("/" in name for name in stages.values())
+    return plain and {"images", "labels"} <= stages.keys() and found["shards"] >= 1
 
 
 def publish(out: Folder, version: dict[str, Any]) -> None:
@@ -290,7 +382,8 @@ def publish(out: Folder, version: dict[str, Any]) -> None:
         "errors": f"{stages['labels']}/errors",
         "images": f"{stages['images']}/rows",
     }
-    for name, target in targets.items():
-        temporary = f"{out.local_path}/.{uuid.uuid4().hex}.link"
-        os.symlink(f"stages/{target}", temporary)
-        os.replace(temporary, f"{out.local_path}/{name}")
+    with writing(out.location):
+        for name, target in targets.items():
+            temporary = f"{out.local_path}/.{uuid.uuid4().hex}.link"
+            os.symlink(f"stages/{target}", temporary)
+            os.replace(temporary, f"{out.local_path}/{name}")

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from irnet_ray import tables
+from irnet_ray.errors import UserError
 from irnet_ray.run import Folder, Shards, fingerprint, publish, unit_schema
 
 SCHEMA = pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("size", pa.int64(), nullable=False)])
@@ -83,7 +84,7 @@ def test_a_failed_write_leaves_the_old_content_and_no_other_file(
     for step in ("fsync", "replace"):
         with monkeypatch.context() as broken:
             broken.setattr(os, step, full)
-            with pytest.raises(OSError, match="No space"):
+            with pytest.raises(UserError, match=f"^Cannot write to {tmp_path}: no space is left; make room there"):
                 folder.write("file", b"new")
         assert contents(tmp_path) == {"file": b"old"}
 

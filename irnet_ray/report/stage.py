@@ -1,0 +1,193 @@
+"""How far a stage of a run is, from the files in its folder alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from irnet_ray.records import listing
+from irnet_ray.report.profile import advice
+from irnet_ray.run import Folder
+
+UNITS = 512  # of a stage are read; where there are more, evenly drawn ones stand for all
+READERS = 16  # threads: on an object store every file is a wait
+
+DONE, RUNNING, INTERRUPTED, TO_DO = "done", "running", "interrupted", "to do"
+Errors = dict[str, Counter[str]]  # stage ▶ kind ▶ images
+
+
+@dataclass
+class Stage:
+    """How far a stage is. What is not known is None."""
+
+    stage: str
+    folder: str
+    state: str
+    unit: str  # what it counts: images, tags or iterations
+    done: int | None = None
+    total: int | None = None
+    errors: int | None = None  # images, of a map stage
+    estimated: bool = False  # whether `done` and `errors` are drawn from a sample of the units
+    per_second: float | None = None
+    seconds_left: float | None = None
+    seconds: float | None = None  # that the run took which ended it
+    summary: str | None = None
+    checkpoint: int | None = None  # iteration that an interrupted training goes on from
+    epochs: int | None = None  # that a training has ended
+    losses: dict[str, float] = field(default_factory=dict)
+    profile: dict[str, Any] | None = None
+
+    def line(self) -> str:
+        """What there is to say of it."""
+        said = [f"{self.stage:<12}{self.state:<12}"]
+        if self.done is not None and (self.done or self.state != TO_DO):
+            of = f" of {self.total:,}" if self.total is not None else ""
+            said.append(f"{'about ' * self.estimated}{self.done:,}{of} {self.unit}")
+        if self.errors:
+            said.append(f"{self.errors:,} errors")
+        if self.per_second:
+            said.append(f"{self.per_second:.3g}/s")
+        if self.seconds is not None:
+            said.append(f"{clock(self.seconds)} min")
+        if self.state == RUNNING and self.seconds_left is not None:
+            end = datetime.now(UTC) + timedelta(seconds=self.seconds_left)
+            said.append(f"{clock(self.seconds_left)} left, until {end:%H:%M} UTC")
+        if self.state == INTERRUPTED and self.checkpoint is not None:
+            said.append(f"goes on from {self.checkpoint:,}")
+        if self.losses and self.state != DONE:
+            said.append(", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in self.losses.items()))
+        if self.profile is not None:
+            said.append(advice(self.profile))
+        return said[0] + ", ".join(said[1:])
+
+
+def read_training(found: Stage, folder: Folder) -> None:
+    """Read how far a training is: its progress, its checkpoints and, of one that has ended, its history."""
+    found.unit = "iterations"
+    progress: dict[str, Any] = folder.read_json("progress.json") or {}
+    history: list[dict[str, Any]] = folder.read_json("history.json") or []
+    found.done, found.total = progress.get("iteration"), progress.get("iterations")
+    found.losses, found.per_second = progress.get("losses", {}), progress.get("per_second")
+    if folder.exists("weights.safetensors"):
+        found.state = DONE
+    else:
+        saved = _last_checkpoint(folder)
+        if saved is not None or progress:
+            found.state = INTERRUPTED
+            history = saved["history"] if saved is not None else []
+            found.checkpoint = history[-1]["iteration"] if history else 0
+            if found.per_second and found.total is not None and found.done is not None:
+                found.seconds_left = (found.total - found.done) / found.per_second
+    if history:
+        found.epochs = len(history)
+        if found.state == DONE:
+            found.done = found.total = history[-1]["iteration"]
+            found.losses = history[-1]["losses"]
+    _ended(found, folder)
+
+
+def _last_checkpoint(folder: Folder) -> dict[str, Any] | None:
+    """State of the newest checkpoint that Ray Train holds for an unfinished training."""
+    below = listing(folder.folder("training"), recursive=True)
+    states = sorted((info.mtime, info.path) for info in below if info.base_name == "state.json")
+    for _, path in reversed(states):
+        place, name = path.rsplit("/", 2)[-2:]
+        run = path.rsplit("/", 3)[-3]
+        try:
+            state: dict[str, Any] = json.loads(folder.folder("training", run, place).read(name))
+        except (OSError, ValueError):  # just being replaced by the next one
+            continue
+        return state
+    return None
+
+
+def _ended(found: Stage, folder: Folder) -> None:
+    ended: dict[str, Any] = folder.read_json("done.json") or {}
+    found.seconds, found.summary = ended.get("seconds"), ended.get("summary")
+    found.profile = folder.read_json("profile.json")
+
+
+def read_mapping(found: Stage, folder: Folder, since: str | None) -> Errors:
+    """Read how far a map stage is: sealed parts, and the units that lie beside them."""
+    rows, failed = folder.folder("rows"), folder.folder("errors")
+    parts = [name for name in rows.files() if name.endswith(".parquet")]
+    units = [info for info in listing(folder.folder("units"), recursive=True) if _is_unit(info)]
+    if not parts and not units:
+        return {}
+    if found.total is None and len(parts) == _parts(parts):
+        found.total = rows.count_rows(parts) + failed.count_rows(parts)
+    found.state = DONE if len(parts) == _parts(parts) else INTERRUPTED
+    with ThreadPoolExecutor(READERS) as pool:
+        sealed = sum(pool.map(lambda name: rows.count_rows([name]), parts))
+        errors: Errors = {}
+        tables = pool.map(lambda name: failed.read_table(name, ["stage", "kind"]).to_pylist(), parts)
+        _count(errors, (row for table in tables for row in table))
+        found.errors = sum(map(Counter.total, errors.values()))
+        found.done = sealed + found.errors
+        if found.state == DONE:
+            _ended(found, folder)
+            if found.profile is not None:
+                found.per_second = found.profile["images_per_second"]
+            return errors
+        drawn = units[:: max(1, len(units) // UNITS)]
+        sizes = [rows for rows in pool.map(lambda info: _read_unit(folder, info), drawn) if rows is not None]
+    scale = len(units) / max(1, len(drawn))
+    found.estimated = len(drawn) < len(units)
+    found.done += round(scale * sum(len(rows) for rows in sizes))
+    _count(errors, (row for rows in sizes for row in rows if row is not None))
+    found.errors += round(scale * sum(row is not None for rows in sizes for row in rows))
+    if since is not None:
+        mean = sum(len(rows) for rows in sizes) / max(1, len(sizes))
+        found.per_second = _rate([info.mtime for info in units], mean, datetime.fromisoformat(since))
+        if found.per_second and found.total is not None:
+            found.seconds_left = max(0, found.total - found.done) / found.per_second
+    return errors
+
+
+def _is_unit(info: pafs.FileInfo) -> bool:
+    return info.type == pafs.FileType.File and info.extension == "parquet" and not info.base_name.startswith(".")
+
+
+def _parts(names: Sequence[str]) -> int:
+    """How many parts there are to be, by the names of those that are there."""
+    return int(names[0].rpartition("-")[2].removesuffix(".parquet")) if names else -1
+
+
+def _read_unit(folder: Folder, info: pafs.FileInfo) -> list[dict[str, Any] | None] | None:
+    """The error, or none, of each of a unit's images; None where it has just become part of a sealed shard."""
+    shard, name = info.path.rsplit("/", 2)[-2:]
+    try:
+        errors: list[dict[str, Any] | None] = (
+            folder.folder("units", shard).read_table(name, ["error"])["error"].to_pylist()
+        )
+    except OSError:
+        return None
+    return errors
+
+
+def _count(errors: Errors, rows: Iterable[dict[str, Any]]) -> None:
+    for row in rows:
+        errors.setdefault(row["stage"], Counter())[row["kind"]] += 1
+
+
+def _rate(times: list[datetime], unit: float, since: datetime) -> float | None:
+    """Images per second since the first unit that this run has committed; None while there is but one."""
+    own = sorted(time for time in times if time >= since)
+    if len(own) < 2:
+        return None
+    passed = max((datetime.now(UTC) - own[0]).total_seconds(), (own[-1] - own[0]).total_seconds())
+    return unit * (len(own) - 1) / passed if passed > 0 else None
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, with hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -20,7 +20,8 @@ from irnet_ray.errors import UserError
 from irnet_ray.evaluation.truth import load_truth
 from irnet_ray.inputs.folder import read_images
 from irnet_ray.lock import hold
-from irnet_ray.run import Folder, Shards, fingerprint, finished, publish, writable
+from irnet_ray.records import begin, publish
+from irnet_ray.run import Folder, Shards, fingerprint, finished, writable
 from irnet_ray.stages.label_rows import LabelRows
 from irnet_ray.stages.students import KINDS, RECORD, Student
 
@@ -226,6 +227,7 @@ def _predict(prediction: Prediction, workers: int | None, address: str | None, c
 
         with session(address) as devices:
             devices.check(workers)
+            begin(prediction.out, prediction.version)
             prediction.run(devices, workers)
     return prediction.publish()
 
@@ -286,26 +288,26 @@ class Prediction:
         unit = self.student.config.unit_size
         run_map(stage, labels.folder, self.ids_by_shard, self.shard_count, unit, devices, workers)
 
+    @property
+    def version(self) -> dict[str, Any]:
+        """What `current.json` will hold, but for the counts of what is made."""
+        names = self.names
+        return {
+            "version": names["labels"].removeprefix("labels-"),
+            "stages": names,
+            "shards": self.shard_count,
+            "vocabulary": list(self.student.vocabulary),
+            "images": len(self.table),
+            "config": self.student.config.model_dump(mode="json"),
+            "student": {"kind": self.student.kind, "labels": self.student.labels, "model": self.model.location},
+        }
+
     def publish(self) -> PredictResult:
         """Point readers at the finished predictions."""
         rows, errors = self.shards("labels").counts()
         if rows + errors != len(self.table):
             raise RuntimeError(f"{rows} predictions and {errors} errors are not {len(self.table)} images.")
-        names = self.names
-        publish(
-            self.out,
-            {
-                "version": names["labels"].removeprefix("labels-"),
-                "stages": names,
-                "shards": self.shard_count,
-                "vocabulary": list(self.student.vocabulary),
-                "images": len(self.table),
-                "labels": rows,
-                "errors": errors,
-                "config": self.student.config.model_dump(mode="json"),
-                "student": {"kind": self.student.kind, "labels": self.student.labels, "model": self.model.location},
-            },
-        )
+        publish(self.out, {**self.version, "labels": rows, "errors": errors})
         return PredictResult(self.out.location, len(self.table), rows, errors)
 
 

@@ -40,18 +40,33 @@ def correlated(maps_Khw: Tensor, levels: Sequence[Tensor], power: float = 4.0) -
     if not len(maps_Khw):
         return maps_Khw.new_zeros((0, *levels[0].shape[1:]), dtype=torch.float32)
     grid = _grid(levels[0].shape[1:])
-    parts = [normalize(_resized(level, grid).flatten(1), dim=0) for level in levels]
-    unit_CN = torch.cat(parts)
-    if has_bfloat16(unit_CN.device):
-        # Halves the cost of the one large product; 8 bits are plenty for a cosine that is then averaged over
-        # thousands of cells.
-        unit_CN = unit_CN.bfloat16()
-    like_NN = (unit_CN.T @ unit_CN).float().div_(len(levels)).clamp_(min=0).pow_(power)
+    like_NN = _cosines(levels[0], grid)
+    for level in levels[1:]:
+        like_NN += _cosines(level, grid)
+    like_NN.div_(len(levels)).clamp_(min=0).pow_(power)
     spread_KN = (_resized(maps_Khw, grid).flatten(1) @ like_NN) / like_NN.sum(dim=0)
     least = spread_KN.amin(dim=1, keepdim=True)
     span = spread_KN.amax(dim=1, keepdim=True) - least
     scaled = ((spread_KN - least) / span.clamp(min=torch.finfo(span.dtype).tiny)).square()
     return _resized(scaled.reshape(-1, *grid), tuple(levels[0].shape[1:]))
+
+
+def _cosines(level: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(C,h',w') ▶ float32 (N, N): cosine between the features of every two cells of the level at the grid's size."""
+    cells = level.shape[1] * level.shape[2]
+    if cells >= grid[0] * grid[1]:
+        unit_CN = normalize(_resized(level, grid).flatten(1), dim=0)
+        if has_bfloat16(unit_CN.device):
+            # Half the cost; 8 bits are plenty for a cosine that is then averaged over thousands of cells.
+            unit_CN = unit_CN.bfloat16()
+        return (unit_CN.T @ unit_CN).float()
+    # Resizing is linear, so that products of the few cells can be resized instead, over one cell and then the other:
+    # the same numbers, without a product of a thousand channels at the size of the grid.
+    own = level.float().flatten(1)
+    products = _resized((own.T @ own).reshape(cells, *level.shape[1:]), grid).flatten(1)
+    products = _resized(products.T.reshape(-1, *level.shape[1:]), grid).flatten(1)
+    length_N = products.diagonal().clamp(min=torch.finfo(products.dtype).tiny).sqrt()
+    return products.div_(length_N).div_(length_N[:, None])
 
 
 def _grid(size: Sequence[int]) -> tuple[int, int]:

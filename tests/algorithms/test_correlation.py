@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import interpolate
 
 from irnet_ray.algorithms import correlation
 from irnet_ray.algorithms.correlation import correlated
@@ -82,3 +83,14 @@ def test_from_zero_to_one_and_each_tag_by_itself(seed: int, tags: int) -> None:
     torch.testing.assert_close(
         correlated(maps.flip(-1), [level.flip(-1) for level in levels]).flip(-1), spread, atol=1e-2, rtol=0
     )
+
+
+@given(seed=st.integers(0, 10_000), channels=st.integers(1, 12))
+@settings(deadline=None, max_examples=25)
+def test_a_coarse_level_counts_as_if_its_features_were_resized(seed: int, channels: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    fine = torch.rand(4, 7, 9, generator=random)
+    coarse = torch.randn(channels, 4, 5, generator=random)
+    maps = torch.rand(2, 7, 9, generator=random)
+    resized = interpolate(coarse[None], (7, 9), mode="bilinear")[0]
+    torch.testing.assert_close(correlated(maps, [fine, coarse]), correlated(maps, [fine, resized]), atol=2e-3, rtol=0)

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pyarrow as pa
-
 from irnet_ray import records, run
 from irnet_ray.errors import UserError, printable
 from irnet_ray.lock import hold
@@ -172,7 +170,7 @@ def _lost(out: Folder, record: Record) -> str:
         if whole and stage == "labels":
             try:
                 whole = sum(shards.counts()) == record.version["images"]
-            except (OSError, pa.ArrowException):
+            except (OSError, UserError):
                 whole = False
         if not whole:
             return f"stages/{name}"

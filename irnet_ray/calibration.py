@@ -216,7 +216,7 @@ def _check(row: Row, image: TruthImage) -> None:
             f"{row['image_id']} has {row['width']} x {row['height']} pixels, and its truth {image.width} x "
             f"{image.height}: name the truth of these images."
         )
-    if read_size(Path(row["uri"])) is None:
+    if read_size(row["uri"]) is None:
         raise UserError(f"{row['uri']} cannot be read any more: put it back, or leave it out of the truth.")
     numbers = {instance.class_name: 1 for instance in image.instances}
     semantic_map(image.instances, numbers, (image.height, image.width))  # raises for masks that do not decode

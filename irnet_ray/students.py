@@ -210,7 +210,7 @@ def predict(
         known = folder.read_json("current.json")
         if known is not None and "student" not in known:
             raise UserError(f"{folder.location} holds labels of a labeling run: predict into another folder.")
-        prediction = Prediction(folder, student, trained, read_images(Path(data), shards, limit), shards)
+        prediction = Prediction(folder, student, trained, read_images(data, shards, limit), shards)
         return _predict(prediction, workers, address, console)
 
 
@@ -281,7 +281,7 @@ class Prediction:
         from irnet_ray.stages import predictions
 
         images, labels = self.shards("images"), self.shards("labels")
-        for shard in set(range(self.shard_count)) - images.sealed():
+        for shard in set(range(self.shard_count)) - images.sealed(errors=False):
             images.rows.write_table(images.part(shard), self.table.filter(pc.equal(self.table["shard"], shard)))
         mark = self.names["labels"].removeprefix("labels-")
         stage = predictions.stage(self.student, self.model, images, mark)

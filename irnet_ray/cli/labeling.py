@@ -15,8 +15,8 @@ from irnet_ray.errors import UserError
 @app.command()
 def label(
     data: Annotated[
-        Path | None,
-        typer.Option(help="Folder of images with tags.csv or tags.parquet (image,tags). Default: scenes."),
+        str | None,
+        typer.Option(help="Images with tags: a folder with tags.csv (image,tags), or see docs/inputs.md."),
     ] = None,
     out: Out = Path("irnet-out"),
     shards: Annotated[int, typer.Option(help="Parquet files per table.")] = 4,

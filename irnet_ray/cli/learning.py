@@ -73,7 +73,7 @@ def train(
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="Folder of a trained student, such as OUT/models/mask-rcnn.")],
-    data: Annotated[Path, typer.Option(help="Folder of images; they need no tags.")],
+    data: Annotated[str, typer.Option(help="Folder of images; they need no tags.")],
     out: Annotated[Path, typer.Option(help="The run directory for the predictions.")],
     shards: Annotated[int, typer.Option(help="Parquet files per table.")] = 4,
     limit: Annotated[int | None, typer.Option(help="Predict only the first N images.")] = None,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from irnet_ray.inputs import storage, uris
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 # By content, whatever the name: Pillow would run Ghostscript on a file that says it is PostScript.
@@ -31,18 +34,31 @@ class ImageError(Exception):
         return self.message
 
 
-def read_size(path: Path) -> tuple[int, int] | None:
+def read_size(uri: str | os.PathLike[str]) -> tuple[int, int] | None:
     """(width, height) in pixels after EXIF orientation, from the header alone; None if unreadable."""
     try:
-        with _open(str(path)) as image:
-            width, height = image.size
-            return (height, width) if _orientation(image) >= 5 else (width, height)
+        with _open(os.fspath(uri)) as image:
+            return _upright_size(image)
     except ImageError:
         return None
 
 
+def size_of_bytes(data: bytes) -> tuple[int, int] | None:
+    """As `read_size`, of an image's bytes."""
+    try:
+        with _open_file(io.BytesIO(data), "image") as image:
+            return _upright_size(image)
+    except ImageError:
+        return None
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
 def decode_rgb(uri: str) -> np.ndarray:
-    """Uint8 (H, W, 3) of an image file: EXIF orientation applied, first frame, transparency dropped.
+    """Uint8 (H, W, 3) of an image by its uri (see `uris`): EXIF orientation applied, first frame, transparency dropped.
 
     16-bit samples keep their upper 8 bits. Raises ImageError for anything that cannot be decoded to its end.
     """
@@ -61,17 +77,28 @@ def decode_rgb(uri: str) -> np.ndarray:
 
 
 def _open(uri: str) -> Image.Image:
+    if uris.is_path(uri):
+        return _open_file(uri, uri)
     try:
-        image = Image.open(uri, formats=FORMATS)
+        return _open_file(io.BytesIO(uris.read_bytes(uri)), uri)
     except FileNotFoundError as error:
         raise ImageError("missing", f"{uri} does not exist.") from error
+    except OSError as error:
+        raise ImageError("unreadable", f"{uri} cannot be read: {storage.reason(error)}.") from error
+
+
+def _open_file(file: str | io.BytesIO, name: str) -> Image.Image:
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except FileNotFoundError as error:
+        raise ImageError("missing", f"{name} does not exist.") from error
     except Image.DecompressionBombError as error:
-        raise ImageError("too-large", f"{uri} has more than {MAX_PIXELS:,} pixels.") from error
+        raise ImageError("too-large", f"{name} has more than {MAX_PIXELS:,} pixels.") from error
     except Exception as error:
-        raise ImageError("unreadable", f"{uri} is not an image that can be read: {error}.") from error
+        raise ImageError("unreadable", f"{name} is not an image that can be read: {error}.") from error
     if image.width * image.height > MAX_PIXELS:
         image.close()
-        raise ImageError("too-large", f"{uri} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}.")
+        raise ImageError("too-large", f"{name} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}.")
     return image
 
 

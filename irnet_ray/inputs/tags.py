@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from irnet_ray.errors import UserError
+from irnet_ray.inputs import storage
 
 COLUMNS = ("image", "tags")
 MAX_TAGS = 254  # class maps are uint8: 0 is background and 255 is unsure
@@ -25,34 +28,39 @@ class Tagged:
     place: str
 
 
-def find_tags_file(folder: Path) -> Path:
-    """The folder's one tags file; UserError where there is none, or both."""
-    found = _tags_files(folder)
+def find_tags_file(folder: str | os.PathLike[str]) -> str:
+    """Location of the folder's one tags file; UserError where there is none, or both."""
+    found = _tags_files(os.fspath(folder))
     if not found:
-        raise UserError(
-            f"{folder} has no tags.csv and no tags.parquet: add one with the columns image,tags "
-            "(tags separated by ';')."
-        )
+        raise no_tags_file(os.fspath(folder))
     if len(found) == 2:
         raise UserError(f"{folder} has both tags.csv and tags.parquet: keep the one that is right.")
     return found[0]
 
 
-def has_tags_file(folder: Path) -> bool:
+def no_tags_file(folder: str) -> UserError:
+    """What to say of a folder of images without tags."""
+    return UserError(
+        f"{folder} has no tags.csv and no tags.parquet: add one with the columns image,tags (tags separated by ';')."
+    )
+
+
+def has_tags_file(folder: str | os.PathLike[str]) -> bool:
     """Whether the folder's images have tags."""
-    return bool(_tags_files(folder))
+    return bool(_tags_files(os.fspath(folder)))
 
 
-def _tags_files(folder: Path) -> list[Path]:
-    return [path for path in (folder / "tags.csv", folder / "tags.parquet") if path.is_file()]
+def _tags_files(folder: str) -> list[str]:
+    return [file for name in ("tags.csv", "tags.parquet") if storage.is_file(file := storage.join(folder, name))]
 
 
-def read_tags(path: Path) -> list[Tagged]:
+def read_tags(path: str | os.PathLike[str]) -> list[Tagged]:
     """Rows of a tags file in its order; UserError for the first thing wrong in it."""
+    path = os.fspath(path)
     rows: list[Tagged] = []
     seen: dict[str, str] = {}
-    for image, tags, place in _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path):
-        distinct = list(dict.fromkeys(tag for tag in (tag.strip() for tag in tags) if tag))
+    for image, tags, place in _parquet_rows(path) if storage.suffix(path) == ".parquet" else _csv_rows(path):
+        distinct = clean(tags)
         _check_row(path, place, image, distinct)
         if image in seen:
             raise UserError(f"{path} lists {image} twice, on {seen[image]} and {place}: keep one row an image.")
@@ -63,12 +71,27 @@ def read_tags(path: Path) -> list[Tagged]:
     return rows
 
 
-def _check_row(path: Path, place: str, image: str, tags: list[str]) -> None:
+def clean(tags: Iterable[str]) -> list[str]:
+    """Distinct tags in order, without the space around them and without empty ones."""
+    return list(dict.fromkeys(tag for tag in (tag.strip() for tag in tags) if tag))
+
+
+def _check_row(path: str, place: str, image: str, tags: list[str]) -> None:
     if not image:
         raise UserError(f"{path}, {place} names no image: fill it in, or delete the row.")
+    check_name(path, place, image)
+    check_tags(path, place, image, tags)
+
+
+def check_name(path: str, place: str, image: str) -> None:
+    """Raise UserError for a listed name that leads out of the folder."""
     name = PurePosixPath(image)
     if name.is_absolute() or ".." in name.parts or "\0" in image:
         raise UserError(f"{path}, {place} names {image!r}: image names must be paths below the folder, without '..'.")
+
+
+def check_tags(path: str, place: str, image: str, tags: list[str]) -> None:
+    """Raise UserError for an image without tags, or with more than fit."""
     if not tags:
         raise UserError(
             f"{path}, {place} gives {image} no tags: add at least one, or leave the image out of the folder."
@@ -77,7 +100,7 @@ def _check_row(path: Path, place: str, image: str, tags: list[str]) -> None:
         raise UserError(f"{path}, {place} gives {image} {len(tags)} tags: at most {MAX_TAGS} fit one image.")
 
 
-def _check_columns(path: Path, names: list[str]) -> None:
+def _check_columns(path: str, names: list[str]) -> None:
     missing = [column for column in COLUMNS if names.count(column) != 1]
     if missing:
         raise UserError(
@@ -86,24 +109,33 @@ def _check_columns(path: Path, names: list[str]) -> None:
         )
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[str, Iterable[str], str]]:
+def _csv_rows(path: str) -> Iterator[tuple[str, Iterable[str], str]]:
     """(image, raw tags, place) of each row; blank lines are skipped."""
+    for values, place in read_csv(path, _check_columns):
+        yield values["image"].strip(), values["tags"].split(";"), place
+
+
+def read_csv(path: str, check: Callable[[str, list[str]], None]) -> Iterator[tuple[dict[str, str], str]]:
+    """Values by column, and the place, of each row of a CSV file; blank lines are skipped.
+
+    `check` is given path and column names, and raises UserError for those that will not do.
+    """
+    line = 0
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
+        with io.TextIOWrapper(storage.open_binary(path), encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
             names = [name.strip() for name in next(reader, [])]
-            _check_columns(path, names)
-            image_at, tags_at = names.index("image"), names.index("tags")
+            check(path, names)
             for values in reader:
+                line = reader.line_num
                 if not values:
                     continue
-                place = f"line {reader.line_num}"
                 if len(values) != len(names):
                     raise UserError(
-                        f"{path}, {place} has {len(values)} values where the header has {len(names)}: "
+                        f"{path}, line {line} has {len(values)} values where the header has {len(names)}: "
                         "separate tags by ';' and quote names that hold a comma."
                     )
-                yield values[image_at].strip(), values[tags_at].split(";"), place
+                yield dict(zip(names, values, strict=True)), f"line {line}"
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8."
@@ -113,35 +145,54 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Iterable[str], str]]:
             f"{path} cannot be read as CSV at line {reader.line_num}: {error}; correct that line."
         ) from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}; check its permissions.") from error
+        raise UserError(f"{path} cannot be read: {storage.reason(error)}; check its permissions.") from error
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[str, Iterable[str], str]]:
+def _parquet_rows(path: str) -> Iterator[tuple[str, Iterable[str], str]]:
     """(image, raw tags, place) of each row; rows count from 1."""
-    try:
-        _check_columns(path, pq.read_schema(path).names)
-        table = pq.read_table(path, columns=list(COLUMNS), partitioning=None)
-        table.validate(full=True)  # text that is not UTF-8 would be met only on the way to Python
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} cannot be read as Parquet: {error}; write it again.") from error
-    image_type, tags_type = _plain(table.schema.field("image").type), _plain(table.schema.field("tags").type)
-    listed = isinstance(tags_type, pa.ListType | pa.LargeListType)
-    text = _plain(tags_type.value_type) if listed else tags_type
-    if not _is_text(image_type) or not _is_text(text):
+    table = read_parquet(path, list(COLUMNS), _check_columns)
+    image_type, tags_type = plain_type(table, "image"), plain_type(table, "tags")
+    if not is_text(image_type) or not is_text(plain_type(table, "tags", items=True)):
         raise UserError(
             f"{path} must hold text in the column image and text or lists of text in tags, and holds "
             f"{image_type} and {tags_type}: convert them."
         )
-    pairs = zip(table["image"].to_pylist(), table["tags"].to_pylist(), strict=True)
+    pairs = zip(table["image"].to_pylist(), raw_tags(table), strict=True)
     for number, (image, tags) in enumerate(pairs, start=1):
-        values = (tags or "").split(";") if not listed else [tag or "" for tag in tags or []]
-        yield (image or "").strip(), values, f"row {number}"
+        yield (image or "").strip(), tags, f"row {number}"
+
+
+def read_parquet(path: str, columns: list[str] | None, check: Callable[[str, list[str]], None]) -> pa.Table:
+    """Columns of a Parquet file, of text that is UTF-8. Raises UserError; `check` is as for `read_csv`."""
+    try:
+        with storage.open_binary(path) as stream, pq.ParquetFile(stream) as file:
+            check(path, file.schema_arrow.names)
+            table = file.read(columns)
+        table.validate(full=True)  # text that is not UTF-8 would be met only on the way to Python
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} cannot be read as Parquet: {error}; write it again.") from error
+    return table
+
+
+def raw_tags(table: pa.Table) -> Iterator[list[str]]:
+    """The column `tags` of each row, whether it holds lists or text with ';'."""
+    listed = plain_type(table, "tags") != plain_type(table, "tags", items=True)
+    for tags in table["tags"].to_pylist():
+        yield (tags or "").split(";") if not listed else [tag or "" for tag in tags or []]
+
+
+def plain_type(table: pa.Table, column: str, items: bool = False) -> pa.DataType:
+    """The values' type of a column, dictionary-encoded or not; of its lists' items if it holds lists."""
+    kind = _plain(table.schema.field(column).type)
+    if items and isinstance(kind, pa.ListType | pa.LargeListType):
+        kind = _plain(kind.value_type)
+    return kind
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """The values' type of a dictionary-encoded column."""
     return kind.value_type if isinstance(kind, pa.DictionaryType) else kind
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is one of Arrow's for text."""
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)

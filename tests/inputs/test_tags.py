@@ -95,7 +95,7 @@ def test_find_tags_file(tmp_path):
     with pytest.raises(UserError, match="no tags.csv and no tags.parquet"):
         find_tags_file(tmp_path)
     path = csv_file(tmp_path, "image,tags\n")
-    assert find_tags_file(tmp_path) == path
+    assert find_tags_file(tmp_path) == str(path)
     parquet_file(tmp_path, {"image": ["a.jpg"], "tags": ["cat"]})
     with pytest.raises(UserError, match="both tags.csv and tags.parquet"):
         find_tags_file(tmp_path)

@@ -1,0 +1,109 @@
+"""A COCO annotations file: an image's tags are the categories of its annotations. Boxes and masks are not looked at."""
+
+from __future__ import annotations
+
+import json
+import logging
+import posixpath
+from typing import Any
+
+from irnet_ray.errors import UserError, printable
+from irnet_ray.inputs import storage
+from irnet_ray.inputs.images_table import Listed, count, names
+from irnet_ray.inputs.tags import check_name, check_tags
+
+_LISTS = ("images", "annotations", "categories")
+_log = logging.getLogger(__name__)
+
+
+def listed(path: str) -> list[Listed]:
+    """The images of the file that have annotations, by their file names; it says how many have none.
+
+    The images lie beside `annotations/instances_<name>.json`: in `<name>`, `images/<name>`, `images`, or where the
+    listed file names say.
+    """
+    data = _load(path)
+    categories = {_get(path, c, "id"): _get(path, c, "name", str).strip() for c in data["categories"]}
+    files: dict[Any, str] = {}
+    for number, image in enumerate(data["images"], start=1):
+        name = _get(path, image, "file_name", str)
+        check_name(path, f"image {number}", name)
+        files[_get(path, image, "id")] = name
+    if len(set(files.values())) < len(data["images"]):
+        raise UserError(f"{path} lists images that share an id or a file name: keep one of each.")
+    tags: dict[str, dict[str, None]] = {name: {} for name in files.values()}
+    for annotation in data["annotations"]:
+        image, category = _get(path, annotation, "image_id"), _get(path, annotation, "category_id")
+        if image not in files or not categories.get(category):
+            raise UserError(f"{path} holds an annotation of image {image} and category {category}: list both of them.")
+        tags[files[image]][categories[category]] = None
+    tagged = {name: list(found) for name, found in tags.items() if found}
+    if not tagged:
+        raise UserError(f"{path} lists no image with annotations: name an instances file.")
+    if len(tagged) < len(tags):
+        _log.warning(
+            "%s", printable(f"{path}: {count(len(tags) - len(tagged), 'image')} without annotations left out.")
+        )
+    for name, found in tagged.items():
+        check_tags(path, "an image", name, found)
+    folder = _folder(path, list(tagged))
+    _check_present(path, folder, tagged)
+    return [Listed(name, found, storage.join(folder, posixpath.normpath(name))) for name, found in tagged.items()]
+
+
+def _load(path: str) -> dict[str, Any]:
+    try:
+        with storage.open_binary(path) as stream:
+            # Outlines are nine tenths of such a file: they are dropped while it is read.
+            data = json.load(stream, object_hook=_without_outlines)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {storage.reason(error)}; check its permissions.") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON ({error}): name a COCO instances file.") from error
+    if not isinstance(data, dict) or not all(isinstance(data.get(name), list) for name in _LISTS):
+        raise UserError(f"{path} must hold the lists {', '.join(_LISTS)}: name a COCO instances file.")
+    return data
+
+
+def _without_outlines(value: dict[str, Any]) -> dict[str, Any]:
+    value.pop("segmentation", None)
+    value.pop("bbox", None)
+    return value
+
+
+def _get(path: str, entry: Any, key: str, kind: type | tuple[type, ...] = (int, str)) -> Any:
+    value = entry.get(key) if isinstance(entry, dict) else None
+    if not isinstance(value, kind) or value == "":
+        raise UserError(f"{path} holds an entry without a proper {key}: name a COCO instances file.")
+    return value
+
+
+def _folder(path: str, files: list[str]) -> str:
+    """The folder that holds the first of the images that can be found."""
+    here = storage.parent(path)
+    above = storage.parent(here)
+    split = storage.base_name(path).removesuffix(".json").removeprefix("instances_")
+    places = [
+        *(storage.join(folder, name) for folder in (above, here) for name in (split, f"images/{split}", "images")),
+        above,
+        here,
+    ]
+    for name in files[:3]:
+        for folder in places:
+            if storage.is_file(storage.join(folder, posixpath.normpath(name))):
+                return folder
+    raise UserError(
+        f"The images of {path} ({names(files)}) are not in {split}, images/{split} or images beside it: put them there."
+    )
+
+
+def _check_present(path: str, folder: str, tagged: dict[str, list[str]]) -> None:
+    present = set(storage.walk(folder))
+    missing = [name for name in tagged if posixpath.normpath(name) not in present]
+    # The walk leaves out what is hidden.
+    missing = [name for name in missing if not storage.is_file(storage.join(folder, posixpath.normpath(name)))]
+    if missing:
+        raise UserError(
+            f"{path} lists {count(len(missing), 'image')} not found in {folder} ({names(missing)}): "
+            "add the files, or take them out of the listing."
+        )

@@ -1,0 +1,119 @@
+"""Listed images become the images table: every image is read once, for its size and the hash of its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from irnet_ray import tables
+from irnet_ray.errors import UserError
+from irnet_ray.inputs import parallel, uris
+from irnet_ray.inputs.decode import EXTENSIONS, read_size, size_of_bytes
+
+READ_WHOLE = 64 << 20  # bytes; a larger local file is hashed piece by piece
+
+
+class Seen(NamedTuple):
+    """What reading an image told: (width, height) or None, the hash of its bytes or None, whether it is not there."""
+
+    size: tuple[int, int] | None
+    content: str | None
+    missing: bool = False
+
+
+class Listed(NamedTuple):
+    """An image with its tags as listed; `seen` where the listing had its bytes in hand already."""
+
+    image_id: str
+    tags: list[str]
+    uri: str
+    seen: Seen | None = None
+
+
+def images_table(images: Sequence[Listed], shards: int, limit: int | None, listed_in: str | None = None) -> pa.Table:
+    """Rows of `tables.IMAGES`, sorted by image_id; only the first so many of them with `limit`.
+
+    Ids are distinct. An image whose header cannot be read gets null width and height and is left to the stages. So is
+    one that is not there, but where `listed_in` names the listing that promised it: UserError.
+    """
+    # Read in the order of the listing, which is that of rows in a file; sorted by id afterwards.
+    kept = None if limit is None else set(sorted(image.image_id for image in images)[:limit])
+    chosen = images if kept is None else [image for image in images if image.image_id in kept]
+    seen = [image.seen for image in chosen]
+    unseen = [number for number, found in enumerate(seen) if found is None]
+    for number, found in zip(unseen, parallel.each(describe, [chosen[n].uri for n in unseen]), strict=True):
+        seen[number] = found
+    rows = sorted(zip(chosen, seen, strict=True), key=lambda row: row[0].image_id)
+    known = [found or Seen(None, None) for _, found in rows]
+    if listed_in is not None:
+        lost = [image.uri for (image, _), found in zip(rows, known, strict=True) if found.missing]
+        if lost:
+            raise UserError(
+                f"{listed_in} lists {count(len(lost), 'image')} not found ({names(lost)}): "
+                "add the files, or delete their rows."
+            )
+    return pa.Table.from_pydict(
+        {
+            "image_id": [image.image_id for image, _ in rows],
+            "uri": [image.uri for image, _ in rows],
+            "tags": [image.tags for image, _ in rows],
+            "width": [found.size[0] if found.size else None for found in known],
+            "height": [found.size[1] if found.size else None for found in known],
+            "content": [found.content for found in known],
+            "shard": [tables.shard_of(image.image_id, shards) for image, _ in rows],
+        },
+        schema=tables.IMAGES,
+    )
+
+
+def describe(uri: str) -> Seen:
+    """What reading one image tells; nothing of what goes wrong in that is raised."""
+    try:
+        if uris.is_path(uri):
+            with open(uri, "rb") as stream:
+                if os.fstat(stream.fileno()).st_size > READ_WHOLE:
+                    digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16))
+                    return Seen(read_size(uri), digest.hexdigest())
+                data = stream.read()
+        else:
+            data = uris.read_bytes(uri)
+    except FileNotFoundError:
+        return Seen(None, None, missing=True)
+    except OSError:  # no permission, or out of reach: a row of the errors table later
+        return Seen(None, None)
+    return describe_bytes(data)
+
+
+def describe_bytes(data: bytes) -> Seen:
+    """What the bytes of an image tell."""
+    return Seen(size_of_bytes(data), hashlib.blake2b(data, digest_size=16).hexdigest())
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name says that it is an image."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
+def refuse_unnamed(location: str, found: Sequence[str]) -> None:
+    """Raise UserError for names on disk that are not UTF-8, as ids in tables must be."""
+    unnamed = [name for name in found if any("\ud800" <= letter <= "\udfff" for letter in name)]
+    if unnamed:
+        raise UserError(
+            f"{count(len(unnamed), 'image file')} in {location} with names that are not UTF-8 ({names(unnamed)}): "
+            "rename them."
+        )
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things, "1 file" or "2 files"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def names(found: Sequence[str], shown: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    rest = len(found) - shown
+    return ", ".join(found[:shown]) + (f" and {rest:,} more" if rest > 0 else "")

@@ -1,0 +1,137 @@
+"""What the uri of an image names, and how its bytes are read.
+
+    /data/a.jpg, s3://bucket/a.jpg                    a file, see `storage`
+    tar+file:///data/a.tar#1536:20345                 20,345 bytes of a tar, from byte 1,536 on
+    tar+s3://bucket/a.tar#1536:20345
+    parquet+file:///data/a.parquet#image.bytes:17     row 17, counted from 0, of a column of a Parquet file
+
+A member's name inside a tar or a Parquet file is never part of a path.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from irnet_ray.inputs import storage
+
+COLUMNS = ("bytes", "image", "image.bytes")  # of Parquet files, in which images may lie
+KEPT_BYTES = 256 << 20  # of row groups read last, in each process
+
+_TAR = re.compile(r"tar\+(.*)#(\d+):(\d+)", re.DOTALL)
+_PARQUET = re.compile(r"parquet\+(.*)#(bytes|image|image\.bytes):(\d+)", re.DOTALL)
+
+
+def tar_uri(location: str, offset: int, size: int) -> str:
+    """The uri of `size` bytes of a tar from `offset` on."""
+    return f"tar+{_with_scheme(location)}#{offset}:{size}"
+
+
+def parquet_uri(location: str, column: str, row: int) -> str:
+    """The uri of one value, rows counted from 0, of one of `COLUMNS`."""
+    return f"parquet+{_with_scheme(location)}#{column}:{row}"
+
+
+def is_path(uri: str) -> bool:
+    """Whether a uri is a plain local path."""
+    return not storage.is_uri(uri)
+
+
+def read_bytes(uri: str) -> bytes:
+    """The bytes of an image as they are stored. Raises OSError, FileNotFoundError where there is no such file."""
+    if found := _TAR.fullmatch(uri):
+        location, offset, size = _without_scheme(found[1]), int(found[2]), int(found[3])
+        with storage.open_binary(location) as stream:
+            stream.seek(offset)
+            data = stream.read(size)
+        if len(data) < size:
+            raise OSError(f"{location} ends before byte {offset + size:,}")
+        return data
+    if found := _PARQUET.fullmatch(uri):
+        return _parquet_value(_without_scheme(found[1]), found[2], int(found[3]))
+    with storage.open_binary(uri) as stream:
+        return stream.read()
+
+
+def _with_scheme(location: str) -> str:
+    return location if storage.is_uri(location) else f"file://{location}"
+
+
+def _without_scheme(location: str) -> str:
+    # Not percent-decoded: a local path stands there as it is.
+    return location.removeprefix("file://")
+
+
+class _RowGroups:
+    """The row groups read last, up to a number of bytes: neighbours of an image are often asked for next."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[Any, ...], pa.ChunkedArray] = OrderedDict()
+        self._bytes = 0
+
+    def value(self, location: str, column: str, row: int) -> bytes | None:
+        """One value; IndexError where the file has no such row."""
+        # With the time of its last change: a file that was written anew is another file.
+        file = (location, *storage.stamp(location))
+        footer, starts = _footer(*file)
+        if row >= starts[-1]:
+            raise IndexError(row)
+        group = bisect_right(starts, row) - 1
+        key = (*file, column, group)
+        with self._lock:
+            values = self._kept.get(key)
+            if values is not None:
+                self._kept.move_to_end(key)
+        if values is None:
+            values = _read_group(location, footer, column, group)
+            self._keep(key, values)
+        value: bytes | None = values[row - starts[group]].as_py()
+        return value
+
+    def _keep(self, key: tuple[Any, ...], values: pa.ChunkedArray) -> None:
+        with self._lock:
+            if key not in self._kept:
+                self._bytes += values.nbytes
+            self._kept[key] = values
+            while self._bytes > KEPT_BYTES and len(self._kept) > 1:
+                self._bytes -= self._kept.popitem(last=False)[1].nbytes
+
+
+@lru_cache(maxsize=64)
+def _footer(location: str, _changed: int, _size: int) -> tuple[pq.FileMetaData, list[int]]:
+    """A Parquet file's footer, and the first row of each row group, with the number of all rows at the end."""
+    with storage.open_binary(location) as stream:
+        footer = pq.read_metadata(stream)
+    return footer, list(accumulate((footer.row_group(i).num_rows for i in range(footer.num_row_groups)), initial=0))
+
+
+def _read_group(location: str, footer: pq.FileMetaData, column: str, group: int) -> pa.ChunkedArray:
+    with storage.open_binary(location) as stream, pq.ParquetFile(stream, metadata=footer) as file:
+        values = file.read_row_group(group, columns=[column], use_threads=False).column(0)
+    if column == "image.bytes":
+        values = pa.chunked_array([chunk.field("bytes") for chunk in values.chunks])
+    return values
+
+
+_row_groups = _RowGroups()
+
+
+def _parquet_value(location: str, column: str, row: int) -> bytes:
+    try:
+        value = _row_groups.value(location, column, row)
+    except (pa.ArrowException, KeyError) as error:
+        raise OSError(f"{location} cannot be read as Parquet: {storage.reason(error)}") from error
+    except IndexError as error:
+        raise OSError(f"{location} has no row {row}") from error
+    if not isinstance(value, bytes):
+        raise OSError(f"{location} holds no bytes in column {column} of row {row}")
+    return value

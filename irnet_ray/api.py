@@ -61,7 +61,7 @@ def label(
     """Label every image of `data` from its tags alone; what an earlier run has done is not done again.
 
     Args:
-        data: folder of images with `tags.csv` or `tags.parquet`; None for generated scenes.
+        data: a folder of images with `tags.csv`, or what else docs/inputs.md lists; None for generated scenes.
         out: the run directory.
         shards: Parquet files per table.
         backbone: `resnet50` or `lite0`, over the config's.
@@ -100,7 +100,7 @@ def label(
             )
             data = generate(Path(folder.local_path) / SCENES)
             truth = str(Path(data) / "truth.json")
-        plan = Plan(folder, knobs, read_folder(Path(data), shards, limit), shards)
+        plan = Plan(folder, knobs, read_folder(data, shards, limit), shards)
         if not plan.usable:
             raise UserError(f"None of the {len(plan.table)} image files has a readable header.")
         folder.write_json("config.json", knobs.model_dump(mode="json"))

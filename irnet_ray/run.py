@@ -35,7 +35,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from irnet_ray import tables
-from irnet_ray.errors import UserError
+from irnet_ray.errors import UserError, misplaced, reading
 
 ROW_GROUP = 64
 ERROR_COLUMN = pa.field("error", pa.struct([tables.ERRORS.field(name) for name in ("stage", "kind", "message")]))
@@ -93,6 +93,12 @@ class Folder:
         names = (info.base_name for info in infos if info.type == pafs.FileType.File)
         return sorted(name for name in names if not name.startswith("."))
 
+    def folders(self) -> list[str]:
+        """Sorted names of the folders directly in this folder; none if there is no such folder."""
+        filesystem, path = self._resolved
+        infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
+
     def read(self, name: str) -> bytes:
         """A file's bytes. Raises FileNotFoundError."""
         filesystem, path = self._resolved
@@ -143,7 +149,7 @@ class Folder:
         """A JSON file's content, or None where there is none. Raises UserError for a damaged file."""
         if not self.exists(name):
             return None
-        with _reading(f"{self.location}/{name}"):
+        with reading(f"{self.location}/{name}"):
             return json.loads(self.read(name))
 
     def write_json(self, name: str, content: Any) -> None:
@@ -158,7 +164,7 @@ class Folder:
             # Rows are sorted by id: the bounds skip row groups, which "in" hardly does.
             bounds = [("image_id", ">=", min(ids)), ("image_id", "<=", max(ids))] if ids else []
             filters = [("image_id", "in", ids), *bounds]
-        with _reading(f"{self.location}/{name}"):
+        with reading(f"{self.location}/{name}"):
             return pq.read_table(
                 f"{path}/{name}",
                 columns=columns,
@@ -177,12 +183,12 @@ class Folder:
         """A Parquet file's rows one by one, no more than a row group in memory. Raises UserError for a damaged file."""
         filesystem, path = self._resolved
         whole = f"{path}/{name}"
-        with _reading(f"{self.location}/{name}"):
+        with reading(f"{self.location}/{name}"):
             file = pq.ParquetFile(whole, filesystem=filesystem, page_checksum_verification=True)
         with file:
             batches = file.iter_batches(ROW_GROUP, columns=columns)
             while True:
-                with _reading(f"{self.location}/{name}"):
+                with reading(f"{self.location}/{name}"):
                     rows = [row for batch in itertools.islice(batches, 1) for row in batch.to_pylist()]
                 if not rows:
                     return
@@ -198,7 +204,7 @@ class Folder:
             names = [name for name in self.files() if name.endswith(".parquet")]
         rows = 0
         for name in names:
-            with _reading(f"{self.location}/{name}"):
+            with reading(f"{self.location}/{name}"):
                 rows += pq.read_metadata(f"{path}/{name}", filesystem=filesystem).num_rows
         return rows
 
@@ -228,9 +234,11 @@ class Shards:
         """Folder of a shard's committed units."""
         return self.folder.folder("units", self.part(shard).removesuffix(".parquet"))
 
-    def sealed(self) -> set[int]:
-        """Shards that are finished."""
+    def sealed(self, errors: bool = True) -> set[int]:
+        """Shards that are finished. `errors`: not those whose file of errors is lost; inputs have none."""
         names = set(self.rows.files())
+        if errors:
+            names &= set(self.errors.files())
         return {shard for shard in range(self.count) if self.part(shard) in names}
 
     def missing(self, shard: int, image_ids: list[str]) -> list[str]:
@@ -280,6 +288,20 @@ class Shards:
         """Rows and errors over all sealed shards."""
         return self.rows.count_rows(), self.errors.count_rows()
 
+    def check(self, images: dict[int, list[str]]) -> tuple[int, int]:
+        """Rows and errors, where they are just the images of each shard, which are given sorted. Raises UserError."""
+        rows = errors = 0
+        for shard in range(self.count):
+            part = self.part(shard)
+            good, bad = (
+                folder.read_table(part, columns=["image_id"])["image_id"].to_pylist()
+                for folder in (self.rows, self.errors)
+            )
+            if sorted(good + bad) != images.get(shard, []):
+                raise misplaced(f"{self.rows.location}/{part}")
+            rows, errors = rows + len(good), errors + len(bad)
+        return rows, errors
+
 
 def unit_schema(schema: pa.Schema) -> pa.Schema:
     """A stage's schema as its units hold it: every column but the id may be null, and there is an `error`."""
@@ -287,23 +309,6 @@ def unit_schema(schema: pa.Schema) -> pa.Schema:
     if "uri" not in schema.names:
         fields.append(pa.field("uri", pa.string()))
     return pa.schema([*fields, ERROR_COLUMN])
-
-
-@contextlib.contextmanager
-def _reading(file: str) -> Iterator[None]:
-    """Say in one sentence that a file of the run is damaged, and what to do: UserError for what its readers meet.
-
-    A missing file stays a FileNotFoundError.
-    """
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError, ValueError, KeyError, RecursionError) as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UserError(
-            f"{file} is damaged ({why}): delete it and run the same command again, which makes anew what is missing."
-        ) from error
 
 
 @contextlib.contextmanager

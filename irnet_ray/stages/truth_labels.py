@@ -19,7 +19,7 @@ def write_truth(folder: Folder, images: pa.Table, truth: dict[str, TruthImage], 
     mark = fingerprint([(name, i.class_name, str(i.rle)) for name in sorted(truth) for i in truth[name].instances])
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
     shards = Shards(folder.folder("stages", f"truth-{fingerprint(mark, sorted(uris), folds)}"), folds)
-    for fold in set(range(folds)) - shards.sealed():
+    for fold in set(range(folds)) - shards.sealed(errors=False):
         ids = [name for name in sorted(truth) if name in uris and tables.shard_of(name, folds) == fold]
         rows = [truth_row(name, uris[name], truth[name], mark) for name in ids]
         shards.rows.write_table(shards.part(fold), pa.Table.from_pylist(rows, tables.LABELS))

@@ -3,7 +3,7 @@
 from typing import Any
 
 __version__ = "0.3.0"
-__all__ = ["calibrate", "evaluate", "export", "label", "predict", "show", "train"]
+__all__ = ["calibrate", "evaluate", "export", "label", "predict", "relabel", "show", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,6 +16,10 @@ def __getattr__(name: str) -> Any:
         from irnet_ray.exporting import export
 
         return export
+    if name == "relabel":
+        from irnet_ray.relabeling import relabel
+
+        return relabel
     if name == "show":
         from irnet_ray.pictures import show
 

@@ -16,7 +16,8 @@ from irnet_ray.evaluation.result import CAM, CAM_ONE_SCALE, Evaluation
 from irnet_ray.evaluation.truth import Truth, load_truth
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.inputs.scenes import generate
-from irnet_ray.labeling import run_plan
+from irnet_ray.inputs.storage import absolute
+from irnet_ray.labeling import relabel_hint, run_plan
 from irnet_ray.lock import hold
 from irnet_ray.run import Folder, Shards, writable
 from irnet_ray.run import finished as finished
@@ -104,7 +105,11 @@ def label(
         if not plan.usable:
             raise UserError(f"None of the {len(plan.table)} image files has a readable header.")
         folder.write_json("config.json", knobs.model_dump(mode="json"))
-        report = run_plan(plan, workers, address, console)
+        hint = relabel_hint(plan)
+        if hint is not None:
+            console.print(hint, highlight=False, soft_wrap=True, markup=False)
+        place = {"folder": absolute(data), "limit": limit}
+        report = run_plan(plan, place, workers, address, console)
         students = [train(kind, out, config=config, workers=workers, address=address, console=console) for kind in then]
     counts = (report["images"], report["labels"], report["errors"], report["overall"]["instances"])
     models = tuple(student.model for student in students)

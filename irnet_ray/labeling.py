@@ -2,68 +2,130 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+import irnet_ray
 from irnet_ray.config import Config
 from irnet_ray.errors import UserError, printable
+from irnet_ray.records import begin, publish
 from irnet_ray.report.classifier import known_tags
 from irnet_ray.report.summary import Row, Summary
 from irnet_ray.report.text import classifier_lines
 from irnet_ray.report.unusual import unusual
-from irnet_ray.run import Shards, publish
-from irnet_ray.stages.plan import Plan
+from irnet_ray.run import Shards
+from irnet_ray.stages.plan import TRAININGS, Plan
+
+if TYPE_CHECKING:
+    from irnet_ray.engine.carrying import Carried
 
 REPORT = "report.json"
+MADE_BY = "made_by.json"  # beside the labels: what their rows' fingerprint stands for
 
 
-def run_plan(plan: Plan, workers: int | None, address: str | None, console: Console) -> dict[str, Any]:
-    """Do what is left of a plan, and publish it; returns the report."""
+def run_plan(
+    plan: Plan,
+    data: dict[str, Any],
+    workers: int | None,
+    address: str | None,
+    console: Console,
+    carried: Carried | None = None,
+    before_publishing: Callable[[], None] | None = None,
+) -> dict[str, Any]:
+    """Do what is left of a plan, and publish it; returns the report.
+
+    Args:
+        plan: what belongs where.
+        data: where the images came from: `folder`, and `limit`, how many of them at most, or None.
+        workers: training workers and network actors.
+        address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray.
+        console: where plan and progress go.
+        carried: rows of an earlier version that are taken over.
+        before_publishing: called when all stages are done, with Ray still there if it was needed.
+    """
     todo = [stage for stage in plan.order if not plan.is_done(stage)]
     _print_plan(plan, console)
     if "classifier" not in todo:
         _print_classifier(plan, console)
     if not todo:
         console.print("everything is done already, nothing is computed", soft_wrap=True)
-    else:
+    elif "classifier" in todo:
         _check_weights(plan.config)
-        from irnet_ray.engine.session import session
-
+    if todo:
+        begin(plan.out, _version(plan, data))
         plan.write_inputs()
-        with session(address) as devices:
-            console.print(f"devices: {devices}", highlight=False, soft_wrap=True)
-            devices.check(workers)
-            for stage in todo:
-                start = time.monotonic()
-                summary = _run_stage(plan, stage, devices, workers)
-                seconds = round(time.monotonic() - start)
-                plan.folder(stage).write_json("done.json", {"seconds": seconds, "summary": summary})
-                console.print(
-                    f"{stage}: {summary}, {seconds // 60}:{seconds % 60:02d} min", highlight=False, soft_wrap=True
-                )
-                if stage == "classifier":
-                    _print_classifier(plan, console)
-    labels, errors = plan.shards("labels").counts()
-    if labels + errors != len(plan.table):
-        raise RuntimeError(f"{labels} labels and {errors} errors are not {len(plan.table)} images.")
-    publish(
-        plan.out,
-        {
-            "version": plan.version,
-            "stages": plan.names,
-            "shards": plan.shard_count,
-            "vocabulary": plan.vocabulary,
-            "images": len(plan.table),
-            "labels": labels,
-            "errors": errors,
-            "config": plan.config.model_dump(mode="json"),
-        },
-    )
+    with _ray(address) if todo else contextlib.nullcontext() as devices:
+        _run_stages(plan, todo, devices, workers, console, carried)
+        labels, errors = plan.shards("labels").counts()
+        if labels + errors != len(plan.table):
+            raise RuntimeError(f"{labels} labels and {errors} errors are not {len(plan.table)} images.")
+        if before_publishing is not None:
+            before_publishing()
+    if not plan.folder("labels").exists(MADE_BY):
+        plan.folder("labels").write_json(MADE_BY, _made_by(plan))
+    publish(plan.out, {**_version(plan, data), "labels": labels, "errors": errors})
     return _report(plan, console)
+
+
+def _ray(address: str | None) -> contextlib.AbstractContextManager[Any]:
+    from irnet_ray.engine.session import session  # late: where nothing is to do, nobody waits for Ray
+
+    return session(address)
+
+
+def _run_stages(
+    plan: Plan, todo: list[str], devices: Any, workers: int | None, console: Console, carried: Carried | None
+) -> None:
+    if todo:
+        console.print(f"devices: {devices}", highlight=False, soft_wrap=True)
+        devices.check(workers)
+    for stage in todo:
+        start = time.monotonic()
+        summary = _run_stage(plan, stage, devices, workers, carried)
+        seconds = round(time.monotonic() - start)
+        plan.folder(stage).write_json("done.json", {"seconds": seconds, "summary": summary})
+        console.print(f"{stage}: {summary}, {seconds // 60}:{seconds % 60:02d} min", highlight=False, soft_wrap=True)
+        if stage == "classifier":
+            _print_classifier(plan, console)
+
+
+def _version(plan: Plan, data: dict[str, Any]) -> dict[str, Any]:
+    """What `current.json` will hold of a plan, but for the counts of what is made."""
+    return {
+        "version": plan.version,
+        "stages": plan.names,
+        "shards": plan.shard_count,
+        "vocabulary": plan.vocabulary,
+        "images": len(plan.table),
+        "config": plan.config.model_dump(mode="json"),
+        "data": data,
+        "code": irnet_ray.__version__,
+        "made_by": plan.made_by,  # the `fingerprint` of its rows
+        **({"base": plan.base.to_json()} if plan.base is not None else {}),
+    }
+
+
+def _made_by(plan: Plan) -> dict[str, Any]:
+    """What the `fingerprint` of the rows of labels stands for: weights by their bytes, config and code."""
+    weights = {}
+    for stage in TRAININGS:
+        digest = hashlib.blake2b(plan.folder(stage).read("weights.safetensors"), digest_size=16).hexdigest()
+        weights[stage] = {"folder": plan.names[stage], "blake2b": digest}
+    if "prototypes" in plan.order:
+        weights["prototypes"] = {"folder": plan.names["prototypes"]}
+    return {
+        "fingerprint": plan.made_by,
+        "code": irnet_ray.__version__,
+        "weights_code": plan.base.code if plan.base is not None else irnet_ray.__version__,
+        "weights": weights,
+        "config": plan.config.model_dump(mode="json"),
+    }
 
 
 def _report(plan: Plan, console: Console) -> dict[str, Any]:
@@ -72,6 +134,10 @@ def _report(plan: Plan, console: Console) -> dict[str, Any]:
 
     known: dict[str, Any] | None = plan.out.read_json(REPORT)
     if known is not None and known["version"] == plan.version:
+        return known
+    known = plan.folder("labels").read_json(REPORT)
+    if known is not None:  # of a version that has become the current one again
+        plan.out.write_json(REPORT, known)
         return known
     labels, summary = plan.shards("labels"), Summary()
     count, errors = labels.counts()
@@ -92,6 +158,7 @@ def _report(plan: Plan, console: Console) -> dict[str, Any]:
         "classifier": _known_tags(plan),
         **figures,
     }
+    plan.folder("labels").write_json(REPORT, report)
     plan.out.write_json(REPORT, report)
     return report
 
@@ -117,8 +184,9 @@ def _print_classifier(plan: Plan, console: Console) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
-def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None) -> str:
+def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None, carried: Carried | None) -> str:
     """Run one stage to its end; returns what it made, in a few words."""
+    from irnet_ray.engine.carrying import carry
     from irnet_ray.engine.mapping import run_map
     from irnet_ray.engine.training import run_training
     from irnet_ray.stages import classifier, irnet, labels, prototypes, seeds
@@ -145,10 +213,13 @@ def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None) -> str
     mapping = (
         seeds.stage(config, images, vocabulary, plan.folder("classifier"), found)
         if stage == "seeds"
-        else labels.stage(config, images, plan.shards("seeds"), plan.folder("irnet"), plan.version)
+        else labels.stage(config, images, plan.shards("seeds"), plan.folder("irnet"), plan.made_by)
     )
+    taken = ""
+    if carried is not None:
+        taken = f" {carry(carried.results[stage], plan.shards(stage), mapping.schema, carried.uris)} taken over,"
     done = run_map(mapping, plan.folder(stage), plan.ids_by_shard, plan.shard_count, config.unit_size, devices, workers)
-    return f"{done.computed} images computed, {done.rows} rows, {done.errors} errors"
+    return f"{done.computed} images computed,{taken} {done.rows} rows, {done.errors} errors"
 
 
 def _check_weights(config: Config) -> None:
@@ -161,6 +232,19 @@ def _check_weights(config: Config) -> None:
         load_backbone(build_backbone(config.backbone), read_state(path), path)
     except (OSError, ValueError, ModuleNotFoundError) as error:
         raise UserError(str(error)) from error
+
+
+def relabel_hint(plan: Plan) -> str | None:
+    """A line for who is about to learn all anew, though a finished version of the same config is there."""
+    current = plan.out.read_json("current.json")
+    if current is None or plan.is_done("classifier") or current["stages"]["images"] == plan.names["images"]:
+        return None
+    if "student" in current or current["config"] != plan.config.model_dump(mode="json"):
+        return None
+    return (
+        f"The images are not those of version {current['version']}, so everything is computed anew. To compute only "
+        f"what has changed, with the networks that are there: irnet-ray relabel {plan.out.location}"
+    )
 
 
 def _print_plan(plan: Plan, console: Console) -> None:

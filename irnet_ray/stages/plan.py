@@ -2,6 +2,9 @@
 
 A stage's fingerprint covers the code's version, its own knobs and everything upstream. Changing any of them
 starts a new folder beside the old one.
+
+A plan with a `Base` trains nothing: its networks and prototypes are those of an earlier version, whatever images they
+were learnt from. Only the tables of images, seeds and labels then depend on today's images.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +29,28 @@ ORDER = ("classifier", "prototypes", "seeds", "irnet", "labels")
 
 
 @dataclass(frozen=True)
+class Base:
+    """The version whose networks a plan uses again: the one that trained them, or saw them trained."""
+
+    version: str  # its fingerprint
+    code: str  # version of irnet-ray that made it
+    stages: dict[str, str]  # its stage folders
+    vocabulary: list[str]  # tags that its classifier knows
+
+    @staticmethod
+    def of(version: dict[str, Any]) -> Base:
+        """The base of a published version, from the content of its `current.json`: its own, or itself."""
+        known = version.get("base") or {key: version[key] for key in ("version", "stages")}
+        # One published before this was recorded counts as of other code, so that nothing is mixed.
+        code = known.get("code") or version.get("code") or "unknown"
+        return Base(known["version"], code, known["stages"], version["vocabulary"])
+
+    def to_json(self) -> dict[str, Any]:
+        """For a version's record, which holds the vocabulary itself."""
+        return {"version": self.version, "code": self.code, "stages": self.stages}
+
+
+@dataclass(frozen=True)
 class Plan:
     """A run's images and config, and from them where every stage's result belongs."""
 
@@ -32,14 +58,31 @@ class Plan:
     config: Config
     table: pa.Table  # of tables.IMAGES, sorted by image_id
     shard_count: int
+    base: Base | None = None  # None: everything is learnt from the images of `table`
 
     @cached_property
     def names(self) -> dict[str, str]:
         """Folder name of each stage, `seeds-0123456789ab`."""
+        return self._own_names() if self.base is None else self._names_after(self.base)
+
+    def _names_after(self, base: Base) -> dict[str, str]:
+        images = f"images-{self._images()}"
+        if self.made_by == base.version and images == base.stages["images"]:
+            return base.stages  # the very images that it was made from
+        content = _digest(self.table, ["image_id", "tags", "content"])
+        return {
+            **base.stages,
+            "images": images,
+            "seeds": f"seeds-{fingerprint('seeds', self.made_by, content)}",
+            "labels": f"labels-{fingerprint('labels', self.made_by, images)}",
+            "trained_images": base.stages["images"],  # named, so that it is kept with the networks
+        }
+
+    def _own_names(self) -> dict[str, str]:
         config, version = self.config, irnet_ray.__version__
         shared = [version, config.backbone, self._weights(), config.seed, config.max_side]
         content = _digest(self.table, ["image_id", "tags", "content"])
-        images = fingerprint(_digest(self.table, ["image_id", "tags", "content", "uri"]), self.shard_count)
+        images = self._images()
         classifier = fingerprint("classifier", shared, config.classifier.model_dump(), content)
         knobs = config.seeds
         tags = fingerprint("tags", images, knobs.prototype_images)
@@ -58,10 +101,24 @@ class Plan:
         }
         return {stage: f"{stage}-{value}" for stage, value in prints.items()}
 
+    def _images(self) -> str:
+        return fingerprint(_digest(self.table, ["image_id", "tags", "content", "uri"]), self.shard_count)
+
     @property
     def version(self) -> str:
         """Fingerprint of the labels: of all that made them."""
         return self.names["labels"].removeprefix("labels-")
+
+    @cached_property
+    def made_by(self) -> str:
+        """Fingerprint of the weights, config and code that make a row of labels, which the row carries.
+
+        It is the version that the networks were trained for, and another where other code uses them.
+        """
+        if self.base is None:
+            return self.version
+        code = irnet_ray.__version__
+        return self.base.version if code == self.base.code else fingerprint("made-by", self.base.version, code)
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -78,8 +135,8 @@ class Plan:
 
     @cached_property
     def vocabulary(self) -> list[str]:
-        """All tags, sorted; a class id is an index into it."""
-        return tables.vocabulary(self.table)
+        """All tags that the classifier knows, sorted; a class id is an index into it."""
+        return tables.vocabulary(self.table) if self.base is None else self.base.vocabulary
 
     @cached_property
     def usable(self) -> int:
@@ -129,12 +186,12 @@ class Plan:
     def write_inputs(self) -> None:
         """Write the images table, and that of the tags where they have prototypes, unless they are there."""
         self._write("images", self.table, self.ids_by_shard)
-        if "prototypes" in self.order:
+        if "prototypes" in self.order and self.base is None:
             self._write("tags", self.tags, self.tags_by_shard)
 
     def _write(self, name: str, table: pa.Table, by_shard: dict[int, list[str]]) -> None:
         shards = self.shards(name)
-        for shard in set(range(self.shard_count)) - shards.sealed(errors=False):
+        for shard in set(range(self.shard_count)) - shards.sealed():
             wanted = pa.array(by_shard.get(shard, []), pa.string())
             shards.rows.write_table(shards.part(shard), table.filter(pc.is_in(table["image_id"], wanted)))
 

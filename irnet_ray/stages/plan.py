@@ -191,7 +191,7 @@ class Plan:
 
     def _write(self, name: str, table: pa.Table, by_shard: dict[int, list[str]]) -> None:
         shards = self.shards(name)
-        for shard in set(range(self.shard_count)) - shards.sealed():
+        for shard in set(range(self.shard_count)) - shards.sealed(errors=False):
             wanted = pa.array(by_shard.get(shard, []), pa.string())
             shards.rows.write_table(shards.part(shard), table.filter(pc.is_in(table["image_id"], wanted)))
 

@@ -1,6 +1,7 @@
-"""Create a RayJob in the pod's own namespace and wait for its end: python create_rayjob.py label.rayjob.yaml
+"""Create a RayJob in the pod's own namespace and wait for its end: create_rayjob.py label.rayjob.yaml [ENTRYPOINT]
 
-Run by relabel.cronjob.yaml. The pod lives as long as the RayJob, since that is all `concurrencyPolicy` looks at.
+Run by relabel.cronjob.yaml. ENTRYPOINT, if given, is run in the place of the manifest's. The pod lives as long as the
+RayJob, since that is all `concurrencyPolicy` looks at.
 Exit code 0 where the job succeeded, else 1.
 """
 
@@ -33,9 +34,13 @@ def call(server: str, account: Path, path: str, body: Any = None) -> Any:
         return json.load(answer)
 
 
-def run(manifest: Path, server: str, account: Path = ACCOUNT, poll: float = POLL_SECONDS) -> int:
+def run(
+    manifest: Path, server: str, entrypoint: str | None = None, account: Path = ACCOUNT, poll: float = POLL_SECONDS
+) -> int:
     """Create the RayJob of a manifest under a new name, wait until it is over, return the exit code."""
     job = yaml.safe_load(manifest.read_text())
+    if entrypoint is not None:
+        job["spec"]["entrypoint"] = entrypoint
     job["metadata"]["generateName"] = job["metadata"].pop("name") + "-"
     jobs = f"/apis/{job['apiVersion']}/namespaces/{(account / 'namespace').read_text()}/rayjobs"
     name = call(server, account, jobs, job)["metadata"]["name"]
@@ -61,7 +66,7 @@ def run(manifest: Path, server: str, account: Path = ACCOUNT, poll: float = POLL
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
-    sys.exit(run(Path(sys.argv[1]), f"https://{f'[{host}]' if ':' in host else host}:{port}"))
+    sys.exit(run(Path(sys.argv[1]), f"https://{f'[{host}]' if ':' in host else host}:{port}", *sys.argv[2:]))

@@ -65,10 +65,10 @@ def outcome(script: ModuleType, tmp_path: Path) -> Iterator[Callable[..., tuple[
     server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
-    def run(*answers: Any) -> tuple[int, Server]:
+    def run(*answers: Any, entrypoint: str | None = None) -> tuple[int, Server]:
         server.answers, server.seen = list(answers), []
         address = f"http://127.0.0.1:{server.server_port}"
-        return script.run(JOBS / "label.rayjob.yaml", address, tmp_path, poll=0.01), server
+        return script.run(JOBS / "label.rayjob.yaml", address, entrypoint, tmp_path, poll=0.01), server
 
     yield run
     server.shutdown()
@@ -90,6 +90,14 @@ def test_it_waits_for_success(outcome: Callable[..., tuple[int, Server]], capsys
         "irnet-label-x7k2p: Running RUNNING ",
         "irnet-label-x7k2p: Complete SUCCEEDED Job finished successfully.",
     ]
+
+
+def test_another_entrypoint_runs_on_the_same_cluster(outcome: Callable[..., tuple[int, Server]]) -> None:
+    done = {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}
+    _, first = outcome(done)
+    manifest = first.seen[0][3]
+    _, server = outcome(done, entrypoint="irnet-ray relabel /data/out")
+    assert server.seen[0][3]["spec"] == {**manifest["spec"], "entrypoint": "irnet-ray relabel /data/out"}
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import pytest
 from tests.jobs.commands import parse
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
-ARGUMENTS = ["--data", "/data/photos", "--out", "/data/out", "--shards", "64"]
-SUBMITTED = ("submit", {"verb": "label", "address": "http://127.0.0.1:8265", "arguments": ARGUMENTS})
+ARGUMENTS = ["/data/out", "--keep", "7"]
+RELABEL = (Path("/data/out"), 7)
+SUBMITTED = ("submit", {"verb": "relabel", "address": "http://127.0.0.1:8265", "arguments": ARGUMENTS})
 
 
 def unit(name: str) -> configparser.ConfigParser:
@@ -58,4 +59,4 @@ def test_cron_submits_the_same_under_a_lock() -> None:
         assert "%" not in line  # a line break, to cron
     assert parse(job.split(".lock ")[1]) == SUBMITTED
     verb, options = parse(by_ray.split(" -- ")[1])
-    assert verb == "label" and options["address"] == "auto" and options["shards"] == 64
+    assert verb == "relabel" and options["address"] == "auto" and (options["out"], options["keep"]) == RELABEL

@@ -8,6 +8,7 @@ paper's, but where measurement led elsewhere, which `PAPER` undoes; a small back
 from __future__ import annotations
 
 import json
+import reprlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,9 @@ class Config(Section):
         ge=32,
     )
     unit_size: int = knob(32, "images", "", "images that are computed and committed together", ge=1, le=4096)
+    image_seconds: float = knob(
+        600.0, "s", "", "an image that takes longer in one step of a stage is given up: a row of errors, timed-out", gt=0
+    )
     classifier: Classifier = Classifier()
     seeds: Seeds = Seeds()
     irnet: IRNet = IRNet()
@@ -123,7 +127,17 @@ def load_config(
         if first["type"] == "extra_forbidden":
             raise UserError(f"Unknown key {key!r} in {where}: `irnet-ray config` lists every key.") from error
         message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"Bad value for {key!r} in {where}: {message}, got {first['input']!r}.") from error
+        raise UserError(f"Bad value for {key!r} in {where}: {message}, got {_shown(first['input'])}.") from error
+
+
+def _shown(value: Any) -> str:
+    """A value for a sentence: never long, however deeply a file nests its aliases."""
+    short = reprlib.Repr()
+    short.maxlevel = 2
+    try:
+        return short.repr(value)
+    except ValueError:  # an int of thousands of digits
+        return f"a {type(value).__name__}"
 
 
 def describe(config: Config) -> list[tuple[str, str, str, str, str]]:
@@ -154,7 +168,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"No config file at {path}.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise UserError(f"Config {path} cannot be read: {error.strerror}; check its permissions.") from error
+    except Exception as error:  # PyYAML's own, and what its constructors meet: IndexError for `!!int ''`
         raise UserError(f"Config {path} is not YAML or JSON: {' '.join(str(error).split())}.") from error
     if content is None:
         return {}
@@ -164,9 +180,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _given(overrides: dict[str, Any]) -> dict[str, Any]:
-    """Overrides without those that are None, in sections too."""
+    """Overrides without those that are None, in sections too, and without sections that are then empty."""
     plain = {key: _given(value) if isinstance(value, dict) else value for key, value in overrides.items()}
-    return {key: value for key, value in plain.items() if value is not None}
+    return {key: value for key, value in plain.items() if value is not None and value != {}}
 
 
 def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def _draw(shards: dict[str, Shards], irnet: Folder, config: Config, image_ids: l
         boundary, field = network.relations(image)
         instances = []
         for instance in label["instances"]:
-            rle = {"size": [label["height"], label["width"]], "counts": instance["rle"].encode("ascii")}
+            rle = tables.coco_rle(instance, label["height"], label["width"])
             mask = resize_map(coco.decode(rle).astype(bool), size)
             instances.append((mask, instance["class_name"], instance["score"]))
         cams = _upsample(tables.decode_attention(seed), size)

@@ -120,9 +120,9 @@ def with_truth(truth: Truth, image_ids: set[str]) -> dict[str, TruthImage]:
 
 def found_in_row(row: dict[str, Any], instances: str, semantic: str) -> Found:
     """Predictions of a row of `tables.LABELS` or `tables.ABLATION`, in the columns of these names."""
-    size, image_id = [row["height"], row["width"]], row["image_id"]
+    image_id = row["image_id"]
     predictions = [
-        Prediction(image_id, i["class_name"], i["score"], {"size": size, "counts": i["rle"].encode("ascii")})
+        Prediction(image_id, i["class_name"], i["score"], tables.coco_rle(i, row["height"], row["width"]))
         for i in row[instances]
     ]
     quality = [i["quality"] for i in row[instances]]

@@ -12,6 +12,7 @@ import numpy as np
 
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.average_precision import Rle, TruthInstance
+from irnet_ray.tables import MAX_PIXELS, fits
 
 
 @dataclass
@@ -39,7 +40,7 @@ def load_truth(path: Path) -> Truth:
         raise UserError(f"{path} does not exist: name a COCO instances file.") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}; name a COCO instances file.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}): name a COCO instances file.") from error
     lists = ("images", "annotations", "categories")
     if not isinstance(data, dict) or not all(isinstance(data.get(name), list) for name in lists):
@@ -64,10 +65,12 @@ def _read(data: dict[str, Any]) -> Truth:
     files: dict[Any, str] = {}
     for entry in data["images"]:
         file_name = _get(entry, "file_name", str, "image")
-        height, width = (_get(entry, side, int, f"image {file_name}") for side in ("height", "width"))
-        if file_name in images or entry.get("id") in files:
+        height, width, number = (_get(entry, key, int, f"image {file_name}") for key in ("height", "width", "id"))
+        if height < 1 or width < 1 or height * width > MAX_PIXELS:
+            raise _TruthError(f"image {file_name} has {width} x {height} pixels")
+        if file_name in images or number in files:
             raise _TruthError(f"image {file_name} shares its id or file name with another")
-        files[_get(entry, "id", int, f"image {file_name}")] = file_name
+        files[number] = file_name
         images[file_name] = TruthImage(height, width)
     if not images:
         raise _TruthError("it lists no images")
@@ -98,16 +101,24 @@ def _rle(segmentation: Any, image: TruthImage, what: str) -> Rle:
         size, counts = segmentation.get("size"), segmentation.get("counts")
         if size != [image.height, image.width]:
             raise _TruthError(f"{what} has size {size}, and its image [{image.height}, {image.width}]")
-        if isinstance(counts, str):
-            return {"size": size, "counts": counts.encode("ascii", "replace")}
-        if isinstance(counts, list) and sum(counts) == image.height * image.width:
-            return _compress(coco.frPyObjects({"size": size, "counts": counts}, image.height, image.width))
-    is_polygons = isinstance(segmentation, list) and all(
-        isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in segmentation
-    )
-    if is_polygons and segmentation:
+        if isinstance(counts, str) and fits(counts, image.height, image.width):
+            return {"size": [image.height, image.width], "counts": counts.encode("ascii")}
+        whole = isinstance(counts, list) and all(isinstance(run, int) and run >= 0 for run in counts)
+        if whole and sum(counts) == image.height * image.width:
+            return _compress(
+                coco.frPyObjects({"size": [image.height, image.width], "counts": counts}, image.height, image.width)
+            )
+    if isinstance(segmentation, list) and segmentation and all(_is_polygon(p, image) for p in segmentation):
         return _compress(coco.merge(coco.frPyObjects(segmentation, image.height, image.width)))
     raise _TruthError(f"{what} has no segmentation that is RLE of its image's size or polygons")
+
+
+def _is_polygon(polygon: Any, image: TruthImage) -> bool:
+    """Whether these are x, y of three corners or more, none farther from the image than the image is large."""
+    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+        return False
+    far = 2 * max(image.height, image.width)  # pycocotools allocates by a polygon's length
+    return all(isinstance(value, int | float) and -far <= value <= far for value in polygon)
 
 
 def _compress(rle: Any) -> Rle:

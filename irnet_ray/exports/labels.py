@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from irnet_ray import tables
 from irnet_ray.run import Folder
 
 Row = dict[str, Any]
@@ -109,8 +110,7 @@ class Labels:
 
 
 def decode(row: Row, instance: Row) -> np.ndarray:
-    """Mask of an instance of a row, bool (H, W)."""
+    """Mask of an instance of a row, bool (H, W). Raises UserError for RLE that is none."""
     from pycocotools import mask as coco
 
-    rle = {"size": [row["height"], row["width"]], "counts": instance["rle"].encode("ascii")}
-    return coco.decode(rle).astype(bool)
+    return coco.decode(tables.coco_rle(instance, row["height"], row["width"])).astype(bool)

@@ -63,12 +63,12 @@ class LabelRows:
 
 
 def decode_masks(instances: list[Row], size: tuple[int, int]) -> np.ndarray:
-    """Masks of the `instances` column of an image of (H, W) pixels, bool (N, H, W)."""
+    """Masks of the `instances` column of an image of (H, W) pixels, bool (N, H, W). Raises UserError for other RLE."""
     from pycocotools import mask as coco
 
     if not instances:
         return np.zeros((0, *size), bool)
-    rles = [{"size": list(size), "counts": instance["rle"].encode("ascii")} for instance in instances]
+    rles = [tables.coco_rle(instance, *size) for instance in instances]
     return np.ascontiguousarray(coco.decode(rles).transpose(2, 0, 1)).astype(bool)
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from irnet_ray import lock, records
-from irnet_ray.errors import printable
+from irnet_ray.errors import UserError, printable
 from irnet_ray.records import Record, listing
 from irnet_ray.report.stage import (
     DONE,
@@ -120,7 +120,7 @@ def _holder(out: Folder) -> dict[str, Any] | None:
     silent = max(0.0, (datetime.now(UTC) - beat).total_seconds())
     try:
         holder = lock.Holder(**out.read_json(lock.NAME))
-    except (TypeError, ValueError, OSError):
+    except (TypeError, ValueError, OSError, UserError):
         unknown = dict.fromkeys(("host", "pid", "since", "command"))
         return {**unknown, "alive": silent <= lock.STALE, "silent_seconds": silent}
     alive = holder.is_running if holder.is_here else silent <= lock.STALE

@@ -133,6 +133,7 @@ def rollback(out: str | os.PathLike[str], version: str | None = None) -> tuple[s
                 f"Version {wanted.id} is not whole any more, {lost} is missing or damaged: "
                 "`irnet-ray label` with its config makes it anew."
             )
+        _keep_report(folder, current)
         run.publish(folder, wanted.version)
         _follow(folder, wanted)
     return str(current["version"]), wanted
@@ -175,6 +176,13 @@ def _lost(out: Folder, record: Record) -> str:
         if not whole:
             return f"stages/{name}"
     return ""
+
+
+def _keep_report(out: Folder, current: dict[str, Any]) -> None:
+    """Put the report beside the labels that it speaks of, where older software did not."""
+    report, own = out.read_json(REPORT), out.folder("stages", current["stages"]["labels"])
+    if report is not None and report["version"] == current["version"] and not own.exists(REPORT):
+        own.write_json(REPORT, report)
 
 
 def _follow(out: Folder, record: Record) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
+from irnet_ray.errors import UserError
 from irnet_ray.records import listing
 from irnet_ray.report.profile import advice
 from irnet_ray.run import Folder
@@ -102,7 +103,7 @@ def _last_checkpoint(folder: Folder) -> dict[str, Any] | None:
         run = path.rsplit("/", 3)[-3]
         try:
             state: dict[str, Any] = json.loads(folder.folder("training", run, place).read(name))
-        except (OSError, ValueError):  # just being replaced by the next one
+        except (OSError, UserError, ValueError):  # just being replaced by the next one
             continue
         return state
     return None
@@ -122,12 +123,13 @@ def read_mapping(found: Stage, folder: Folder, since: str | None) -> Errors:
     if not parts and not units:
         return {}
     if found.total is None and len(parts) == _parts(parts):
-        found.total = rows.count_rows(parts) + failed.count_rows(parts)
+        found.total = rows.count_rows(parts) + failed.count_rows()
     found.state = DONE if len(parts) == _parts(parts) else INTERRUPTED
     with ThreadPoolExecutor(READERS) as pool:
         sealed = sum(pool.map(lambda name: rows.count_rows([name]), parts))
         errors: Errors = {}
-        tables = pool.map(lambda name: failed.read_table(name, ["stage", "kind"]).to_pylist(), parts)
+        known = [name for name in failed.files() if name in parts]
+        tables = pool.map(lambda name: failed.read_table(name, ["stage", "kind"]).to_pylist(), known)
         _count(errors, (row for table in tables for row in table))
         found.errors = sum(map(Counter.total, errors.values()))
         found.done = sealed + found.errors
@@ -167,7 +169,7 @@ def _read_unit(folder: Folder, info: pafs.FileInfo) -> list[dict[str, Any] | Non
         errors: list[dict[str, Any] | None] = (
             folder.folder("units", shard).read_table(name, ["error"])["error"].to_pylist()
         )
-    except OSError:
+    except (OSError, UserError):
         return None
     return errors
 

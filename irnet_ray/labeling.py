@@ -16,6 +16,7 @@ from irnet_ray.config import Config
 from irnet_ray.errors import UserError, printable
 from irnet_ray.records import begin, publish
 from irnet_ray.report.classifier import known_tags
+from irnet_ray.report.profile import advice
 from irnet_ray.report.summary import Row, Summary
 from irnet_ray.report.text import classifier_lines
 from irnet_ray.report.unusual import unusual
@@ -91,6 +92,9 @@ def _run_stages(
         seconds = round(time.monotonic() - start)
         plan.folder(stage).write_json("done.json", {"seconds": seconds, "summary": summary})
         console.print(f"{stage}: {summary}, {seconds // 60}:{seconds % 60:02d} min", highlight=False, soft_wrap=True)
+        profile = plan.folder(stage).read_json("profile.json")
+        if profile is not None:
+            console.print(f"{stage}: {advice(profile)}", highlight=False, soft_wrap=True)
         if stage == "classifier":
             _print_classifier(plan, console)
 

@@ -3,6 +3,8 @@
 Shape legend: C maps; H, W pixels at the network's stride; N = H * W; P offsets.
 """
 
+import warnings
+from collections.abc import Sequence
 from functools import lru_cache
 from math import comb
 
@@ -38,6 +40,18 @@ def random_walk(scores: Tensor, boundary: Tensor, radius: int = 5, beta: float =
     dtype = _working_type(scores)
     boundary = boundary.to(dtype)
     return _walk(scores.to(dtype) * (1 - boundary), affinities(boundary, radius), radius, beta, steps)
+
+
+def random_walks(
+    scores: Sequence[Tensor], boundaries: Sequence[Tensor], radius: int = 5, beta: float = 10, steps: int = 256
+) -> list[Tensor]:
+    """`random_walk` of several images of any sizes: the same arguments, one of each per image, and the same answers.
+
+    One image after another: its matrix and maps stay in the processor's cache, which those of several would not.
+
+    Raises ValueError as `random_walk` does, and where there are not as many boundaries as scores.
+    """
+    return [random_walk(*image, radius, beta, steps) for image in zip(scores, boundaries, strict=True)]
 
 
 @torch.no_grad()
@@ -79,37 +93,94 @@ def _working_type(scores: Tensor) -> torch.dtype:
 
 def _walk(scores: Tensor, pairs: Tensor, radius: int, beta: float, steps: int) -> Tensor:
     """T^steps scores, both arguments of one dtype."""
-    transition = _Transition(pairs, radius, beta)
+    if not scores.numel():
+        return scores
+    transition = (_Rows if _has_sparse_product(scores) else _Shifts)(pairs.pow(beta), radius)
     coefficients = _chebyshev_coefficients(steps)
-    current = previous = scores.flatten(1)
+    current = transition.laid_out(scores)
+    previous = current.clone()
     result = coefficients[0] * current
     for degree, coefficient in enumerate(coefficients[1:], start=1):
         # T_1 x = T x, then T_k x = 2 T (T_k-1 x) - T_k-2 x
-        following = transition(current)
-        if degree > 1:
-            following.mul_(2).sub_(previous)
-        previous, current = current, following
+        factors = (1, 0) if degree == 1 else (2, -1)
+        previous, current = current, transition.add_product(previous, current, *factors)
         result.add_(current, alpha=coefficient)
-    return result.view_as(scores)
+    return transition.maps(result).view_as(scores)
 
 
-class _Transition:
-    """Product with T = S^-1 A^beta (Eq. 12), kept as one weight per pixel and offset.
+def _has_sparse_product(scores: Tensor) -> bool:
+    """Whether torch multiplies by sparse matrices here: on a CPU that is MKL's doing, which not every build has."""
+    return scores.device.type == "cpu" and torch.backends.mkl.is_available()
+
+
+class _Rows:
+    """Product with T = S^-1 A^beta (Eq. 12) as a sparse matrix, 2 P + 1 numbers to a row.
+
+    One pass reads every weight and its column once and writes every pixel once. Vectors are (N, C): all maps of a
+    neighbour are one read. Pairs that leave the image keep their place in the row, with weight 0.
+    """
+
+    def __init__(self, weights: Tensor, radius: int) -> None:
+        height, width = weights.shape[1:]
+        pixels = height * width
+        shifts, used = _shifts(radius, height, width)
+        middle = len(shifts)
+        values = weights.new_zeros(2 * middle + 1, pixels)
+        values[middle] = 1
+        for number, (shift, weight) in enumerate(zip(shifts, weights.flatten(1)[used], strict=True), start=1):
+            values[middle + number] = weight
+            values[middle - number, shift:] = weight[:-shift]
+        values /= values.sum(dim=0)
+        ends = torch.tensor([-shift for shift in reversed(shifts)] + [0, *shifts], dtype=torch.int32)
+        columns = torch.arange(pixels, dtype=torch.int32)[:, None] + ends
+        first = torch.arange(pixels + 1, dtype=torch.int32) * len(ends)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+            self.matrix = torch.sparse_csr_tensor(
+                first,
+                columns.clamp_(0, pixels - 1).flatten(),
+                values.T.flatten(),
+                (pixels, pixels),
+                check_invariants=False,  # columns of weight 0 repeat at the image's corners
+            )
+        # What rounding leaves over would add up over the steps: the product of ones is to be ones.
+        excess = 1 - self.matrix @ weights.new_ones(pixels, 1)
+        self.matrix.values()[middle :: 2 * middle + 1] += excess[:, 0]
+
+    def laid_out(self, scores: Tensor) -> Tensor:
+        return scores.flatten(1).T.clone(memory_format=torch.contiguous_format)
+
+    def maps(self, vectors: Tensor) -> Tensor:
+        return vectors.T.contiguous()
+
+    def add_product(self, total: Tensor, vectors: Tensor, factor: float, keep: float) -> Tensor:
+        """keep * total + factor * T vectors, in place of ``total``."""
+        return total.addmm_(self.matrix, vectors, beta=keep, alpha=factor)
+
+
+class _Shifts:
+    """The same product as one weight per pixel and offset, for devices without a fast sparse one.
 
     In the row-major vector of an image every offset is a shift, so the product is two multiply-adds of
     contiguous vectors per offset; pairs that would leave the image, or wrap around to the next row, have
-    weight 0.
+    weight 0. Vectors are (C, N).
     """
 
-    def __init__(self, pairs: Tensor, radius: int, beta: float) -> None:
-        height, width = pairs.shape[1:]
-        weights = pairs.pow(beta).flatten(1)
-        self.pairs = [
-            (dy * width + dx, weight[: weight.numel() - dy * width - dx])
-            for (dy, dx), weight in zip(offsets(radius), weights, strict=True)
-            if dy < height and abs(dx) < width
-        ]
-        self.inverse_sum = self._gather(pairs.new_ones(1, height * width)).reciprocal_()
+    def __init__(self, weights: Tensor, radius: int) -> None:
+        height, width = weights.shape[1:]
+        shifts, used = _shifts(radius, height, width)
+        self.pairs = [(shift, weight[:-shift]) for shift, weight in zip(shifts, weights.flatten(1)[used], strict=True)]
+        self.inverse_sum = self._gather(weights.new_ones(1, height * width)).reciprocal_()
+
+    def laid_out(self, scores: Tensor) -> Tensor:
+        return scores.flatten(1).clone()
+
+    def maps(self, vectors: Tensor) -> Tensor:
+        return vectors
+
+    def add_product(self, total: Tensor, vectors: Tensor, factor: float, keep: float) -> Tensor:
+        """keep * total + factor * T vectors, in place of ``total``."""
+        return total.mul_(keep).addcmul_(self._gather(vectors), self.inverse_sum, value=factor)
 
     def _gather(self, vectors: Tensor) -> Tensor:
         """(C, N) times A^beta: what each pixel gathers from itself and from both directions of its pairs."""
@@ -119,8 +190,13 @@ class _Transition:
             total[:, shift:].addcmul_(weight, vectors[:, :-shift])
         return total
 
-    def __call__(self, vectors: Tensor) -> Tensor:
-        return self._gather(vectors).mul_(self.inverse_sum)
+
+def _shifts(radius: int, height: int, width: int) -> tuple[list[int], list[int]]:
+    """Of the offsets that fit into the image: how far each is in its row-major vector, and its number."""
+    fitting = [
+        (dy * width + dx, number) for number, (dy, dx) in enumerate(offsets(radius)) if dy < height and abs(dx) < width
+    ]
+    return [shift for shift, _ in fitting], [number for _, number in fitting]
 
 
 @lru_cache(maxsize=16)

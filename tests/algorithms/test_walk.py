@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from irnet_ray.algorithms import walk
 from irnet_ray.algorithms.affinity import affinities, offsets, pair_slices
-from irnet_ray.algorithms.walk import affinity_walk, random_walk
+from irnet_ray.algorithms.walk import affinity_walk, random_walk, random_walks
 
 
 @pytest.mark.parametrize("size", ["24x32", "33x47", "48x64"])
@@ -46,6 +47,24 @@ def test_the_walk_is_that_many_plain_steps(size, steps):
     # Up to 10 steps no term is left out.
     tolerance = 1e-12 if steps <= 10 else 1e-4
     torch.testing.assert_close(ours, expected.view_as(scores), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (9, 2), (11, 13)])
+def test_devices_without_a_sparse_product_walk_alike(size, monkeypatch):
+    scores, boundary = torch.rand(3, *size, dtype=torch.float64), torch.rand(size, dtype=torch.float64) ** 3
+    monkeypatch.setattr(walk, "_has_sparse_product", lambda scores: True)
+    expected = random_walk(scores, boundary)
+    monkeypatch.setattr(walk, "_has_sparse_product", lambda scores: False)
+    torch.testing.assert_close(random_walk(scores, boundary), expected)
+
+
+def test_several_images_walk_like_each_alone():
+    scores, boundaries = [torch.rand(2, 5, 6), torch.rand(1, 9, 4)], [torch.rand(5, 6), torch.rand(9, 4)]
+    together = random_walks(scores, boundaries, 3, 7, 20)
+    alone = [random_walk(*image, 3, 7, 20) for image in zip(scores, boundaries, strict=True)]
+    assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))
+    with pytest.raises(ValueError, match="shorter"):
+        random_walks(scores, boundaries[:1])
 
 
 def images(seed: int, maps: int) -> tuple[Tensor, Tensor]:
@@ -136,6 +155,7 @@ def test_arguments_are_left_as_they_were():
     scores, boundary = torch.rand(2, 6, 7), torch.rand(6, 7)
     before = scores.clone(), boundary.clone()
     random_walk(scores, boundary)
+    affinity_walk(scores[:1], affinities(boundary, 5))
     assert torch.equal(scores, before[0]) and torch.equal(boundary, before[1])
 
 

@@ -127,20 +127,19 @@ def _checked(path: str, place: str, row: Any) -> dict[str, Any]:
 def _parquet_rows(path: str) -> Iterator[_Row]:
     schema, column = _look(path)
     wanted = [name for name in (*IDS, *NAMES, "tags") if name in schema.names]
-    if column == "image.bytes":
-        has_path = schema.field("image").type.get_field_index("path") >= 0
-        wanted = [*(name for name in wanted if name != "image"), *(["image.path"] if has_path else [])]
-    elif column == "image":
-        wanted.remove("image")
+    if "image" in wanted and not is_text(plain_type(schema, "image")):
+        wanted.remove("image")  # of bytes, which are not to be read yet
+        if pa.types.is_struct(kind := schema.field("image").type) and kind.get_field_index("path") >= 0:
+            wanted.append("image.path")
     table = read_parquet(path, wanted, _check_columns)
-    if not is_text(plain_type(table, "tags", items=True)):
+    if not is_text(plain_type(table.schema, "tags", items=True)):
         raise UserError(f"{path} must hold text or lists of text in the column tags: convert it.")
     ids = _texts(table, IDS)
     names = _texts(table, NAMES)
+    if names is None and "image.path" in wanted:
+        names = pc.struct_field(table["image"], "path").to_pylist()
     if column is None and names is None:
         raise UserError(f"{path} must hold text in one of the columns {', '.join(NAMES)}: convert it.")
-    if column == "image.bytes" and names is None and "image" in table.column_names:
-        names = pc.struct_field(table["image"], "path").to_pylist()
     for number, tags in enumerate(raw_tags(table)):
         yield _Row(
             ids[number] if ids else None,
@@ -191,7 +190,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 def _texts(table: pa.Table, columns: tuple[str, ...]) -> list[str | None] | None:
     """Values of the first of the columns that holds text."""
     for name in columns:
-        if table.column_names.count(name) == 1 and is_text(plain_type(table, name)):
+        if table.column_names.count(name) == 1 and is_text(plain_type(table.schema, name)):
             values: list[str | None] = table[name].to_pylist()
             return values
     return None

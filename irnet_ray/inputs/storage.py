@@ -26,6 +26,7 @@ import pyarrow.fs as pafs
 from irnet_ray.errors import UserError
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_MARKS = re.compile(r"[%?#\x00-\x1f]")  # in a key: what a URI takes for something else, or loses
 
 
 def is_uri(text: str) -> bool:
@@ -59,7 +60,7 @@ def join(location: str, name: str) -> str:
     if not is_uri(location):
         return f"{location.rstrip('/')}/{name}"
     head, mark, options = location.partition("?")
-    name = name.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+    name = _MARKS.sub(lambda mark: f"%{ord(mark[0]):02X}", name)
     return f"{head.rstrip('/')}/{name}{mark}{options}"
 
 

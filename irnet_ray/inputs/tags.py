@@ -151,8 +151,8 @@ def read_csv(path: str, check: Callable[[str, list[str]], None]) -> Iterator[tup
 def _parquet_rows(path: str) -> Iterator[tuple[str, Iterable[str], str]]:
     """(image, raw tags, place) of each row; rows count from 1."""
     table = read_parquet(path, list(COLUMNS), _check_columns)
-    image_type, tags_type = plain_type(table, "image"), plain_type(table, "tags")
-    if not is_text(image_type) or not is_text(plain_type(table, "tags", items=True)):
+    image_type, tags_type = plain_type(table.schema, "image"), plain_type(table.schema, "tags")
+    if not is_text(image_type) or not is_text(plain_type(table.schema, "tags", items=True)):
         raise UserError(
             f"{path} must hold text in the column image and text or lists of text in tags, and holds "
             f"{image_type} and {tags_type}: convert them."
@@ -176,14 +176,14 @@ def read_parquet(path: str, columns: list[str] | None, check: Callable[[str, lis
 
 def raw_tags(table: pa.Table) -> Iterator[list[str]]:
     """The column `tags` of each row, whether it holds lists or text with ';'."""
-    listed = plain_type(table, "tags") != plain_type(table, "tags", items=True)
+    listed = plain_type(table.schema, "tags") != plain_type(table.schema, "tags", items=True)
     for tags in table["tags"].to_pylist():
         yield (tags or "").split(";") if not listed else [tag or "" for tag in tags or []]
 
 
-def plain_type(table: pa.Table, column: str, items: bool = False) -> pa.DataType:
+def plain_type(schema: pa.Schema, column: str, items: bool = False) -> pa.DataType:
     """The values' type of a column, dictionary-encoded or not; of its lists' items if it holds lists."""
-    kind = _plain(table.schema.field(column).type)
+    kind = _plain(schema.field(column).type)
     if items and isinstance(kind, pa.ListType | pa.LargeListType):
         kind = _plain(kind.value_type)
     return kind

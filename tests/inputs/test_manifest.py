@@ -1,0 +1,206 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from irnet_ray.errors import UserError
+from irnet_ray.inputs import uris
+from irnet_ray.inputs.decode import ImageError, decode_rgb
+from irnet_ray.inputs.folder import read_folder
+from tests.inputs.formats import digest, png, write
+
+
+def csv(place: Path, text: str) -> Path:
+    (place / "manifest.csv").write_text(text)
+    return place / "manifest.csv"
+
+
+def lines(place: Path, *rows: Any) -> Path:
+    (place / "manifest.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return place / "manifest.jsonl"
+
+
+def parquet(path: Path, columns: dict[str, Any], **options: Any) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table(columns), path, **options)
+    return path
+
+
+@pytest.mark.parametrize("column", ["uri", "file_name", "path", "image"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_column_of_names(tmp_path: Path, kind: str, column: str) -> None:
+    write(tmp_path, "data/deep/a.png", "else/b.png")
+    place, there = tmp_path / "data", str(tmp_path / "else" / "b.png")
+    path = {
+        "csv": lambda: csv(place, f"{column},tags,more\ndeep/a.png,dog; cat;dog,1\n{there},cow,2\n"),
+        "jsonl": lambda: lines(place, {column: "deep/a.png", "tags": ["dog", "cat"]}, {column: there, "tags": "cow"}),
+        "parquet": lambda: parquet(
+            place / "m.parquet", {column: ["deep/a.png", there], "tags": [["dog", "cat", "dog"], ["cow"]]}
+        ),
+    }[kind]()
+    rows = {row["image_id"]: row for row in read_folder(path, 2).to_pylist()}
+    assert {name: (row["tags"], row["uri"], row["width"]) for name, row in rows.items()} == {
+        "deep/a.png": (["dog", "cat"], str(place / "deep/a.png"), 20),
+        there: (["cow"], there, 21),
+    }
+
+
+def test_an_images_table_is_a_manifest(tmp_path: Path) -> None:
+    write(tmp_path, "dog/a.png", "cat/b.png")
+    images = read_folder(tmp_path, 4)
+    pq.write_table(images, tmp_path / "images.parquet")
+    assert read_folder(tmp_path / "images.parquet", 4).equals(images)
+
+
+BYTES = [png(0), png(1), png(2), b"no image", None]
+TAGS = ["dog", "cat;dog", "cow", "dog", "cat"]
+
+
+@pytest.mark.parametrize("kind", ["bytes", "large", "binary image", "struct"])
+def test_bytes_stay_in_the_file(tmp_path: Path, kind: str) -> None:
+    struct = [{"bytes": data, "path": None} for data in BYTES]
+    image: dict[str, Any] = {
+        "bytes": {"bytes": BYTES},
+        "large": {"bytes": pa.array(BYTES, pa.large_binary())},
+        "binary image": {"image": BYTES},
+        "struct": {"image": pa.array(struct, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))},
+    }[kind]
+    path = parquet(tmp_path / "x#1:2.parquet", {**image, "tags": TAGS}, row_group_size=2)
+    rows = read_folder(path, 2).to_pylist()
+    assert [row["image_id"] for row in rows] == [f"x#1:2.parquet/0000000{n}" for n in (1, 2, 3, 4, 5)]
+    assert [row["content"] for row in rows] == [*(digest(data) for data in BYTES if data is not None), None]
+    assert [row["width"] for row in rows] == [20, 21, 22, None, None]
+    column = {"struct": "image.bytes", "binary image": "image"}.get(kind, "bytes")
+    assert rows[1]["uri"] == f"parquet+file://{path}#{column}:1"
+    for number in (2, 0, 1):
+        assert decode_rgb(rows[number]["uri"]).shape == (10, 20 + number, 3)
+        assert np.array_equal(decode_rgb(rows[number]["uri"])[0, 0], (number, 100, 200))
+    for row in rows[3:]:
+        with pytest.raises(ImageError) as caught:
+            decode_rgb(row["uri"])
+        assert caught.value.kind == "unreadable"
+
+
+def test_names_of_bytes_are_ids_where_they_tell_images_apart(tmp_path: Path) -> None:
+    def image(*names: str | None) -> list[dict[str, Any]]:
+        return [{"bytes": png(n), "path": name} for n, name in enumerate(names)]
+
+    path = parquet(tmp_path / "x.parquet", {"image": image("b.png", "../a.png"), "tags": ["dog", "cat"]})
+    assert read_folder(path, 1)["image_id"].to_pylist() == ["../a.png", "b.png"]
+    assert read_folder(path, 1)["width"].to_pylist() == [21, 20]
+    path = parquet(tmp_path / "x.parquet", {"image": image("b.png", "b.png"), "tags": ["dog", "cat"]})
+    assert read_folder(path, 1)["image_id"].to_pylist() == ["x.parquet/00000001", "x.parquet/00000002"]
+    path = parquet(tmp_path / "x.parquet", {"id": ["k", "l"], "bytes": [png(), png()], "tags": ["dog", "cat"]})
+    assert read_folder(path, 1)["image_id"].to_pylist() == ["k", "l"]
+
+
+def test_a_folder_of_parquet_files(tmp_path: Path) -> None:
+    for part in range(2):
+        parquet(tmp_path / f"part-{part}.parquet", {"bytes": [png(part)], "tags": ["dog"]})
+    rows = read_folder(tmp_path, 1).to_pylist()
+    assert [(row["image_id"], row["width"]) for row in rows] == [
+        ("part-0.parquet/00000001", 20),
+        ("part-1.parquet/00000001", 21),
+    ]
+
+
+def test_a_column_of_bytes_that_nobody_filled(tmp_path: Path) -> None:
+    write(tmp_path, "a.png")
+    struct = pa.array([{"bytes": None, "path": "a.png"}], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    path = parquet(tmp_path / "x.parquet", {"image": struct, "tags": ["dog"]})
+    assert read_folder(path, 1)["uri"].to_pylist() == [str(tmp_path / "a.png")]
+
+
+def test_a_file_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "x.parquet", {"bytes": [png(0)], "tags": ["dog"]})
+    uri = uris.parquet_uri(str(path), "bytes", 0)
+    assert uris.read_bytes(uri) == png(0)
+    parquet(path, {"bytes": [png(100)], "tags": ["dog"]})
+    assert uris.read_bytes(uri) == png(100)
+    with pytest.raises(OSError, match="has no row 1"):
+        uris.read_bytes(uris.parquet_uri(str(path), "bytes", 1))
+    path.write_bytes(b"PAR1")
+    with pytest.raises(OSError, match="cannot be read as Parquet"):
+        uris.read_bytes(uri)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        uris.read_bytes(uri)
+
+
+def test_a_row_group_is_read_once_for_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = parquet(
+        tmp_path / "x.parquet", {"bytes": [png(n) for n in range(12)], "tags": TAGS[:1] * 12}, row_group_size=4
+    )
+    groups, real = [], uris._read_group
+
+    def reading(location: str, footer: Any, column: str, group: int) -> pa.ChunkedArray:
+        groups.append(group)
+        return real(location, footer, column, group)
+
+    monkeypatch.setattr(uris, "_read_group", reading)
+    assert read_folder(path, 3)["width"].to_pylist() == list(range(20, 32))
+    assert groups == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("uri,label\na.png,cat\n", "one column tags and one of uri, file_name, path, image"),
+        ("uri,tags\n", "lists no images"),
+        ("uri,tags\na.png,\n", "line 2 gives a.png no tags"),
+        ("uri,tags\n,cat\n", "line 2 names no image"),
+        ("uri,tags\n../a.png,cat\n", "line 2 names '../a.png'"),
+        ("uri,tags\na.png,cat\na.png,dog\n", "lists a.png twice, on line 2 and line 3"),
+        ("uri,tags\na.png,cat\nx.png,dog\n/nowhere.png,cat\n", r"lists 2 images not found \(/nowhere.png, .*x.png\)"),
+        ("uri,tags\na.png,cat,dog\n", "line 2 has 3 values"),
+    ],
+)
+def test_csv_that_a_person_should_mend(tmp_path: Path, text: str, message: str) -> None:
+    path = csv(write(tmp_path, "a.png"), text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_folder(path, 1)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"uri": "a.png", "tags": "cat"}\n{"uri"\n', "line 2 is not JSON"),
+        ("[1]\n", "line 1 holds no object"),
+        ("[" * 100_000, "line 1 is not JSON"),
+        ('{"uri": 7, "tags": "cat"}', "line 1 holds no text in uri"),
+        ('{"uri": "a.png", "tags": [7]}', "line 1 holds no text in tags"),
+        ('{"uri": "a.png"}', "line 1 gives a.png no tags"),
+        ('{"uri": "a.png", "tags": "\\ud800"}', "holds half a letter in tags"),
+        ("\n\n", "lists no images"),
+    ],
+)
+def test_json_lines_that_a_person_should_mend(tmp_path: Path, text: str, message: str) -> None:
+    write(tmp_path, "a.png")
+    (tmp_path / "m.jsonl").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_folder(tmp_path / "m.jsonl", 1)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"bytes": [b""]}, "one column tags"),
+        ({"bytes": [b""], "tags": [7]}, "text or lists of text in the column tags"),
+        ({"uri": [7], "tags": ["cat"]}, "must hold text in one of the columns"),
+        ({"bytes": [b""], "tags": [""]}, "row 1 gives x.parquet/00000001 no tags"),
+    ],
+)
+def test_parquet_that_a_person_should_mend(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_folder(parquet(tmp_path / "x.parquet", columns), 1)
+
+
+def test_what_is_not_parquet(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_text("uri,tags\n")
+    with pytest.raises(UserError, match="cannot be read as Parquet"):
+        read_folder(tmp_path / "x.parquet", 1)

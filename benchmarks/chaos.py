@@ -201,6 +201,7 @@ class Chaos:
         self.spans: dict[tuple[str, str], float] = {}  # seconds for which a kind of victim is there in a stage
         self.nodes: Nodes | None = None
         self.data, self.config = place / "data", place / "config.yaml"
+        place.mkdir(parents=True, exist_ok=True)
         generate(self.data, SCENES, SIZE)
         noise = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
         Image.fromarray(noise).save(self.data / "images" / BROKEN, quality=90)
@@ -398,7 +399,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="chaos-", dir="/tmp", ignore_cleanup_errors=True) as own:
         os.environ["RAY_TMPDIR"] = f"{own}/ray"
         place = options.keep or Path(own) / "runs"
-        place.mkdir(parents=True, exist_ok=True)
         good = chaos(place.resolve(), options.kills, options.seed)
     sys.exit(0 if good else 1)
 

@@ -27,6 +27,7 @@ TITLES = {
     "task": re.compile(r"ray::(Map\(|Write|Shards\.seal|seal)"),
     "trainer": re.compile(r"ray::RayTrainWorker"),
 }
+ATTEMPTS = 4  # to start a node
 HEALTH = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 1000,
@@ -130,8 +131,14 @@ class Nodes:
 
     def _add(self, **arguments: Any) -> Any:
         # Ray's processes inherit it, and the workers that they start.
-        os.environ[MARK] = self._mark()
+        os.environ[MARK] = mark = self._mark()
         try:
+            for _ in range(ATTEMPTS - 1):
+                try:
+                    return self.cluster.add_node(num_cpus=1, **arguments)
+                except Exception as error:  # Ray's own choice for a node that was slow to start on a busy machine
+                    logging.getLogger("ray").error("a node did not start: %s", error)
+                    kill_all(mark)
             return self.cluster.add_node(num_cpus=1, **arguments)
         finally:
             del os.environ[MARK]

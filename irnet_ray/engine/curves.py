@@ -1,13 +1,18 @@
-"""What a training tells while it runs: its progress to the driver, and its curves to TensorBoard."""
+"""What a training tells while it runs: its progress to the driver, and its curves to TensorBoard.
+
+None of it ends a training: whether the output can be written is for the checkpoints to say.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from irnet_ray.errors import UserError
 from irnet_ray.run import Folder
 
 if TYPE_CHECKING:
@@ -15,6 +20,7 @@ if TYPE_CHECKING:
 
 PROGRESS_INTERVAL = 2.0  # seconds between progress files
 CURVES = "tensorboard"
+QUEUE = 1 << 20  # points: never full, since putting into a full one would wait for a thread that may have died
 EPOCH = re.compile(r"\.epoch(\d+)$")
 
 
@@ -37,16 +43,23 @@ class Reporter:
         self.sums, self.count = {}, 0
         if self.folder is None or not self.folder.is_local:
             return
+        with contextlib.suppress(OSError):
+            self._draw(Path(self.folder.local_path, CURVES), epoch, iteration)
+
+    def _draw(self, curves: Path, epoch: int, iteration: int) -> None:
         from tensorboardX import SummaryWriter
 
-        curves = Path(self.folder.local_path, CURVES)
         for file in curves.glob("events.*"):
             found = EPOCH.search(file.name)
             if found and int(found[1]) >= epoch:
                 file.unlink()
         # The step to purge from is for a TensorBoard that has read the removed files already.
         self.writer = SummaryWriter(
-            str(curves), purge_step=iteration, filename_suffix=f".epoch{epoch:04d}", flush_secs=10
+            str(curves),
+            purge_step=iteration,
+            filename_suffix=f".epoch{epoch:04d}",
+            flush_secs=10,
+            max_queue=QUEUE,
         )
 
     def add(self, iteration: int, losses: dict[str, float], rate: float) -> None:
@@ -54,14 +67,15 @@ class Reporter:
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
-        if self.writer is not None:
+        if self.writer is not None and self._is_drawing:
             for name, value in losses.items():
                 self.writer.add_scalar(f"loss/{name}", value, iteration)
             self.writer.add_scalar("rate", rate, iteration)
         if self.folder is not None and time.monotonic() - self.told > PROGRESS_INTERVAL:
             self.told = time.monotonic()
             state: dict[str, Any] = {"iteration": iteration + 1, "losses": self.means(), "pid": os.getpid()}
-            self.folder.write_json("progress.json", state)
+            with contextlib.suppress(UserError):
+                self.folder.write_json("progress.json", state)
 
     def means(self) -> dict[str, float]:
         """Mean of each loss term since the epoch began."""
@@ -69,6 +83,12 @@ class Reporter:
 
     def end(self) -> None:
         """End the epoch: its curves are on disk."""
-        if self.writer is not None:
-            self.writer.close()
-            self.writer = None
+        if self._is_drawing and self.writer is not None:
+            with contextlib.suppress(OSError):
+                self.writer.close()
+        self.writer = None
+
+    @property
+    def _is_drawing(self) -> bool:
+        """Whether the thread that writes the curves lives: a disk that refuses them ends it."""
+        return self.writer is not None and self.writer.file_writer.event_writer._worker.is_alive()

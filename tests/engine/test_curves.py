@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
+
+import pytest
+from tensorboardX.event_file_writer import _EventLoggerThread
 
 from irnet_ray.engine.curves import Reporter
 from irnet_ray.run import Folder
 from tests.engine.curves import read_curves
+from tests.engine.mounts import mounted
+from tests.engine.toy_training import fill_up
 
 
 def test_progress_is_told_by_one_worker_and_seldom(tmp_path: Path) -> None:
@@ -53,3 +59,22 @@ def test_curves_stay_out_of_folders_that_are_not_local(tmp_path: Path) -> None:
     reporter = Reporter(remote)
     reporter.begin(0, 0)
     assert reporter.writer is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_full_disk_ends_the_curves_and_not_the_training(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "64k") as mount:
+        reporter = Reporter(Folder(str(mount.path)))
+        reporter.begin(0, 0)
+        (mount.path / "ballast").write_bytes(bytes(32768))
+        fill_up(mount.path / "rest")
+        for iteration in range(2000):
+            reporter.add(iteration, {"total": 1.0, "other": 2.0}, 0.1)
+        assert reporter.means() == {"total": 1.0, "other": 2.0}
+        reporter.end()
+        reporter.begin(1, 2000)
+        reporter.add(2000, {"total": 1.0}, 0.1)
+        reporter.end()
+        for thread in threading.enumerate():  # that its last words come within this test
+            if isinstance(thread, _EventLoggerThread):
+                thread.join(60)

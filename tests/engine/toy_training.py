@@ -2,12 +2,13 @@
 
 NAME is a stage: `indexed`, or `streamed`, whose rows come from FOLDER/rows. FOLDER/hold holds "<name> <rank> <call>":
 at that call of the loss, counted from the process's start, the worker of that rank writes its process id to
-FOLDER/holding and waits to be killed. FOLDER/broken, alike, makes the loss of that call NaN. FOLDER/calls gets a
-line per call, with the batch.
+FOLDER/holding and waits to be killed. FOLDER/broken, alike, makes the loss of that call NaN; FOLDER/fill fills the
+file system of FOLDER/<name> up. FOLDER/calls gets a line per call, with the batch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -78,12 +79,21 @@ class ToyTask:
         with (self.folder / "calls").open("a") as file:
             file.write(json.dumps(line) + "\n")
         here = f"{self.name} {rank} {self.calls}"
-        hold, broken = (self.folder / name for name in ("hold", "broken"))
+        hold, broken, fill = (self.folder / name for name in ("hold", "broken", "fill"))
+        if fill.exists() and fill.read_text() == here:
+            fill_up(self.folder / self.name / "ballast")
         if hold.exists() and hold.read_text() == here:
             (self.folder / "holding.tmp").write_text(str(os.getpid()))
             (self.folder / "holding.tmp").rename(self.folder / "holding")
             time.sleep(600)
         return broken.exists() and broken.read_text() == here
+
+
+def fill_up(ballast: Path) -> None:
+    """Leave no byte in a file's file system, which must be small."""
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        for _ in range(16 * 1024):
+            file.write(bytes(4096))
 
 
 def write_rows(folder: Path, numbers: list[int], broken: list[int]) -> None:

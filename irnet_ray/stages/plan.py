@@ -10,6 +10,7 @@ were learnt from. Only the tables of images, seeds and labels then depend on tod
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -180,7 +181,9 @@ class Plan:
         by_shard, what = (self.tags_by_shard, "tags") if stage == "prototypes" else (self.ids_by_shard, "images")
         shards, total = self.shards(stage), sum(map(len, by_shard.values()))
         sealed = shards.sealed()
-        left = sum(len(shards.missing(shard, ids)) for shard, ids in by_shard.items() if shard not in sealed)
+        unsealed = [(shard, ids) for shard, ids in by_shard.items() if shard not in sealed]
+        with ThreadPoolExecutor(16) as threads:
+            left = sum(map(len, threads.map(lambda one: shards.missing(*one), unsealed)))
         return f"{total - left} of {total} {what} done"
 
     def write_inputs(self) -> None:
@@ -191,9 +194,15 @@ class Plan:
 
     def _write(self, name: str, table: pa.Table, by_shard: dict[int, list[str]]) -> None:
         shards = self.shards(name)
-        for shard in set(range(self.shard_count)) - shards.sealed(errors=False):
-            wanted = pa.array(by_shard.get(shard, []), pa.string())
-            shards.rows.write_table(shards.part(shard), table.filter(pc.is_in(table["image_id"], wanted)))
+        row_of = {image_id: row for row, image_id in enumerate(table["image_id"].to_pylist())}
+
+        def write(shard: int) -> None:
+            rows = pa.array([row_of[image_id] for image_id in by_shard.get(shard, [])], pa.int64())
+            shards.rows.write_table(shards.part(shard), table.take(rows))
+
+        # Thousands of small files wait for the disk, or for the store, and not for the processor.
+        with ThreadPoolExecutor(16) as threads:
+            list(threads.map(write, sorted(set(range(self.shard_count)) - shards.sealed(errors=False))))
 
     def _weights(self) -> str:
         if self.config.weights is None:

@@ -30,9 +30,10 @@ class Reporter:
     Each epoch has an event file of its own, so that an epoch that is done again replaces its curves.
     """
 
-    def __init__(self, folder: Folder | None) -> None:
-        """Args: folder: where to tell; None for a worker that only counts."""
-        self.folder = folder
+    def __init__(self, folder: Folder | None, iterations: int | None = None) -> None:
+        """Args: folder: where to tell, None for a worker that only counts; iterations: of the whole training."""
+        self.folder, self.iterations = folder, iterations
+        self.first: tuple[int, float] | None = None  # iteration that this process ended first, and when
         self.told = 0.0
         self.writer: SummaryWriter | None = None
         self.sums: dict[str, float] = {}
@@ -67,15 +68,24 @@ class Reporter:
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
+        self.first = self.first or (iteration, time.monotonic())
         if self.writer is not None and self._is_drawing:
             for name, value in losses.items():
                 self.writer.add_scalar(f"loss/{name}", value, iteration)
             self.writer.add_scalar("rate", rate, iteration)
         if self.folder is not None and time.monotonic() - self.told > PROGRESS_INTERVAL:
             self.told = time.monotonic()
-            state: dict[str, Any] = {"iteration": iteration + 1, "losses": self.means(), "pid": os.getpid()}
+            state = {"iteration": iteration + 1, "losses": self.means(), "pid": os.getpid(), **self._pace(iteration)}
             with contextlib.suppress(UserError):
                 self.folder.write_json("progress.json", state)
+
+    def _pace(self, iteration: int) -> dict[str, Any]:
+        """Iterations in all, and per second since the first one, which takes longer."""
+        if self.iterations is None:
+            return {}
+        first, since = self.first or (iteration, 0.0)
+        pace = (iteration - first) / max(time.monotonic() - since, 1e-9) if iteration > first else None
+        return {"iterations": self.iterations, "per_second": pace}
 
     def means(self) -> dict[str, float]:
         """Mean of each loss term since the epoch began."""

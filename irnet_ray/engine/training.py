@@ -279,7 +279,7 @@ def _work(config: dict[str, Any]) -> str | None:
     model = ray.train.torch.prepare_model(task.model, move_to_device=False)
     part = ray.train.get_dataset_shard
     rows = RowLoader(task, schedule, part, rank, world, device, cores) if stage.rows is not None else None
-    reporter = Reporter(config["folder"] if rank == 0 else None)
+    reporter = Reporter(config["folder"] if rank == 0 else None, schedule.iterations)
     try:
         for epoch in range(first, schedule.epochs):
             start = epoch * schedule.iterations_per_epoch

@@ -78,3 +78,16 @@ def test_a_full_disk_ends_the_curves_and_not_the_training(tmp_path: Path) -> Non
         for thread in threading.enumerate():  # that its last words come within this test
             if isinstance(thread, _EventLoggerThread):
                 thread.join(60)
+
+
+def test_it_tells_how_long_the_training_is_and_its_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("irnet_ray.engine.curves.time.monotonic", lambda: now[0])
+    reporter = Reporter(Folder(str(tmp_path)), 40)
+    reporter.begin(1, 10)  # goes on after an interruption
+    for iteration in range(10, 15):
+        reporter.add(iteration, {"total": 1.0}, 0.1)
+        now[0] += 4.0
+    reporter.end()
+    state = json.loads((tmp_path / "progress.json").read_text())
+    assert (state["iteration"], state["iterations"], state["per_second"]) == (15, 40, 0.25)

@@ -3,8 +3,8 @@
     OUT/lock.json     who writes here: host, pid, since when, which command; there only while a run writes
     OUT/.lock.guard   empty; held by `flock` for the moment in which a lock is created, taken over or released
 
-The lock is created exclusively, which local and network file systems can do. On an object store nothing is locked:
-pyarrow knows no conditional upload, so there two runs on one output are for their owner to prevent.
+The lock is created exclusively, which local and network file systems can do. Object stores have a lock of their own,
+see `object_lock`: here a listing may be older than what was written, there nothing is created exclusively.
 
 Whether a run is alive:
 
@@ -18,23 +18,19 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
-import shlex
 import signal
-import socket
-import subprocess  # nosec B404 - for `ps` alone
-import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass
 
 from irnet_ray.errors import UserError
-from irnet_ray.run import Folder
+from irnet_ray.folder import Folder
+from irnet_ray.holder import Holder
+from irnet_ray.object_lock import ObjectLock
 
 NAME = "lock.json"
 GUARD = ".lock.guard"
@@ -42,60 +38,10 @@ BEAT = 20.0  # seconds between two heartbeats
 STOP = signal.SIGUSR1
 STALE = 120.0  # seconds without a heartbeat, after which a run of another machine counts as dead
 WATCH = 30.0  # seconds more in which it may show that only a clock has jumped
-ENDED = "ended"  # in place of a start time
 PATIENCE = 10.0  # seconds for the guard, which is never held longer than a moment
 
 # Calls within a held lock pass: `label --then` trains under the lock of `label`. Another thread has its own context.
 _held: ContextVar[frozenset[str]] = ContextVar("held", default=frozenset())
-
-
-@dataclass(frozen=True)
-class Holder:
-    """The run that a lock speaks of."""
-
-    host: str
-    machine: str  # where its pid means something: host, boot and pid namespace
-    pid: int
-    started: str  # of the process, by the kernel: tells it from a later one of the same pid
-    since: str
-    command: str
-    token: str  # of this one lock
-
-    @staticmethod
-    def this() -> Holder:
-        """The run of this process."""
-        pid, now = os.getpid(), datetime.now(UTC)
-        command = shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])
-        return Holder(
-            socket.gethostname(),
-            _machine(),
-            pid,
-            _started(pid),
-            f"{now:%Y-%m-%d %H:%M:%S} UTC",
-            command,
-            uuid.uuid4().hex,
-        )
-
-    def __str__(self) -> str:
-        command = self.command if len(self.command) <= 300 else self.command[:297] + "..."
-        return f"host {self.host}, pid {self.pid}, since {self.since}, `{command}`"
-
-    @property
-    def is_here(self) -> bool:
-        """Whether its process can be looked up on this machine."""
-        return self.machine == _machine()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether its process lives; only of a run that `is_here`."""
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except OSError:  # another user's
-            pass
-        started = _started(self.pid)
-        return started != ENDED and (not started or not self.started or started == self.started)
 
 
 @dataclass(frozen=True)
@@ -115,18 +61,19 @@ class _Seen:
 def hold(folder: Folder) -> Iterator[None]:
     """Be the only run that writes to a run directory, for the length of the block. The folder must exist.
 
-    The lock of a dead run is taken over. On an object store this does nothing.
+    The lock of a dead run is taken over.
 
     Raises:
         UserError: another run writes there, or the lock cannot be written.
         RuntimeError: at the end of the block: another machine took this run for dead, and the lock over.
     """
-    place = os.path.realpath(folder.local_path) if folder.is_local else ""
-    if not place or place in _held.get():
+    place = os.path.realpath(folder.local_path) if folder.is_local else folder.location.rstrip("/")
+    if place in _held.get():
         yield
         return
+    lock: _Lock | ObjectLock
     try:
-        lock = _Lock(place)
+        lock = _Lock(place) if folder.is_local else ObjectLock(folder, _stop, BEAT, STALE, WATCH)
         lock.acquire()
     except OSError as error:
         raise UserError(f"Cannot lock the run directory {place}: {error.strerror or error}.") from error
@@ -156,6 +103,12 @@ def _stoppable() -> Iterator[None]:
         yield
     finally:
         signal.signal(STOP, before)
+
+
+def _stop() -> None:
+    """Stop this run, from another thread."""
+    stoppable = signal.getsignal(STOP) is signal.default_int_handler
+    signal.pthread_kill(threading.main_thread().ident or 0, STOP if stoppable else signal.SIGINT)
 
 
 class _Lock:
@@ -221,13 +174,7 @@ class _Lock:
                 state, data = os.fstat(file.fileno()), file.read()
         except FileNotFoundError:
             return None
-        try:
-            content = json.loads(data)
-            text = {field.name: str(content[field.name]) for field in fields(Holder) if field.name != "pid"}
-            holder = Holder(pid=int(content["pid"]), **text)
-        except (ValueError, KeyError, TypeError):
-            holder = None
-        return _Seen(holder, state.st_ino, state.st_mtime)
+        return _Seen(Holder.of(data), state.st_ino, state.st_mtime)
 
     def _now(self) -> float:
         """The file system's time: the clocks of machines that share one may differ."""
@@ -242,7 +189,7 @@ class _Lock:
 
     def _create(self) -> bool:
         """Create the lock with its content; False if there is one."""
-        data = (json.dumps(asdict(self.own), indent=2) + "\n").encode()
+        data = self.own.to_bytes()
         temporary = os.path.join(self.place, f".{self.own.token}.tmp")
         file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         try:
@@ -288,8 +235,7 @@ class _Lock:
                         self._create()
                 elif seen.inode != os.fstat(self.file).st_ino and not self.ended.is_set():
                     self.taken_by = seen.who
-                    stoppable = signal.getsignal(STOP) is signal.default_int_handler
-                    signal.pthread_kill(threading.main_thread().ident or 0, STOP if stoppable else signal.SIGINT)
+                    _stop()
                     return
 
     @contextlib.contextmanager
@@ -309,29 +255,3 @@ class _Lock:
             yield
         finally:
             os.close(file)
-
-
-def _machine() -> str:
-    """Where a pid means something: hosts may share a name, and containers a host."""
-    parts = [socket.gethostname()]
-    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
-        parts.append(file.read().strip())
-    with contextlib.suppress(OSError):
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
-
-
-def _started(pid: int) -> str:
-    """When a process began, by the kernel; `ENDED` for one that only waits to be collected, "" if nobody can tell."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            state, *rest = file.read().rpartition(b")")[2].split()
-        return ENDED if state in (b"Z", b"X") else rest[18].decode()  # ticks since the boot
-    except OSError:
-        pass
-    try:
-        # No shell, and no argument but a number; `ps` lies elsewhere on every system.
-        done = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True)  # nosec B603 B607
-    except OSError:
-        return ""
-    return done.stdout.strip()

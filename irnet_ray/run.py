@@ -10,34 +10,29 @@
         units/part-00007-of-00064/<hash>.parquet      committed units of a shard that is not sealed yet
         weights.safetensors                           of a training stage
 
-A file appears under its name only when it is whole: locally by rename, on object stores by a single upload.
+A file appears under its name only when it is whole: locally by rename, on object stores by a single request.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
-import io
-import itertools
 import json
 import os
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from irnet_ray import tables
-from irnet_ray.errors import UserError, misplaced, reading
+from irnet_ray.errors import UserError, misplaced
+from irnet_ray.folder import ROW_GROUP as ROW_GROUP
+from irnet_ray.folder import Folder as Folder
+from irnet_ray.folder import writing as writing
+from irnet_ray.object_store import is_uri
 
-ROW_GROUP = 64
 ERROR_COLUMN = pa.field("error", pa.struct([tables.ERRORS.field(name) for name in ("stage", "kind", "message")]))
 
 
@@ -45,168 +40,6 @@ def fingerprint(*parts: Any) -> str:
     """Twelve hex digits that change when any of the JSON-able `parts` does."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A folder by its local path or URI (`s3://`, `gs://`), cheap to send to another process."""
-
-    location: str
-
-    def __post_init__(self) -> None:
-        # Absolute from the start: Ray's workers have another working directory.
-        if "://" not in self.location:
-            object.__setattr__(self, "location", os.path.abspath(self.location))
-
-    @cached_property
-    def _resolved(self) -> tuple[pafs.FileSystem, str]:
-        if "://" in self.location:
-            return pafs.FileSystem.from_uri(self.location)
-        return pafs.LocalFileSystem(), self.location
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the folder lies on a mounted file system."""
-        return isinstance(self._resolved[0], pafs.LocalFileSystem)
-
-    @property
-    def local_path(self) -> str:
-        """Absolute path of a local folder."""
-        return self._resolved[1]
-
-    def __getstate__(self) -> dict[str, str]:
-        return {"location": self.location}
-
-    def folder(self, *names: str) -> Folder:
-        """A folder below this one; nothing is created."""
-        return Folder("/".join([self.location.rstrip("/"), *names]))
-
-    def exists(self, name: str) -> bool:
-        """Whether a file of that name is there, whole."""
-        filesystem, path = self._resolved
-        return filesystem.get_file_info(f"{path}/{name}").type == pafs.FileType.File
-
-    def files(self) -> list[str]:
-        """Sorted names of the committed files directly in this folder; none if there is no such folder."""
-        filesystem, path = self._resolved
-        infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
-        names = (info.base_name for info in infos if info.type == pafs.FileType.File)
-        return sorted(name for name in names if not name.startswith("."))
-
-    def folders(self) -> list[str]:
-        """Sorted names of the folders directly in this folder; none if there is no such folder."""
-        filesystem, path = self._resolved
-        infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
-        return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
-
-    def read(self, name: str) -> bytes:
-        """A file's bytes. Raises FileNotFoundError."""
-        filesystem, path = self._resolved
-        with filesystem.open_input_stream(f"{path}/{name}") as stream:
-            return stream.read()
-
-    def write(self, name: str, data: bytes) -> None:
-        """Commit a file: readers see the old content or the whole new one, also after a power cut.
-
-        Raises UserError where the file system refuses it.
-        """
-        with writing(self.location):
-            self._write(name, data)
-
-    def _write(self, name: str, data: bytes) -> None:
-        filesystem, path = self._resolved
-        if not self.is_local:
-            with filesystem.open_output_stream(f"{path}/{name}") as stream:
-                stream.write(data)
-            return
-        os.makedirs(path, exist_ok=True)
-        temporary = f"{path}/.{uuid.uuid4().hex}.tmp"
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, f"{path}/{name}")
-        except BaseException:
-            with contextlib.suppress(OSError):  # a file system that has become read-only keeps it
-                os.unlink(temporary)
-            raise
-        # Without this the rename itself may be lost in a power cut.
-        directory = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-    def delete(self) -> None:
-        """Remove the folder and everything in it, if it is there. Raises UserError where the file system refuses it."""
-        filesystem, path = self._resolved
-        with writing(self.location):
-            if filesystem.get_file_info(path).type == pafs.FileType.Directory:
-                filesystem.delete_dir(path)
-
-    def read_json(self, name: str) -> Any:
-        """A JSON file's content, or None where there is none. Raises UserError for a damaged file."""
-        if not self.exists(name):
-            return None
-        with reading(f"{self.location}/{name}"):
-            return json.loads(self.read(name))
-
-    def write_json(self, name: str, content: Any) -> None:
-        """Commit a JSON file."""
-        self.write(name, (json.dumps(content, indent=2) + "\n").encode())
-
-    def read_table(self, name: str, columns: list[str] | None = None, ids: list[str] | None = None) -> pa.Table:
-        """A Parquet file's rows, or only those whose `image_id` is among `ids`. Raises UserError for a damaged file."""
-        filesystem, path = self._resolved
-        filters = None
-        if ids is not None:
-            # Rows are sorted by id: the bounds skip row groups, which "in" hardly does.
-            bounds = [("image_id", ">=", min(ids)), ("image_id", "<=", max(ids))] if ids else []
-            filters = [("image_id", "in", ids), *bounds]
-        with reading(f"{self.location}/{name}"):
-            return pq.read_table(
-                f"{path}/{name}",
-                columns=columns,
-                filters=filters,
-                filesystem=filesystem,
-                page_checksum_verification=True,
-            )
-
-    def write_table(self, name: str, table: pa.Table) -> None:
-        """Commit a Parquet file, in row groups small enough for reading single images."""
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True)
-        self.write(name, buffer.getvalue())
-
-    def stream_rows(self, name: str, columns: list[str]) -> Iterator[dict[str, Any]]:
-        """A Parquet file's rows one by one, no more than a row group in memory. Raises UserError for a damaged file."""
-        filesystem, path = self._resolved
-        whole = f"{path}/{name}"
-        with reading(f"{self.location}/{name}"):
-            file = pq.ParquetFile(whole, filesystem=filesystem, page_checksum_verification=True)
-        with file:
-            batches = file.iter_batches(ROW_GROUP, columns=columns)
-            while True:
-                with reading(f"{self.location}/{name}"):
-                    rows = [row for batch in itertools.islice(batches, 1) for row in batch.to_pylist()]
-                if not rows:
-                    return
-                yield from rows
-
-    def count_rows(self, names: Iterable[str] | None = None) -> int:
-        """Rows over these Parquet files of this folder, or over all of them, from their footers.
-
-        Raises UserError for a damaged file.
-        """
-        filesystem, path = self._resolved
-        if names is None:
-            names = [name for name in self.files() if name.endswith(".parquet")]
-        rows = 0
-        for name in names:
-            with reading(f"{self.location}/{name}"):
-                rows += pq.read_metadata(f"{path}/{name}", filesystem=filesystem).num_rows
-        return rows
 
 
 @dataclass(frozen=True)
@@ -311,33 +144,13 @@ def unit_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema([*fields, ERROR_COLUMN])
 
 
-@contextlib.contextmanager
-def writing(place: str) -> Iterator[None]:
-    """Say in one sentence why a place cannot be written to, and what to do: UserError for OSError.
-
-    So that a full disk ends a run, and is no fault of the image that is just being written.
-    """
-    try:
-        yield
-    except OSError as error:
-        why, remedy = _REMEDIES.get(error.errno or 0, (error.strerror or " ".join(str(error).split()), "mend that"))
-        raise UserError(
-            f"Cannot write to {place}: {why}; {remedy}, then run the same command again: what is done stays done."
-        ) from error
-
-
-_DENIED = ("permission is denied", "allow it to be written to")
-_REMEDIES = {
-    errno.ENOSPC: ("no space is left", "make room there"),
-    errno.EDQUOT: ("the disk quota is used up", "make room there"),
-    errno.EROFS: ("the file system is read-only", "mount it writable"),
-    errno.EACCES: _DENIED,
-    errno.EPERM: _DENIED,
-}
-
-
 def writable(out: str | os.PathLike[str]) -> Folder:
-    """A local folder that can be written to; it is created if need be. Raises UserError."""
+    """A folder that can be written to; a local one is created if need be. Raises UserError."""
+    if is_uri(str(out)):
+        folder, probe = Folder(str(out)), f".{uuid.uuid4().hex}.tmp"
+        folder.write(probe, b"")
+        folder.remove(probe)
+        return folder
     try:
         os.makedirs(out, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
@@ -353,9 +166,8 @@ def finished(out: str | os.PathLike[str]) -> tuple[Folder, dict[str, Any]]:
     Raises UserError where no run has finished, or the version is none.
     """
     folder = Folder(str(out))
-    parent, _, name = folder.location.rstrip("/").rpartition("/")
-    if name == "labels" and not folder.exists("current.json"):
-        folder = Folder(parent)
+    if folder.name == "labels" and not folder.exists("current.json"):
+        folder = folder.parent
     version = folder.read_json("current.json")
     if version is None:
         raise UserError(f"No finished run in {out}: run `irnet-ray label --out {out}` to its end first.")

@@ -19,7 +19,8 @@ import pytest
 
 from irnet_ray import cli, lock
 from irnet_ray.errors import UserError
-from irnet_ray.lock import NAME, Holder, hold
+from irnet_ray.holder import Holder
+from irnet_ray.lock import NAME, hold
 from irnet_ray.run import Folder
 
 HOLDER = """

@@ -1,0 +1,105 @@
+"""Who a run is: the process that writes to a run directory, and whether it still lives."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import socket
+import subprocess  # nosec B404 - for `ps` alone
+import sys
+import uuid
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+
+ENDED = "ended"  # in place of a start time
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The run that a lock speaks of."""
+
+    host: str
+    machine: str  # where its pid means something: host, boot and pid namespace
+    pid: int
+    started: str  # of the process, by the kernel: tells it from a later one of the same pid
+    since: str
+    command: str
+    token: str  # of this one lock
+
+    @staticmethod
+    def this() -> Holder:
+        """The run of this process."""
+        pid, now = os.getpid(), datetime.now(UTC)
+        command = shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])
+        return Holder(
+            socket.gethostname(),
+            _machine(),
+            pid,
+            _started(pid),
+            f"{now:%Y-%m-%d %H:%M:%S} UTC",
+            command,
+            uuid.uuid4().hex,
+        )
+
+    @staticmethod
+    def of(data: bytes) -> Holder | None:
+        """The run that `to_bytes` wrote; None where that cannot be read."""
+        try:
+            content = json.loads(data)
+            text = {field.name: str(content[field.name]) for field in fields(Holder) if field.name != "pid"}
+            return Holder(pid=int(content["pid"]), **text)
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def to_bytes(self) -> bytes:
+        """A JSON file for people and for other runs."""
+        return (json.dumps(asdict(self), indent=2) + "\n").encode()
+
+    def __str__(self) -> str:
+        command = self.command if len(self.command) <= 300 else self.command[:297] + "..."
+        return f"host {self.host}, pid {self.pid}, since {self.since}, `{command}`"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its process can be looked up on this machine."""
+        return self.machine == _machine()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process lives; only of a run that `is_here`."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:  # another user's
+            pass
+        started = _started(self.pid)
+        return started != ENDED and (not started or not self.started or started == self.started)
+
+
+def _machine() -> str:
+    """Where a pid means something: hosts may share a name, and containers a host."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        parts.append(file.read().strip())
+    with contextlib.suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def _started(pid: int) -> str:
+    """When a process began, by the kernel; `ENDED` for one that only waits to be collected, "" if nobody can tell."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state, *rest = file.read().rpartition(b")")[2].split()
+        return ENDED if state in (b"Z", b"X") else rest[18].decode()  # ticks since the boot
+    except OSError:
+        pass
+    try:
+        # No shell, and no argument but a number; `ps` lies elsewhere on every system.
+        done = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True)  # nosec B603 B607
+    except OSError:
+        return ""
+    return done.stdout.strip()

@@ -28,6 +28,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -395,6 +396,7 @@ def main() -> None:
         parser.error("--kills must be at least 1")
     if options.keep and options.keep.exists() and any(options.keep.iterdir()):
         parser.error(f"--keep {options.keep} is not empty")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running then either
     # Sockets need a short path; and nothing of Ray's is to be found by, or left to, others.
     with tempfile.TemporaryDirectory(prefix="chaos-", dir="/tmp", ignore_cleanup_errors=True) as own:
         os.environ["RAY_TMPDIR"] = f"{own}/ray"

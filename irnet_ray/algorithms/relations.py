@@ -1,6 +1,6 @@
 """Confident class map: where attention and a dense CRF agree on class or background (paper 4.2).
 
-Shape legend: K tags of the image, H W image pixels, L labels of a CRF, N = H*W.
+Shape legend: K tags of the image, H W image pixels, N = H*W; T maps to refine, L labels of a CRF, R rows of its filter.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ def refined_tags(
     Args:
         image: uint8 (H, W, 3), RGB.
         cams: float (K, H, W) in [0, 1], the image's tags in order. K may be 0, and is at most 254.
-        thresholds: attention over this is a tag. More of them share the lattice of the CRF.
+        thresholds: attention over this is a tag. More of them share the lattice of the CRF, and its passes.
 
     Returns:
         int64 (H, W) for each threshold: 0 no tag, 1..K the image's own tags in order.
@@ -70,50 +70,74 @@ def agreed(sure: NDArray[np.int64], possible: NDArray[np.int64]) -> NDArray[np.u
 
 
 def _refine(image: NDArray[np.uint8], label_maps: list[NDArray[np.int64]], labels: int) -> list[NDArray[np.int64]]:
-    """Dense CRF on each (H,W) map of 0..labels-1, with one lattice for all, since building it is costly."""
+    """Dense CRF on each (H,W) map of 0..labels-1: one lattice, and one pass over it for all maps in each iteration."""
     # One label everywhere: it starts ahead at every pixel and the CRF only widens the lead.
-    varied = [bool((m != m.flat[0]).any()) for m in label_maps]
-    if not any(varied):
-        return label_maps
-    height, width = image.shape[:2]
-    present = np.unique(np.concatenate([m.ravel() for m, v in zip(label_maps, varied, strict=True) if v]))
-    absent = labels - len(present)
-    crf = dcrf.DenseCRF2D(width, height, len(present) + (absent > 0))
-    crf.addPairwiseGaussian(sxy=3, compat=_compatibility(3, len(present), absent))
-    crf.addPairwiseBilateral(
-        sxy=50, srgb=5, rgbim=np.array(image, order="C"), compat=_compatibility(10, len(present), absent)
-    )
-    refined = []
-    for label_map, vary in zip(label_maps, varied, strict=True):
-        if vary:
-            crf.setUnaryEnergy(_unary(np.searchsorted(present, label_map), len(present), absent))
-            q = np.asarray(crf.inference(_ITERATIONS))[: len(present)]
-            label_map = present[q.argmax(axis=0)].reshape(height, width)
-        refined.append(label_map)
+    varied = [number for number, label_map in enumerate(label_maps) if (label_map != label_map.flat[0]).any()]
+    refined = list(label_maps)
+    if not varied:
+        return refined
+    maps_TN = np.stack([label_maps[number].ravel() for number in varied])
+    present, index_TN = np.unique(maps_TN, return_inverse=True)
+    energy_TLN = _unary(index_TN.reshape(maps_TN.shape), len(present), labels - len(present))
+    best_TN = _mean_field(image, energy_TLN, labels - len(present))[:, : len(present)].argmax(axis=1)
+    for number, best_N in zip(varied, best_TN, strict=True):
+        refined[number] = present[best_N].reshape(image.shape[:2])
     return refined
 
 
 # Labels that no pixel has share one row of the CRF instead of a row each. They have equal energies, so they
 # keep equal probabilities q; a row that stands for m of them carries m*q, which log(m) in its unary and 1/m
-# in its compatibility reproduce exactly. They never win, since a label that pixels have is nowhere less
+# in its message reproduce exactly. They never win, since a label that pixels have is nowhere less
 # probable. Hence the same answer at the cost of the labels seen, and not of all the image's tags.
 
 
-def _unary(index: NDArray[np.int64], present: int, absent: int) -> NDArray[np.float32]:
-    """Energies float32 (L, N) of a map of 0..present-1: its label has probability 0.7, others the rest."""
+def _unary(index_TN: NDArray[np.intp], present: int, absent: int) -> NDArray[np.float32]:
+    """Energies float32 (T, L, N) of T maps of 0..present-1: its label has probability 0.7, others the rest."""
     wrong = -np.log((1 - _LABEL_PROBABILITY) / (present + absent - 1))
-    unary = np.full((present + (absent > 0), index.size), wrong, np.float32)
-    unary[index.ravel(), np.arange(index.size)] = -np.log(_LABEL_PROBABILITY)
+    energy_TLN = np.full((len(index_TN), present + (absent > 0), index_TN.shape[1]), wrong, np.float32)
+    np.put_along_axis(energy_TLN, index_TN[:, None], -np.log(_LABEL_PROBABILITY), axis=1)
     if absent:
-        unary[-1] -= np.log(absent)
-    return unary
+        energy_TLN[:, -1] -= np.log(absent)
+    return energy_TLN
 
 
-def _compatibility(weight: float, present: int, absent: int) -> float | NDArray[np.float32]:
-    """Potts weight; as a diagonal (negative: agreement lowers energy) where a row stands for several."""
-    if absent < 2:
-        return weight
-    return -np.array([weight] * present + [weight / absent], np.float32)
+def _mean_field(image: NDArray[np.uint8], energy_TLN: NDArray[np.float32], absent: int) -> NDArray[np.float32]:
+    """Mean-field inference of T problems side by side ▶ probabilities float32 (T, L, N).
+
+    What is slow is the filter on the lattice, which goes over its points for all rows at once and is linear. So the
+    rows of all problems are filtered together, and the first of each is left out: the rows of a problem add up to 1,
+    and what the filter makes of 1 is known. pydensecrf adds the messages up; the rest of an iteration is done here.
+    """
+    problems, rows, pixels = energy_TLN.shape
+    crf = dcrf.DenseCRF2D(image.shape[1], image.shape[0], problems * (rows - 1))
+    crf.setUnaryEnergy(np.zeros((problems * (rows - 1), pixels), np.float32))
+    crf.addPairwiseGaussian(sxy=3, compat=3)
+    crf.addPairwiseBilateral(sxy=50, srgb=5, rgbim=np.array(image, order="C"), compat=10)
+    # What it calls temporary has no size that Python sees, so a second start gives the place for messages.
+    (given, _, spare), (messages, _, _) = crf.startInference(), crf.startInference()
+    given_RN, messages_RN = np.asarray(given), np.asarray(messages)  # views, not copies
+    given_RN[:] = 1
+    crf.stepInference(given, messages, spare)
+    whole_N = messages_RN[0].copy()
+    q_TLN = _softmax(-energy_TLN)
+    message_TLN = np.empty_like(energy_TLN)
+    for _ in range(_ITERATIONS):
+        given_RN[:] = q_TLN[:, 1:].reshape(-1, pixels)
+        crf.stepInference(given, messages, spare)
+        message_TLN[:, 1:] = messages_RN.reshape(problems, rows - 1, pixels)
+        message_TLN[:, 0] = whole_N - message_TLN[:, 1:].sum(axis=1)
+        if absent:
+            message_TLN[:, -1] /= absent
+        q_TLN = _softmax(message_TLN - energy_TLN)
+    return q_TLN
+
+
+def _softmax(x_TLN: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Over L, in place."""
+    x_TLN -= x_TLN.max(axis=1, keepdims=True)
+    np.exp(x_TLN, out=x_TLN)
+    x_TLN /= x_TLN.sum(axis=1, keepdims=True)
+    return x_TLN
 
 
 def _check(image: NDArray[np.uint8], cams: NDArray[np.floating]) -> None:

@@ -50,7 +50,9 @@ def loss_batch(batch: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
         _, boundary, field = relations(side, side, 1, index)
         target = class_map(scene(index, (side, side)))
         target[ndimage.morphological_gradient(target, size=3) > 0] = 255
-        logits.append(torch.logit(boundary, 1e-3)[None])
+        # No two alike: of equal maxima on a line autograd shares the gradient, and the package takes one.
+        noise = torch.randn(side, side, generator=torch.Generator().manual_seed(index))
+        logits.append((torch.logit(boundary, 1e-3) + 0.1 * noise)[None])
         fields.append(field)
         targets.append(torch.from_numpy(target))
     return torch.stack(logits), torch.stack(fields), torch.stack(targets)

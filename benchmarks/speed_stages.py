@@ -1,0 +1,170 @@
+"""Speed of whole stages: against the bare network passes and CRFs in them, and against the published method.
+
+The networks, seeds and images are those of a finished run, or of scenes that are labeled first.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from benchmarks import published
+from benchmarks.timing import Options, Row, check, compare, row, seconds
+from irnet_ray import tables
+from irnet_ray.algorithms.relations import confident_map
+from irnet_ray.config import PRESETS, Config, merge
+from irnet_ray.engine.mapping import MapStage
+from irnet_ray.networks.inference import precision, rescale, to_network
+from irnet_ray.run import Folder, Shards, finished
+from irnet_ray.stages import labels as labels_stage
+from irnet_ray.stages import seeds as seeds_stage
+from irnet_ray.stages.images import load_image
+from irnet_ray.stages.labels import LabelsNetwork, Masks
+
+IMAGES, QUICK_IMAGES = 4, 1
+AGREED = 0.95  # of the pixels, of one tag; the published method refines the field for longer
+
+
+class FinishedRun:
+    """The stages of a finished run, to be run again by hand."""
+
+    def __init__(self, out: str) -> None:
+        self.folder, version = finished(out)
+        self.names, self.shard_count, self.vocabulary = version["stages"], version["shards"], version["vocabulary"]
+        self.config = Config.model_validate(version["config"])
+
+    def stage_folder(self, name: str) -> Folder:
+        return self.folder.folder("stages", self.names[name])
+
+    def shards(self, name: str) -> Shards:
+        return Shards(self.stage_folder(name), self.shard_count)
+
+    def stage(self, name: str) -> MapStage:
+        images, classifier = self.shards("images"), self.stage_folder("classifier")
+        if name == "seeds":
+            prototypes = self.shards("prototypes") if self.config.seeds.method == "prototypes" else None
+            return seeds_stage.stage(self.config, images, self.vocabulary, classifier, prototypes)
+        return labels_stage.stage(self.config, images, self.shards("seeds"), self.stage_folder("irnet"), "benchmark")
+
+    def rows(self, count: int) -> list[dict[str, Any]]:
+        """Rows of the first images that have seeds, joined with them."""
+        images, seeds, found = self.shards("images"), self.shards("seeds"), []
+        for shard in range(self.shard_count):
+            known = {each["image_id"]: each for each in seeds.rows.read_table(seeds.part(shard)).to_pylist()}
+            for image in images.rows.read_table(images.part(shard)).to_pylist():
+                if image["image_id"] in known and len(found) < count:
+                    found.append({**image, **known[image["image_id"]]})
+        return found
+
+
+def _run(options: Options, place: str) -> FinishedRun:
+    if options.run is not None:
+        return FinishedRun(options.run)
+    print("no --run: labeling generated scenes first takes minutes ...", file=sys.stderr, flush=True)
+    from rich.console import Console
+
+    from irnet_ray.api import label as label_scenes
+
+    label_scenes(None, place, backbone="lite0", console=Console(stderr=True))
+    return FinishedRun(place)
+
+
+def stages(options: Options) -> Iterator[Row]:
+    """Loading, network and finishing of seeds and labels, against the bare passes of the networks and the CRFs."""
+    with tempfile.TemporaryDirectory() as place:
+        run = _run(options, place)
+        for name in ("seeds", "labels"):
+            yield _stage(run, name, options)
+
+
+def _stage(run: FinishedRun, name: str, options: Options) -> Row:
+    """One stage over a few images; the bare passes repeat, on the same tensors, those of a first run."""
+    stage = run.stage(name)
+    network: Any = stage.network(options.device.type == "cuda")
+    rows = run.rows(QUICK_IMAGES if options.quick else IMAGES)
+    module = network.network.backbone if name == "seeds" else network.network
+    passes: list[torch.Tensor] = []
+    hook = module.register_forward_pre_hook(lambda _, given: passes.append(given[0].clone()))
+    values = [network(each, stage.load(each)) for each in rows]
+    hook.remove()
+    knobs = run.config.seeds
+
+    def whole() -> None:
+        for each in rows:
+            stage.finish(each, network(each, stage.load(each)))
+
+    def bare() -> None:
+        with torch.inference_mode(), precision(options.device):
+            for given in passes:
+                module(given)
+        for value in values if name == "seeds" else []:
+            confident_map(value.image, value.full, knobs.foreground, knobs.background)
+
+    what = "network passes and CRFs" if name == "seeds" else "network passes"
+    return compare(
+        f"stages: {name}, 1 process, {len(rows)} images",
+        whole,
+        bare,
+        options,
+        0.85,
+        f"against its {len(passes)} bare {what}, backbone {run.config.backbone}",
+    )
+
+
+def label(options: Options) -> Iterator[Row]:
+    """The labels stage image by image against the published method with the same weights and seeds."""
+    with tempfile.TemporaryDirectory() as place:
+        run = _run(options, place)
+        # What the published method does not do is left out of ours.
+        labels = merge(run.config.labels.model_dump(), PRESETS["paper"]["labels"])
+        run.config = Config.model_validate(merge(run.config.model_dump(), {"labels": labels}))
+        stage = run.stage("labels")
+        network: Any = stage.network(options.device.type == "cuda")
+        times, shares = [], []
+        for each in run.rows(QUICK_IMAGES if options.quick else IMAGES):
+            found: dict[str, Any] = {}
+
+            def ours(each: Any = each, found: dict[str, Any] = found) -> None:
+                found["ours"] = network(each, stage.load(each))
+                stage.finish(each, found["ours"])
+
+            def plain(each: Any = each, found: dict[str, Any] = found) -> None:
+                found["published"] = _published(network, each, run.config)
+
+            ours()
+            times.append((seconds(ours, options.device), seconds(plain, options.device)))
+            shares.append(_alike(found["ours"], *found["published"][:2]))
+        check("label", 1 - float(np.mean(shares)), 1 - AGREED)
+        grid = stage.load(each).shape[:2]
+        note = f"last image {grid[0]}x{grid[1]}; {np.mean(shares):.1%} of the pixels of one tag"
+        yield row("label: labels stage per image, published method with the same weights", times, 10, note)
+
+
+@torch.inference_mode()
+def _published(network: LabelsNetwork, each: dict[str, Any], config: Config) -> Any:
+    image_HW3 = load_image(each["uri"], config.max_side)
+    image = rescale(to_network(image_HW3, network.device), network.scale)
+    boundary, field = published.predict(network.network, image)
+    attention = torch.from_numpy(tables.decode_attention(each)).to(network.device)
+    if network.scale != 1:
+        both = torch.cat([boundary[None], field / network.scale])[None]
+        both = interpolate(both, attention.shape[1:], mode="bilinear", align_corners=False)[0]
+        boundary, field = both[0], both[1:]
+    return published.labels(attention, boundary, field, image_HW3.shape[:2], config.labels.background)
+
+
+def _alike(ours: Masks, masks: np.ndarray, tags: np.ndarray) -> float:
+    """Share of the pixels that both give to instances of the same tag, or to none."""
+    maps = []
+    for found, classes in ((ours.masks, ours.class_index), (masks, tags)):
+        tag_HW = np.zeros(ours.semantic.shape, int)
+        for mask, tag in zip(found, classes, strict=True):
+            tag_HW[mask] = tag + 1
+        maps.append(tag_HW)
+    return float((maps[0] == maps[1]).mean())

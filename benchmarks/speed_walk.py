@@ -1,0 +1,111 @@
+"""Speed of the random walk: against the dense matrix, against plain steps, in batches, and how near memory's limit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from benchmarks import published
+from benchmarks.speed_inputs import relations
+from benchmarks.timing import Options, Row, bandwidth, check, compare, row, seconds
+from irnet_ray.algorithms import walk
+from irnet_ray.algorithms.affinity import affinities, offsets
+
+GRID, QUICK_GRID = (94, 125), (47, 62)  # of photos of 375 x 500 and 188 x 250 pixels
+MAPS, STEPS, RADIUS, BETA = 5, 256, 5, 10
+TOLERANCE = 1e-3  # of the largest score
+SIZES = [(94, 125), (125, 94), (80, 120), (47, 62), (94, 94), (60, 125), (30, 40), (120, 125)]
+
+
+def dense(options: Options) -> Iterator[Row]:
+    """The walk, affinities included, against squaring the dense matrix."""
+    height, width = QUICK_GRID if options.quick else GRID
+    scores, boundary, _ = (x.to(options.device) for x in relations(height, width, MAPS))
+    if not options.quick:
+        print("walk: the dense method takes minutes here and 1.2 GB of memory ...", file=sys.stderr, flush=True)
+    expected = []
+    line = compare(
+        f"walk: {height}x{width}, {MAPS} maps, against the dense matrix",
+        lambda: walk.random_walk(scores, boundary),
+        lambda: expected.append(published.random_walk(scores, boundary)),
+        options,
+        None if options.quick else 500,
+        once=True,
+    )
+    worst = float((walk.random_walk(scores, boundary) - expected[0]).abs().max() / expected[0].max())
+    check("walk", worst, TOLERANCE)
+    yield Row(**{**vars(line), "note": f"error {worst:.1e} of the maximum"})
+
+
+def memory(options: Options) -> Iterator[Row]:
+    """The walk against the time in which memory could move what it must touch."""
+    height, width = GRID
+    scores, boundary, _ = (x.to(options.device) for x in relations(height, width, MAPS))
+    pairs = affinities(boundary, RADIUS)
+    moved = _bytes_moved(height * width, MAPS)
+    limit = moved / bandwidth(options.device)
+    walk.affinity_walk(scores, pairs)
+    times = [
+        (seconds(lambda: walk.affinity_walk(scores, pairs), options.device), limit) for _ in range(options.repeats)
+    ]
+    note = f"baseline: {moved / 1e6:.0f} MB at the {moved / limit / 1e9:.1f} GB/s of a large copy"
+    yield row(f"walk: {height}x{width}, {MAPS} maps, against memory's limit", times, None, note)
+
+
+def _bytes_moved(pixels: int, maps: int) -> int:
+    """Of all products: each weight and its column once, three state vectors read and two written."""
+    products = len(walk._chebyshev_coefficients(STEPS)) - 1
+    return products * pixels * ((2 * len(offsets(RADIUS)) + 1) * 8 + 5 * maps * 4)
+
+
+def products(options: Options) -> Iterator[Row]:
+    """All 256 steps against the products that the walk takes for them: the same matrix, the same product."""
+    height, width = GRID
+    scores, boundary, _ = (x.to(options.device) for x in relations(height, width, MAPS))
+    pairs = affinities(boundary, RADIUS)
+    weights = pairs.pow(BETA)
+    kind = walk._Rows if walk._has_sparse_product(scores) else walk._Shifts
+
+    def stepwise():
+        matrix = kind(weights, RADIUS)
+        state = matrix.laid_out(scores)
+        spare = state.clone()
+        for _ in range(STEPS):
+            spare, state = state, matrix.add_product(spare, state, 1, 0)
+        return matrix.maps(state).view_as(scores)
+
+    expected = stepwise()
+    worst = float((walk.affinity_walk(scores, pairs) - expected).abs().max() / expected.max())
+    check("products", worst, TOLERANCE)
+    count = len(walk._chebyshev_coefficients(STEPS)) - 1
+    note = f"{count} products instead of {STEPS}, error {worst:.1e} of the maximum"
+    yield compare(
+        f"products: {height}x{width}, {MAPS} maps, {STEPS} steps one by one",
+        lambda: walk.affinity_walk(scores, pairs),
+        stepwise,
+        options,
+        3,
+        note,
+    )
+
+
+def batch(options: Options) -> Iterator[Row]:
+    """Images of different sizes in one call against one call each."""
+    images = [relations(height, width, 1 + number % MAPS) for number, (height, width) in enumerate(SIZES)]
+    scores = [image[0].to(options.device) for image in images]
+    boundaries = [image[1].to(options.device) for image in images]
+
+    def alone():
+        return [walk.random_walk(*each) for each in zip(scores, boundaries, strict=True)]
+
+    together = walk.random_walks(scores, boundaries)
+    worst = max(float((one - other).abs().max() / other.max()) for one, other in zip(together, alone(), strict=True))
+    check("batch", worst, TOLERANCE)
+    yield compare(
+        f"batch: {len(SIZES)} images of different sizes in one call",
+        lambda: walk.random_walks(scores, boundaries),
+        alone,
+        options,
+        0.95,
+        "against one call each; 0.95 allows for noise",
+    )

@@ -48,7 +48,7 @@ def _ray_runs() -> bool:
 def _on_ray(function: Callable[[T], R], items: Sequence[T], size: int, chunk: int) -> list[R]:
     import ray
 
-    task = ray.remote(_in_threads)
+    task: Any = ray.remote(_in_threads)
     try:
         parts: list[list[R]] = ray.get([task.remote(function, some, chunk) for some in _chunks(items, size)])
     except ray.exceptions.RayTaskError as error:

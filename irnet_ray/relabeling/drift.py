@@ -71,8 +71,7 @@ def shard_drift(old: Shards, new: Shards, shard: int, carried: frozenset[str]) -
 
 def _classes(labels: Shards, shard: int) -> dict[str, Counter[str]]:
     """Of each class the labeled images with its tag, and its instances."""
-    columns = ["tags", "instances.list.element.class_name"]
-    table = labels.rows.read_table(labels.part(shard), columns)
+    table = labels.rows.read_table(labels.part(shard), ["tags", "instances"])
     found = {"images": table["tags"], "instances": table["instances"]}
     names = {"images": pc.list_flatten(found["images"])}
     names["instances"] = pc.struct_field(pc.list_flatten(found["instances"]), "class_name")

@@ -52,6 +52,7 @@ def label(
     weights: str | None = None,
     config: str | Path | None = None,
     seeds: str | None = None,
+    classifier: str | None = None,
     preset: str | None = None,
     workers: int | None = None,
     limit: int | None = None,
@@ -69,6 +70,7 @@ def label(
         weights: path of the backbone's ImageNet weights, over the config's.
         config: YAML or JSON file of knobs.
         seeds: `prototypes`, `correlation` or `cam`: how seeds are made, over the config's.
+        classifier: `pretrained` for the backbone's own ImageNet classifier, where tags are its classes.
         preset: `paper` for the published pipeline, under the config's own values.
         workers: training workers and network actors; None for one per GPU, or per core where there is none.
         limit: label only the first so many images.
@@ -80,7 +82,10 @@ def label(
         UserError: bad input, said in one sentence, before anything is computed.
     """
     console = console or Console()
-    overrides = {"backbone": backbone, "weights": weights, "seeds": {"method": seeds}}
+    if classifier not in (None, "pretrained"):
+        raise UserError(f"No classifier {classifier!r}: there is pretrained; without --classifier one is trained.")
+    pretrained = {"pretrained": True if classifier else None}
+    overrides = {"backbone": backbone, "weights": weights, "classifier": pretrained, "seeds": {"method": seeds}}
     knobs = load_config(Path(config) if config else None, overrides, data is None, preset)
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}.")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 import irnet_ray
-from irnet_ray.config import Config
 from irnet_ray.errors import UserError, printable
 from irnet_ray.records import begin, publish
 from irnet_ray.report.classifier import known_tags
@@ -57,7 +56,7 @@ def run_plan(
     if not todo:
         console.print("everything is done already, nothing is computed", soft_wrap=True)
     elif "classifier" in todo:
-        _check_weights(plan.config)
+        _check_weights(plan)
     if todo:
         begin(plan.out, _version(plan, data))
         plan.write_inputs()
@@ -184,6 +183,8 @@ def _known_tags(plan: Plan) -> dict[str, Any]:
 
 
 def _print_classifier(plan: Plan, console: Console) -> None:
+    if plan.config.classifier.pretrained:
+        return
     for line in classifier_lines(_known_tags(plan)):
         console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
@@ -196,6 +197,8 @@ def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None, carrie
     from irnet_ray.stages import classifier, irnet, labels, prototypes, seeds
 
     config, images, vocabulary = plan.config, plan.shards("images"), plan.vocabulary
+    if stage == "classifier" and config.classifier.pretrained:
+        return classifier.take_pretrained(config, vocabulary, plan.folder(stage))
     if stage in ("classifier", "irnet"):
         usable = plan.usable if stage == "classifier" else plan.shards("seeds").counts()[0]
         if not usable:
@@ -226,8 +229,14 @@ def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None, carrie
     return f"{done.computed} images computed,{taken} {done.rows} rows, {done.errors} errors"
 
 
-def _check_weights(config: Config) -> None:
+def _check_weights(plan: Plan) -> None:
     """Check before Ray starts that the backbone's weights are there and fit."""
+    config = plan.config
+    if config.classifier.pretrained:
+        from irnet_ray.stages.classifier import pretrained
+
+        pretrained(config, plan.vocabulary)
+        return
     from irnet_ray.networks.backbone import build_backbone
     from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
 

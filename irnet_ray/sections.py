@@ -36,6 +36,12 @@ def absolute(path: str | None) -> str | None:
 class Classifier(Section):
     """Training of the classification network (paper 3)."""
 
+    pretrained: bool = knob(
+        False,
+        "true or false",
+        "",
+        "take the backbone's own ImageNet classifier, of whose classes the tags must be, and train nothing",
+    )
     epochs: int = knob(5, "epochs", "published code", "passes over the images, at least", ge=1)
     min_iterations: int = knob(500, "iterations", "", "small data sets repeat until this many steps", ge=1)
     batch_size: int = knob(16, "images, all workers", "published code", "images per step", ge=1)

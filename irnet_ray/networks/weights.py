@@ -82,6 +82,21 @@ def load_backbone(backbone: Backbone, state: dict[str, Tensor], source: str) -> 
     backbone.load_state_dict({name: state[name] for name in own})
 
 
+def imagenet_head(backbone: Backbone, state: dict[str, Tensor], source: str) -> Tensor:
+    """The weights (1000, D) of the ImageNet classifier that comes with a backbone's weights.
+
+    Raises:
+        ValueError: there is none, or it is not finite.
+    """
+    name = "fc.weight"
+    if isinstance(backbone, Lite0):
+        name, state = "classifier.weight", lite0_names(backbone.state_dict(), state)
+    check_state({name: torch.empty(1000, backbone.channels[-1], device="meta")}, state, source)
+    if not bool(torch.isfinite(state[name]).all()):
+        raise ValueError(f"{source} holds broken weights: {name} is not finite everywhere.")
+    return state[name]
+
+
 def lite0_names(own: dict[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of an EfficientNet-Lite0 file by timm's names, if they are not `own`'s already."""
     if set(own) <= set(state):

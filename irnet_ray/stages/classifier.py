@@ -11,17 +11,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from irnet_ray import tables
 from irnet_ray.config import Config
 from irnet_ray.engine.training import Batch, Schedule, TrainStage
+from irnet_ray.errors import UserError
 from irnet_ray.evaluation.average_precision import area_under_curve
 from irnet_ray.inputs.decode import ImageError
 from irnet_ray.networks.classifier import Classifier
+from irnet_ray.networks.imagenet import class_indices
 from irnet_ray.networks.inference import precision, rescale, to_network
-from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
-from irnet_ray.run import Shards
+from irnet_ray.networks.weights import imagenet_head, imagenet_weights_path, load_backbone, read_state
+from irnet_ray.run import Folder, Shards
 from irnet_ray.stages.images import GREY, crop, load_image, random_corner, resize
 
 ENOUGH = 20  # images of a tag, from which some may be held out
@@ -37,6 +40,39 @@ def stage(config: Config, images: Shards, vocabulary: list[str], usable: int) ->
         schedule=Schedule.plan(usable, knobs.epochs, knobs.min_iterations, knobs.batch_size, knobs.power, config.seed),
         weight_decay=knobs.weight_decay,
     )
+
+
+def pretrained(config: Config, vocabulary: list[str]) -> Classifier:
+    """The backbone with its own ImageNet classifier, of which only the vocabulary's classes are kept.
+
+    Raises UserError where a tag is no ImageNet class, or the weights will not do.
+    """
+    try:
+        indices = class_indices(vocabulary)
+        unknown = [tag for tag, index in indices.items() if index is None]
+        if unknown:
+            shown = ", ".join(unknown[:5]) + (", ..." if unknown[5:] else "")
+            raise UserError(
+                f"{len(unknown):,} of the {len(vocabulary):,} tags name no class of ImageNet, or several ({shown}): "
+                "rename them, or leave the classifier to be trained."
+            )
+        model = Classifier(config.backbone, len(vocabulary))
+        path = config.weights or str(imagenet_weights_path(config.backbone))
+        state = read_state(path)
+        load_backbone(model.backbone, state, path)
+        rows = torch.tensor([indices[tag] for tag in vocabulary])
+        with torch.no_grad():
+            model.classifier.weight.copy_(imagenet_head(model.backbone, state, path)[rows][:, :, None, None])
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        raise UserError(str(error)) from error
+    return model
+
+
+def take_pretrained(config: Config, vocabulary: list[str], folder: Folder) -> str:
+    """Write the network of `pretrained` where a trained one would lie; returns what it is, in a few words."""
+    state = pretrained(config, vocabulary).state_dict()
+    folder.write("weights.safetensors", save({name: tensor.contiguous() for name, tensor in state.items()}))
+    return f"{len(vocabulary)} classes of ImageNet's own classifier, nothing trained"
 
 
 class ClassifierTask:

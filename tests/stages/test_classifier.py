@@ -9,7 +9,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from irnet_ray.run import Shards
+from irnet_ray.config import Config
+from irnet_ray.errors import UserError
+from irnet_ray.networks.classifier import Classifier
+from irnet_ray.networks.weights import imagenet_weights_path, load_weights, read_state
+from irnet_ray.run import Folder, Shards
 from irnet_ray.stages import classifier
 from irnet_ray.stages.classifier import ClassifierTask, held_out
 from irnet_ray.stages.plan import Plan
@@ -130,3 +134,25 @@ def test_the_measure_is_of_the_real_network_and_leaves_it_training(task: Classif
     measured = task.finish(torch.device("cpu"), 0, 1)
     assert measured["held_out"] == 1  # what cannot be decoded is not measured
     assert set(measured["tags"]) == set(row["tags"]) and task.model.training
+
+
+def test_imagenets_own_classifier_sees_what_it_has_learnt(tmp_path: Path) -> None:
+    config = Config.model_validate({"backbone": "lite0", "classifier": {"pretrained": True}})
+    tags = ["toilet tissue", "tench", "n02123045"]
+    said = classifier.take_pretrained(config, tags, Folder(str(tmp_path)))
+    assert said == "3 classes of ImageNet's own classifier, nothing trained"
+    model = Classifier("lite0", 3).eval()
+    load_weights(model, (tmp_path / "weights.safetensors").read_bytes(), "the file")
+    state = list(read_state(imagenet_weights_path("lite0")).values())
+    assert torch.equal(model.classifier.weight[:, :, 0, 0], state[-2][[999, 0, 281]])
+    # Logits are those of the whole network without its bias, at the stride that attention maps need.
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
+    with torch.no_grad():
+        features = model.backbone(image)[-1].mean(dim=(2, 3))
+        assert torch.allclose(model(image), (features @ state[-2].T)[:, [999, 0, 281]], atol=1e-4)
+
+
+def test_tags_that_are_no_class_of_imagenet_are_named() -> None:
+    tags = ["tench", "crane", *"abcdef"]
+    with pytest.raises(UserError, match=r"7 of the 8 tags name no class of ImageNet, .*\(crane, a, b, c, d, \.\.\.\)"):
+        classifier.pretrained(Config(backbone="lite0"), tags)

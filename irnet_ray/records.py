@@ -8,7 +8,6 @@ A record without `published` is of a run that has not ended: it tells which stag
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import socket
@@ -23,7 +22,7 @@ import pyarrow.fs as pafs
 import irnet_ray
 from irnet_ray import run
 from irnet_ray.errors import UserError
-from irnet_ray.run import Folder
+from irnet_ray.folder import Folder
 
 RECORDS = "versions"
 
@@ -108,16 +107,15 @@ def publish(out: Folder, version: dict[str, Any]) -> None:
 def opened(out: str | os.PathLike[str]) -> Folder:
     """A run directory, finished or not, which may be named by its folder `labels`. Raises UserError for another one."""
     folder = Folder(str(out))
-    parent, _, name = folder.location.rstrip("/").rpartition("/")
-    if name == "labels" and not _is_run(folder):
-        folder = Folder(parent)
+    if folder.name == "labels" and not _is_run(folder):
+        folder = folder.parent
     if not _is_run(folder):
         raise UserError(f"{out} is no run directory: name the folder that `irnet-ray label --out` writes to.")
     return folder
 
 
 def _is_run(folder: Folder) -> bool:
-    return {"current.json", "stages", RECORDS} & {info.base_name for info in listing(folder)} != set()
+    return folder.exists("current.json") or not {"stages", RECORDS}.isdisjoint(folder.folders())
 
 
 def known(out: Folder) -> list[Record]:
@@ -129,30 +127,16 @@ def known(out: Folder) -> list[Record]:
     return sorted(found, key=lambda record: (record.is_unfinished, record.number, record.begun or ""))
 
 
-def stage_folders(out: Folder) -> list[str]:
-    """Sorted names of the folders in `stages`, those that are being deleted too."""
-    return sorted(i.base_name for i in listing(out.folder("stages")) if i.type == pafs.FileType.Directory)
-
-
 def size(folder: Folder) -> int:
     """Bytes of all files in a folder and below; 0 if there is no such folder."""
-    return sum(info.size for info in listing(folder, recursive=True) if info.type == pafs.FileType.File)
+    return sum(info.size for info in listing(folder) if info.type == pafs.FileType.File)
 
 
-def listing(folder: Folder, recursive: bool = False) -> list[pafs.FileInfo]:
-    """What lies in a folder, with sizes and times; nothing if there is no such folder."""
-    filesystem, path = folder._resolved
-    found: list[pafs.FileInfo] = filesystem.get_file_info(
-        pafs.FileSelector(path, allow_not_found=True, recursive=recursive)
-    )
+def listing(folder: Folder) -> list[pafs.FileInfo]:
+    """What lies in a folder and below, with sizes and times; nothing if there is no such folder."""
+    filesystem, path = folder.filesystem
+    found: list[pafs.FileInfo] = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True, recursive=True))
     return found
-
-
-def delete_file(folder: Folder, name: str) -> None:
-    """Delete a file, if it is there. Raises UserError where the file system refuses it."""
-    filesystem, path = folder._resolved
-    with run.writing(folder.location), contextlib.suppress(FileNotFoundError):
-        filesystem.delete_file(f"{path}/{name}")
 
 
 def every(out: Folder) -> Iterator[Record]:
@@ -201,13 +185,13 @@ def adopt(out: Folder, current: dict[str, Any] | None) -> None:
 
 
 def _unrecorded(out: Folder, current: dict[str, Any]) -> Record:
-    time = next((info.mtime for info in listing(out) if info.base_name == "current.json"), None)
-    return _counted(out, Record(current, published=_text(time) if time else now()))
+    time = out.times().get("current.json")
+    return _counted(out, Record(current, published=_text(datetime.fromtimestamp(time, UTC)) if time else now()))
 
 
 def _counted(out: Folder, record: Record) -> Record:
     """A record with what its tables hold."""
-    folder, there = out.folder("stages", record.version["stages"]["labels"]), set(stage_folders(out))
+    folder, there = out.folder("stages", record.version["stages"]["labels"]), set(out.folder("stages").folders())
     kinds: dict[str, Counter[str]] = {}
     errors = folder.folder("errors")
     for name in errors.files():

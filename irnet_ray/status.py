@@ -6,14 +6,17 @@ So it can be asked of a run that another machine is busy with, without Ray, and 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from irnet_ray import lock, records
-from irnet_ray.errors import UserError, printable
-from irnet_ray.records import Record, listing
+from irnet_ray import lock, object_lock, records
+from irnet_ray.errors import printable
+from irnet_ray.folder import Folder
+from irnet_ray.holder import Holder
+from irnet_ray.records import Record
 from irnet_ray.report.stage import (
     DONE,
     INTERRUPTED,
@@ -25,7 +28,6 @@ from irnet_ray.report.stage import (
     read_mapping,
     read_training,
 )
-from irnet_ray.run import Folder
 from irnet_ray.stages.plan import ORDER, TRAININGS
 from irnet_ray.versions import Listed
 
@@ -65,7 +67,7 @@ def status(out: str | os.PathLike[str]) -> dict[str, Any]:
         if running and stage.state != DONE:
             stage.state = RUNNING
             break
-    others = set(records.stage_folders(folder)) - {name for _, name in named}
+    others = set(folder.folder("stages").folders()) - {name for _, name in named}
     return {
         "out": folder.location,
         "lock": holder,
@@ -113,25 +115,23 @@ def text(found: dict[str, Any]) -> str:
 
 
 def _holder(out: Folder) -> dict[str, Any] | None:
-    """The run that holds the lock, and whether it lives: its process if it is of this machine, else its heartbeat."""
-    beat = next((info.mtime for info in listing(out) if info.base_name == lock.NAME), None)
-    if beat is None:
-        return None
-    silent = max(0.0, (datetime.now(UTC) - beat).total_seconds())
+    """The run that holds the lock, the living one where there are several; None if nobody does."""
+    place = out if out.is_local else out.folder(object_lock.NAME)
+    times = {name: time for name, time in place.times().items() if name == lock.NAME or not out.is_local}
+    found = [_described_holder(place, name, touched) for name, touched in times.items()]
+    return max(found, key=lambda one: (one["alive"], -one["silent_seconds"]), default=None)
+
+
+def _described_holder(place: Folder, name: str, touched: float) -> dict[str, Any]:
+    """Whether a run lives: by its process if it is of this machine, else by its heartbeat."""
+    silent = max(0.0, time.time() - touched)
     try:
-        holder = lock.Holder(**out.read_json(lock.NAME))
-    except (TypeError, ValueError, OSError, UserError):
-        unknown = dict.fromkeys(("host", "pid", "since", "command"))
-        return {**unknown, "alive": silent <= lock.STALE, "silent_seconds": silent}
-    alive = holder.is_running if holder.is_here else silent <= lock.STALE
-    return {
-        "host": holder.host,
-        "pid": holder.pid,
-        "since": holder.since,
-        "command": holder.command,
-        "alive": alive,
-        "silent_seconds": silent,
-    }
+        holder = Holder.of(place.read(name))
+    except FileNotFoundError:  # released just now
+        holder = None
+    alive = holder.is_running if holder is not None and holder.is_here else silent <= lock.STALE
+    names = ("host", "pid", "since", "command")
+    return {**{name: getattr(holder, name, None) for name in names}, "alive": alive, "silent_seconds": silent}
 
 
 def _run_of(
@@ -166,7 +166,7 @@ def _described(record: Record | None, running: bool) -> dict[str, Any] | None:
 def _stage_names(out: Folder, record: Record | None) -> list[tuple[str, str]]:
     """Stages in order, each with the name of its folder; all that are there where no record tells which belong."""
     if record is None:
-        there = records.stage_folders(out)
+        there = out.folder("stages").folders()
         return [(stage, name) for stage in ORDER for name in there if name.rpartition("-")[0] == stage]
     names, config = record.version["stages"], record.version["config"]
     made = [stage for stage in ORDER if stage != "prototypes" or config["seeds"]["method"] == stage]
@@ -194,12 +194,12 @@ def _students(out: Folder, names: list[str], holder: dict[str, Any] | None) -> l
     since = _started(holder) if holder is not None and holder["alive"] else None
     for name in names:
         kind, folder = name.rpartition("-")[0], out.folder("stages", name)
-        there = {info.base_name: info.mtime for info in listing(folder)}
-        if kind in STAGE_KINDS or not there.keys() & {"progress.json", "training", "model.json"}:
+        there = folder.times()
+        if kind in STAGE_KINDS or not ({*there, *folder.folders()} & {"progress.json", "training", "model.json"}):
             continue
         stage = Stage(kind, f"stages/{name}", TO_DO, "iterations")
         read_training(stage, folder)
-        if since and stage.state != DONE and max(there.values()) >= since:
+        if since and stage.state != DONE and max(there.values(), default=0.0) >= since.timestamp():
             stage.state = RUNNING
         found.append({**asdict(stage), "model": models.get(name)})
     return found

@@ -16,7 +16,7 @@ from typing import Any
 from irnet_ray import records, run
 from irnet_ray.errors import UserError, printable
 from irnet_ray.lock import hold
-from irnet_ray.records import Record, delete_file, size, stage_folders
+from irnet_ray.records import Record, size
 from irnet_ray.run import Folder, Shards
 
 WEIGHTS = "weights.safetensors"
@@ -192,7 +192,7 @@ def _follow(out: Folder, record: Record) -> None:
     if report is not None:
         out.write_json(REPORT, report)
     elif out.exists(REPORT):  # it speaks of another version
-        delete_file(out, REPORT)
+        out.remove(REPORT)
 
 
 def _is_settled(out: Folder, current: dict[str, Any]) -> bool:
@@ -276,7 +276,7 @@ def _plan(out: Folder, current: dict[str, Any], keep: int, unfinished: bool) -> 
     gone = [record for record in records.every(out) if record.id not in kept_ids]
     needed = frozenset[str]().union(*(record.stages for record in kept), current["stages"].values())
     named = frozenset[str]().union(*(record.stages for record in gone))
-    sizes = {name: size(out.folder("stages", name)) for name in stage_folders(out)}
+    sizes = {name: size(out.folder("stages", name)) for name in out.folder("stages").folders()}
     trained = {name for name in sizes if out.folder("stages", name).exists(MODEL)}
     free = {name: bytes for name, bytes in sizes.items() if name not in needed | trained}
     removed = {name: bytes for name, bytes in free.items() if unfinished or name in named or name.endswith(ASIDE)}
@@ -298,7 +298,7 @@ def _remove(out: Folder, current: dict[str, Any], gone: list[Record], plan: Prun
     for name in plan.folders:
         _delete_stage(out, name)
     for record in gone:
-        delete_file(out.folder(records.RECORDS), f"{record.id}.json")
+        out.folder(records.RECORDS).remove(f"{record.id}.json")
 
 
 def _delete_stage(out: Folder, name: str) -> None:
@@ -307,7 +307,7 @@ def _delete_stage(out: Folder, name: str) -> None:
     if not out.is_local:  # nothing can be renamed there: what tells that it is done goes first
         folder.folder("rows").delete()
         if folder.exists(WEIGHTS):
-            delete_file(folder, WEIGHTS)
+            folder.remove(WEIGHTS)
     elif not name.endswith(ASIDE):
         aside = out.folder("stages", f".{name}{ASIDE}")
         aside.delete()

@@ -96,7 +96,7 @@ def read_training(found: Stage, folder: Folder) -> None:
 
 def _last_checkpoint(folder: Folder) -> dict[str, Any] | None:
     """State of the newest checkpoint that Ray Train holds for an unfinished training."""
-    below = listing(folder.folder("training"), recursive=True)
+    below = listing(folder.folder("training"))
     states = sorted((info.mtime, info.path) for info in below if info.base_name == "state.json")
     for _, path in reversed(states):
         place, name = path.rsplit("/", 2)[-2:]
@@ -119,7 +119,7 @@ def read_mapping(found: Stage, folder: Folder, since: str | None) -> Errors:
     """Read how far a map stage is: sealed parts, and the units that lie beside them."""
     rows, failed = folder.folder("rows"), folder.folder("errors")
     parts = [name for name in rows.files() if name.endswith(".parquet")]
-    units = [info for info in listing(folder.folder("units"), recursive=True) if _is_unit(info)]
+    units = [info for info in listing(folder.folder("units")) if _is_unit(info)]
     if not parts and not units:
         return {}
     if found.total is None and len(parts) == _parts(parts):

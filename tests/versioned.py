@@ -1,0 +1,106 @@
+"""Run directories of several versions, with real tables and stand-ins for weights: for tests of what keeps versions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from irnet_ray import records
+from irnet_ray.config import Config
+from irnet_ray.run import Folder, Shards
+
+STAGES = ("images", "classifier", "seeds", "irnet", "labels")
+
+
+class Versioned:
+    """A run directory whose versions are made from the tables of a finished run of truth."""
+
+    def __init__(self, out: Path, source: Path) -> None:
+        self.out, self.source = out, source
+        self.folder = Folder(str(out))
+        self.content: dict[str, Any] = Folder(str(source)).read_json("current.json")
+        (out / "stages").mkdir(parents=True)
+
+    def version(self, *marks: str) -> dict[str, Any]:
+        """What `current.json` says of a version whose stage folders end in these marks, one for each of `STAGES`."""
+        names = {stage: f"{stage}-{mark}" for stage, mark in zip(STAGES, marks, strict=True)}
+        # As every config names it, also those that never make it.
+        names["prototypes"] = f"prototypes-{marks[1]}"
+        config = Config().model_dump(mode="json")
+        config["seeds"]["method"] = "cam"
+        return {**self.content, "version": marks[-1], "stages": names, "config": config}
+
+    def make(self, version: dict[str, Any]) -> None:
+        """Write the stage folders of a version that are not there yet."""
+        for stage, name in version["stages"].items():
+            place = self.out / "stages" / name
+            if stage == "prototypes" or place.exists():
+                continue
+            if stage in ("images", "labels"):
+                shutil.copytree(self.source / "stages" / self.content["stages"][stage], place)
+            elif stage == "seeds":
+                shutil.copytree(self.source / "stages" / self.content["stages"]["labels"], place)
+            else:
+                place.mkdir()
+                (place / "weights.safetensors").write_bytes(name.encode())
+            if stage == "labels":
+                Folder(str(place)).write_json("report.json", {"version": version["version"]})
+
+    def publish(self, *marks: str) -> str:
+        """Make and publish a version, as a labeling run does; returns its id."""
+        version = self.version(*marks)
+        records.begin(self.folder, {name: value for name, value in version.items() if name not in ("labels", "errors")})
+        self.make(version)
+        records.publish(self.folder, version)
+        self.folder.write_json("report.json", {"version": version["version"]})
+        return marks[-1]
+
+    def begin(self, *marks: str) -> str:
+        """A run that was killed in its labels, one of two shards sealed."""
+        version = self.version(*marks)
+        records.begin(self.folder, version)
+        self.make(version)
+        part = next((self.out / "stages" / version["stages"]["labels"] / "rows").glob("*.parquet"))
+        part.unlink()
+        return marks[-1]
+
+    def student(self, name: str, linked: bool = True) -> None:
+        """A trained student, the run's model of its kind if it is linked."""
+        place = self.out / "stages" / name
+        place.mkdir()
+        for file in ("weights.safetensors", "model.json"):
+            (place / file).write_text("{}")
+        if linked:
+            (self.out / "models").mkdir(exist_ok=True)
+            os.symlink(f"../stages/{name}", self.out / "models" / name.rpartition("-")[0])
+
+    @property
+    def current(self) -> str:
+        """Id of the current version."""
+        return str(self.folder.read_json("current.json")["version"])
+
+    @property
+    def stages(self) -> set[str]:
+        """Names of what lies in `stages`."""
+        return {path.name for path in (self.out / "stages").iterdir()}
+
+    def check(self) -> None:
+        """Every version on record is whole; pointer and links lead to whole tables of one."""
+        known = [record for record in records.known(self.folder) if record.is_version]
+        assert self.current in [record.id for record in known]
+        for record in known:
+            for stage, name in record.version["stages"].items():
+                if stage != "prototypes":
+                    self.check_stage(name)
+        for link in ("labels", "errors", "images", *(f"models/{p.name}" for p in (self.out / "models").glob("*"))):
+            assert any((self.out / link).iterdir()), link
+
+    def check_stage(self, name: str) -> None:
+        shards = Shards(self.folder.folder("stages", name), self.content["shards"])
+        if name.startswith(("classifier", "irnet")):
+            assert shards.folder.exists("weights.safetensors"), name
+        else:
+            assert sum(shards.counts()) == self.content["images"], name
+            assert shards.rows.files() == [shards.part(shard) for shard in range(shards.count)]

@@ -93,8 +93,9 @@ def _read(tar: tuple[str, str]) -> list[Listed]:
 
 def _samples(location: str, opened: tarfile.TarFile) -> dict[str, _Sample]:
     samples: dict[str, _Sample] = {}
+    untyped: Any = opened
     for entry in opened:
-        opened.members = []  # kept for looking entries up by name, which nobody does
+        untyped.members = []  # kept for looking entries up by name, which nobody does
         if entry.size < 0:
             raise tarfile.ReadError(f"{entry.name} is of a size below 0")  # and would be met again, without end
         if not entry.isreg() or entry.issparse():  # no folder, link or device; nor bytes that do not lie together

@@ -99,7 +99,7 @@ class _Ablation:
     @cached_property
     def result(self) -> Shards:
         ids = [image_id for shard in sorted(self.ids_by_shard) for image_id in self.ids_by_shard[shard]]
-        name = fingerprint("ablation", self.version["version"], self.affinitynet.location.rpartition("-")[2], ids)
+        name = fingerprint("ablation", self.version["version"], self.affinitynet.name.rpartition("-")[2], ids)
         return Shards(self.out.folder("stages", f"ablation-{name}"), self.shard_count)
 
     @property

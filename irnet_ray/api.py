@@ -19,6 +19,7 @@ from irnet_ray.inputs.scenes import generate
 from irnet_ray.inputs.storage import absolute
 from irnet_ray.labeling import relabel_hint, run_plan
 from irnet_ray.lock import hold
+from irnet_ray.object_store import is_uri
 from irnet_ray.run import Folder, Shards, writable
 from irnet_ray.run import finished as finished
 from irnet_ray.stages.plan import Plan
@@ -94,6 +95,8 @@ def label(
     for kind in then:
         if kind not in KINDS:
             raise UserError(f"No student {kind!r}: --then takes {' and '.join(KINDS)}, separated by a comma.")
+    if data is None and is_uri(str(out)):
+        raise UserError(f"Generated scenes need a local --out, and {out} is in an object store: name images by --data.")
     folder = writable(out)
     truth = None
     with hold(folder):
@@ -118,7 +121,7 @@ def label(
         students = [train(kind, out, config=config, workers=workers, address=address, console=console) for kind in then]
     counts = (report["images"], report["labels"], report["errors"], report["overall"]["instances"])
     models = tuple(student.model for student in students)
-    return LabelResult(folder.local_path, plan.version, *counts, truth, report, models)
+    return LabelResult(folder.location, plan.version, *counts, truth, report, models)
 
 
 def evaluate(

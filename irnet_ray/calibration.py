@@ -117,6 +117,8 @@ def calibrate(
     known = load_truth(Path(truth))
     folder, version = finished(out)
     config = Config.model_validate(version["config"])
+    if to is None and not folder.is_local:
+        raise UserError(f"{out} is in an object store: name a local YAML file by --to.")
     images = _annotated(folder, version, known, truth)
     target = _target(Path(to) if to is not None else Path(out) / "calibrated.yaml")
     classes = sorted({i.class_name for _, image in images for i in image.instances if not i.crowd})

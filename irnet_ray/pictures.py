@@ -33,6 +33,8 @@ def show(out: str | Path, images: list[str] | None = None, limit: int = 12, to: 
         stage: Shards(folder.folder("stages", name), version["shards"]) for stage, name in version["stages"].items()
     }
     chosen = _choose(shards, images or [], limit)
+    if to is None and not folder.is_local:
+        raise UserError(f"{out} is in an object store: name a local PNG file by --to.")
     target = Path(to) if to is not None else Path(str(out)) / "show.png"
     irnet = folder.folder("stages", version["stages"]["irnet"])
     pictures = _draw(shards, irnet, Config.model_validate(version["config"]), chosen)

@@ -21,7 +21,7 @@ import os
 import tempfile
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,7 +31,7 @@ from irnet_ray.errors import UserError, misplaced
 from irnet_ray.folder import ROW_GROUP as ROW_GROUP
 from irnet_ray.folder import Folder as Folder
 from irnet_ray.folder import writing as writing
-from irnet_ray.object_store import is_uri
+from irnet_ray.object_store import is_uri, join
 
 ERROR_COLUMN = pa.field("error", pa.struct([tables.ERRORS.field(name) for name in ("stage", "kind", "message")]))
 
@@ -121,19 +121,22 @@ class Shards:
         """Rows and errors over all sealed shards."""
         return self.rows.count_rows(), self.errors.count_rows()
 
-    def check(self, images: dict[int, list[str]]) -> tuple[int, int]:
-        """Rows and errors, where they are just the images of each shard, which are given sorted. Raises UserError."""
-        rows = errors = 0
+    def check(self, images: dict[int, list[str]], errors: bool = True) -> tuple[int, int]:
+        """Rows and errors, where they are just the images of each shard, which are given sorted. Raises UserError.
+
+        `errors`: inputs have no files of them.
+        """
+        rows = failed = 0
         for shard in range(self.count):
             part = self.part(shard)
             good, bad = (
-                folder.read_table(part, columns=["image_id"])["image_id"].to_pylist()
-                for folder in (self.rows, self.errors)
+                folder.read_table(part, columns=["image_id"])["image_id"].to_pylist() if folder else []
+                for folder in (self.rows, self.errors if errors else None)
             )
             if sorted(good + bad) != images.get(shard, []):
                 raise misplaced(f"{self.rows.location}/{part}")
-            rows, errors = rows + len(good), errors + len(bad)
-        return rows, errors
+            rows, failed = rows + len(good), failed + len(bad)
+        return rows, failed
 
 
 def unit_schema(schema: pa.Schema) -> pa.Schema:
@@ -186,6 +189,12 @@ def _is_version(found: Any) -> bool:
     stages, names = found["stages"], [*found["stages"].values(), *found["vocabulary"]]
     plain = all(isinstance(name, str) for name in names) and not any("/" in name for name in stages.values())
     return plain and {"images", "labels"} <= stages.keys() and found["shards"] >= 1
+
+
+def published(out: str, version: str, table: Literal["labels", "errors"] = "labels") -> str:
+    """Where people find a table of a finished version: the link to it, or in a store, which has none, its folder."""
+    kind = "rows" if table == "labels" else "errors"
+    return join(out, "stages", f"labels-{version}", kind) if is_uri(out) else f"{out}/{table}"
 
 
 def publish(out: Folder, version: dict[str, Any]) -> None:

@@ -46,6 +46,7 @@ class PredictResult:
     images: int
     predictions: int
     errors: int
+    version: str
 
 
 def train(
@@ -308,7 +309,9 @@ class Prediction:
         if rows + errors != len(self.table):
             raise RuntimeError(f"{rows} predictions and {errors} errors are not {len(self.table)} images.")
         publish(self.out, {**self.version, "labels": rows, "errors": errors})
-        return PredictResult(self.out.location, len(self.table), rows, errors)
+        return PredictResult(
+            self.out.location, len(self.table), rows, errors, self.names["labels"].removeprefix("labels-")
+        )
 
 
 def _stage(student: Student, rows: LabelRows, images: int) -> Any:

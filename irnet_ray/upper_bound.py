@@ -48,7 +48,7 @@ def upper_bound_rows(
     names = parts.rows.files()
     if any(not parts.rows.count_rows([name]) for name in names):
         raise UserError(f"An upper bound needs truth of more than {len(images)} images: each of {FOLDS} folds some.")
-    student = Student(known.kind, known.config, known.vocabulary, parts.folder.location.rpartition("/")[2])
+    student = Student(known.kind, known.config, known.vocabulary, parts.folder.name)
     folds = [_Fold(folder, student, parts, names, number, images) for number in range(FOLDS)]
     if not all(fold.is_done for fold in folds):
         from irnet_ray.engine.session import session

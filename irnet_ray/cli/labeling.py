@@ -18,7 +18,7 @@ def label(
         str | None,
         typer.Option(help="Images with tags: a folder with tags.csv (image,tags), or see docs/inputs.md."),
     ] = None,
-    out: Out = Path("irnet-out"),
+    out: Out = "irnet-out",
     shards: Annotated[int, typer.Option(help="Parquet files per table.")] = 4,
     backbone: Annotated[str | None, typer.Option(help="resnet50 (the paper's) or lite0 (for laptops).")] = None,
     weights: Annotated[
@@ -44,7 +44,9 @@ def label(
     Run the same command again to go on after an interruption: what is done is not done again.
     """
     from irnet_ray import api
+    from irnet_ray.object_store import join
     from irnet_ray.report.text import report_lines
+    from irnet_ray.run import published
 
     result = api.label(
         data,
@@ -62,10 +64,10 @@ def label(
         address=address,
     )
     print(f"\n{result.images} images = {result.labels} labels + {result.errors} errors; {result.instances} instances")
-    print(f"labels  {result.out}/labels/*.parquet")
+    print(f"labels  {published(result.out, result.version)}/*.parquet")
     if result.errors:
-        print(f"errors  {result.out}/errors/*.parquet")
-    print(f"report  {result.out}/report.json")
+        print(f"errors  {published(result.out, result.version, 'errors')}/*.parquet")
+    print(f"report  {join(result.out, 'report.json')}")
     print(f"look    irnet-ray show {result.out}")
     for model in result.models:
         print(f"model   {model}")
@@ -79,7 +81,7 @@ def label(
 
 @app.command()
 def evaluate(
-    out: Annotated[Path, typer.Argument(help="The run directory, of labels or of predictions.")],
+    out: Annotated[str, typer.Argument(help="The run directory, of labels or of predictions.")],
     truth: Annotated[Path, typer.Option(help="COCO JSON file of instances; images are matched by file name.")],
     ablation: Annotated[
         bool,
@@ -112,7 +114,7 @@ def evaluate(
 
 @app.command()
 def calibrate(
-    out: Annotated[Path, typer.Argument(help="The run directory.")],
+    out: Annotated[str, typer.Argument(help="The run directory.")],
     truth: Annotated[Path, typer.Option(help="COCO JSON file of instances in 20 to 50 images of the run.")],
     to: Annotated[Path | None, typer.Option(help="YAML file to write. Default: OUT/calibrated.yaml.")] = None,
 ) -> None:
@@ -126,7 +128,7 @@ def calibrate(
 
 @app.command()
 def show(
-    out: Annotated[Path, typer.Argument(help="The run directory.")],
+    out: Annotated[str, typer.Argument(help="The run directory.")],
     image: Annotated[list[str] | None, typer.Option(help="Id of an image; may be repeated.")] = None,
     limit: Annotated[int, typer.Option(help="How many images, evenly drawn from the run.")] = 12,
     to: Annotated[Path | None, typer.Option(help="PNG file to write. Default: OUT/show.png.")] = None,

@@ -22,7 +22,7 @@ class Student(StrEnum):
 @app.command()
 def train(
     student: Annotated[Student, typer.Argument(help="What to train.")],
-    labels: Annotated[Path, typer.Argument(help="Run directory of finished labels, or its folder labels.")],
+    labels: Annotated[str, typer.Argument(help="Run directory of finished labels, or its folder labels.")],
     epochs: Annotated[int | None, typer.Option(help="Passes over the images, at least.")] = None,
     iterations: Annotated[int | None, typer.Option(help="Steps, at least: small data sets repeat.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step, over all workers.")] = None,
@@ -72,9 +72,9 @@ def train(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained student, such as OUT/models/mask-rcnn.")],
+    model: Annotated[str, typer.Argument(help="Folder of a trained student, such as OUT/models/mask-rcnn.")],
     data: Annotated[str, typer.Option(help="Folder of images; they need no tags.")],
-    out: Annotated[Path, typer.Option(help="The run directory for the predictions.")],
+    out: Annotated[str, typer.Option(help="The run directory for the predictions.")],
     shards: Annotated[int, typer.Option(help="Parquet files per table.")] = 4,
     limit: Annotated[int | None, typer.Option(help="Predict only the first N images.")] = None,
     workers: Annotated[int | None, typer.Option(help="Network actors.")] = None,
@@ -85,12 +85,13 @@ def predict(
     Run the same command again to go on after an interruption: what is done is not done again.
     """
     from irnet_ray import students
+    from irnet_ray.run import published
 
     result = students.predict(model, data, out, shards=shards, limit=limit, workers=workers, address=address)
     print(f"\n{result.images} images = {result.predictions} predictions + {result.errors} errors")
-    print(f"labels  {result.out}/labels/*.parquet")
+    print(f"labels  {published(result.out, result.version)}/*.parquet")
     if result.errors:
-        print(f"errors  {result.out}/errors/*.parquet")
+        print(f"errors  {published(result.out, result.version, 'errors')}/*.parquet")
     print(f"next    irnet-ray evaluate {result.out} --truth T.json")
     if not result.predictions:
         raise UserError("Not one image could be predicted: the errors table says why.")

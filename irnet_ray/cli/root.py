@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Out = Annotated[Path, typer.Option(help="The run directory.")]
+Out = Annotated[str, typer.Option(help="The run directory: a folder, or s3://bucket/run.")]
 
 
 @app.callback(invoke_without_command=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,8 @@ EPOCH = re.compile(r"\.epoch(\d+)$")
 class Reporter:
     """Averages loss terms over an epoch, tells the driver how far the training is, and draws its curves.
 
-    Each epoch has an event file of its own, so that an epoch that is done again replaces its curves.
+    Each epoch has an event file of its own, so that an epoch that is done again replaces its curves. Nothing can be
+    appended to an object of a store: there the file is put when its epoch ends.
     """
 
     def __init__(self, folder: Folder | None, iterations: int | None = None) -> None:
@@ -36,27 +38,30 @@ class Reporter:
         self.first: tuple[int, float] | None = None  # iteration that this process ended first, and when
         self.told = 0.0
         self.writer: SummaryWriter | None = None
+        self.aside: tempfile.TemporaryDirectory[str] | None = None  # of curves that a store will hold
         self.sums: dict[str, float] = {}
         self.count = 0
 
     def begin(self, epoch: int, iteration: int) -> None:
         """Start an epoch at its first iteration; curves of it and of later ones, drawn by a run that died, go."""
         self.sums, self.count = {}, 0
-        if self.folder is None or not self.folder.is_local:
+        if self.folder is None:
             return
-        with contextlib.suppress(OSError):
-            self._draw(Path(self.folder.local_path, CURVES), epoch, iteration)
+        with contextlib.suppress(OSError, UserError):
+            self._draw(self.folder.folder(CURVES), epoch, iteration)
 
-    def _draw(self, curves: Path, epoch: int, iteration: int) -> None:
+    def _draw(self, curves: Folder, epoch: int, iteration: int) -> None:
         from tensorboardX import SummaryWriter
 
-        for file in curves.glob("events.*"):
-            found = EPOCH.search(file.name)
+        for name in curves.files():
+            found = EPOCH.search(name)
             if found and int(found[1]) >= epoch:
-                file.unlink()
+                curves.remove(name)
+        if not curves.is_local:
+            self.aside = tempfile.TemporaryDirectory()
         # The step to purge from is for a TensorBoard that has read the removed files already.
         self.writer = SummaryWriter(
-            str(curves),
+            self.aside.name if self.aside else curves.local_path,
             purge_step=iteration,
             filename_suffix=f".epoch{epoch:04d}",
             flush_secs=10,
@@ -92,11 +97,17 @@ class Reporter:
         return {name: value / max(1, self.count) for name, value in self.sums.items()}
 
     def end(self) -> None:
-        """End the epoch: its curves are on disk."""
+        """End the epoch: its curves are on disk, or in the store."""
         if self._is_drawing and self.writer is not None:
             with contextlib.suppress(OSError):
                 self.writer.close()
         self.writer = None
+        if self.aside is not None and self.folder is not None:
+            with contextlib.suppress(OSError, UserError):
+                for file in Path(self.aside.name).iterdir():
+                    self.folder.folder(CURVES).write(file.name, file.read_bytes())
+            self.aside.cleanup()
+            self.aside = None
 
     @property
     def _is_drawing(self) -> bool:

@@ -159,6 +159,7 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
+    filesystem, path = folder.folder("training").filesystem
     count = devices.train_workers(workers)
     cores = max(1, devices.cpus // devices.nodes // max(1, math.ceil(count / devices.nodes)))
     trainer = TorchTrainer(
@@ -173,7 +174,8 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
         run_config=RunConfig(
             # The same name and path make an interrupted run go on: the folder's name holds the fingerprint.
             name=stage.name,
-            storage_path=folder.folder("training").location if not folder.is_local else f"{folder.local_path}/training",
+            storage_path=path,
+            storage_filesystem=filesystem if not folder.is_local else None,
             failure_config=FailureConfig(max_failures=3),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),

@@ -53,14 +53,6 @@ def test_an_epoch_that_is_done_again_replaces_its_curves(tmp_path: Path) -> None
     assert [step for step, _ in curves["rate"]] == list(range(9))
 
 
-def test_curves_stay_out_of_folders_that_are_not_local(tmp_path: Path) -> None:
-    remote = Folder("mock://bucket/stage")
-    assert not remote.is_local
-    reporter = Reporter(remote)
-    reporter.begin(0, 0)
-    assert reporter.writer is None
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_full_disk_ends_the_curves_and_not_the_training(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "64k") as mount:

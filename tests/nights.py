@@ -1,0 +1,152 @@
+"""A run and its nights without Ray: what the networks would make of an image follows from its bytes and tags."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+from pycocotools import mask as coco
+from rich.console import Console
+
+from irnet_ray import tables
+from irnet_ray.config import load_config
+from irnet_ray.engine.carrying import Carried, carry_shard
+from irnet_ray.inputs.folder import read_folder
+from irnet_ray.labeling import run_plan
+from irnet_ray.relabeling import RelabelResult, relabel
+from irnet_ray.relabeling.night import look
+from irnet_ray.run import Folder, Shards
+from irnet_ray.stages.plan import Plan
+
+SHARDS = 2
+SIDE = 8
+Row = dict[str, Any]
+Photos = dict[str, tuple[int, str]]  # name ▶ its grey, and its tags as tags.csv has them
+
+
+def write_photos(data: Path, photos: Photos) -> Path:
+    """Make a data folder hold these images of one grey each, and no others. Grey 0 cannot be decoded."""
+    shutil.rmtree(data, ignore_errors=True)
+    (data / "images").mkdir(parents=True)
+    for name, (grey, _) in photos.items():
+        Image.new("L", (SIDE, SIDE), grey).save(data / "images" / name)
+        if not grey:
+            (data / "images" / name).write_bytes(b"no image")
+    lines = [f"{name},{tags}\n" for name, (_, tags) in photos.items()]
+    (data / "tags.csv").write_text("image,tags\n" + "".join(lines))
+    return data
+
+
+def encode_mask(mask: np.ndarray) -> Row:
+    """As `stages.labels.encode_mask`, which takes torch along."""
+    rle = coco.encode(np.asfortranarray(mask, np.uint8))
+    box = [float(n) for n in coco.toBbox(rle)]
+    return {"area": int(coco.area(rle)), "bbox": box, "rle": rle["counts"].decode()}
+
+
+def label_row(image: Row, made_by: str, vocabulary: list[str]) -> Row:
+    """The label that stands for what IRNet would make: each tag gets some rows of the image."""
+    seed = int(
+        hashlib.blake2b(repr((image["content"], image["tags"], made_by)).encode(), digest_size=4).hexdigest(), 16
+    )
+    semantic, instances = np.zeros((SIDE, SIDE), np.uint8), []
+    for number, tag in enumerate(image["tags"][: SIDE // 2], start=1):
+        semantic[2 * number - 2 : 2 * number, : seed % SIDE] = number
+        mask = semantic == number
+        if mask.any():
+            named = {"class_name": tag, "class_id": vocabulary.index(tag), "score": seed % 16 / 16, "quality": 0.5}
+            instances.append({**named, **encode_mask(mask)})
+    same = {key: image[key] for key in ("image_id", "uri", "tags", "width", "height")}
+    return {**same, "instances": instances, "semantic": tables.encode_png(semantic), "fingerprint": made_by}
+
+
+def seed_row(image: Row, vocabulary: list[str]) -> Row:
+    """The seed that stands for what the classifier would make."""
+    cam = tables.encode_cam(np.full((len(image["tags"]), 2, 2), int(image["content"][:4], 16) / 2**16))
+    ids = [vocabulary.index(tag) for tag in image["tags"]]
+    confident = tables.encode_png(np.zeros((SIDE, SIDE), np.uint8))
+    return {**cam, "image_id": image["image_id"], "uri": image["uri"], "class_ids": ids, "attention": None,
+            "confident_map": confident}  # fmt: skip
+
+
+def compute(plan: Plan, carried: Carried | None = None, stop_after: int | None = None) -> dict[str, list[str]]:
+    """Fill the stages of a plan as a run would; returns the images that each stage computed.
+
+    Args:
+        plan: what is to be filled; its trained networks become empty files.
+        carried: rows that are taken over.
+        stop_after: leave the stages unsealed, with so many computed images of seeds only: a run that was killed.
+    """
+    plan.write_inputs()
+    for stage in ("classifier", "irnet"):
+        if not plan.is_done(stage):
+            plan.folder(stage).write("weights.safetensors", plan.names[stage].encode())
+    if "prototypes" in plan.order and not plan.is_done("prototypes"):
+        for shard in range(plan.shard_count):
+            plan.shards("prototypes").seal(shard, tables.PROTOTYPES, [])
+    images = {row["image_id"]: row for row in plan.table.to_pylist()}
+    computed: dict[str, list[str]] = {"seeds": [], "labels": []}
+    for stage, schema in (("seeds", tables.SEEDS), ("labels", tables.LABELS)):
+        shards = plan.shards(stage)
+        for shard in sorted(set(range(plan.shard_count)) - shards.sealed()):
+            ids = plan.ids_by_shard.get(shard, [])
+            if carried is not None:
+                carry_shard(carried.results[stage], shards, schema, shard, carried.uris.get(shard, {}))
+            for image_id in shards.missing(shard, ids):
+                shards.commit(shard, schema, [_row(stage, images[image_id], plan)])
+                computed[stage].append(image_id)
+                if stop_after is not None and len(computed[stage]) >= stop_after:
+                    return computed
+            shards.seal(shard, schema, ids)
+    return computed
+
+
+def _row(stage: str, image: Row, plan: Plan) -> Row:
+    if image["width"] is None:
+        error = {"stage": "seeds", "kind": "unreadable", "message": f"{image['uri']} cannot be decoded."}
+        return {"image_id": image["image_id"], "uri": image["uri"], "error": error}
+    if stage == "seeds":
+        return seed_row(image, plan.vocabulary)
+    return label_row(image, plan.made_by, plan.vocabulary)
+
+
+def first(data: Path, out: Path) -> str:
+    """A finished run, as `label` would make it; returns its version."""
+    plan = Plan(Folder(str(out)), load_config(None, {"backbone": "lite0"}), read_folder(data, SHARDS), SHARDS)
+    compute(plan)
+    run_plan(plan, {"folder": str(data), "limit": None}, None, None, Console(file=io.StringIO()))
+    return plan.version
+
+
+def night(out: Path, **named: Any) -> tuple[RelabelResult, dict[str, list[str]], str]:
+    """One relabeling, with the images that each stage computed, and what was printed."""
+    found = look(Folder(str(out)), named.get("data"), named.get("retrain", False), named.get("retrain_share", 0.2))
+    computed = {"seeds": [], "labels": []} if found.is_settled else compute(found.plan, found.carried)
+    printed = io.StringIO()
+    return relabel(out, console=Console(file=printed), **named), computed, printed.getvalue()
+
+
+def rows(out: Path, table: str) -> dict[str, Row]:
+    """The rows of a table of the current version by image_id: `labels`, `errors`, `images` or `seeds`."""
+    current = Folder(str(out)).read_json("current.json")
+    stage, kind = (table, "rows") if table != "errors" else ("labels", "errors")
+    folder = Shards(Folder(str(out)).folder("stages", current["stages"][stage]), current["shards"]).folder.folder(kind)
+    parts = pa.concat_tables([folder.read_table(name) for name in folder.files()])
+    return {row["image_id"]: row for row in parts.to_pylist()}
+
+
+def files(out: Path) -> dict[str, bytes]:
+    """Bytes of the sealed parts of the current version, by stage and name."""
+    current = Folder(str(out)).read_json("current.json")
+    found = {}
+    for stage in ("images", "seeds", "labels"):
+        folder = out / "stages" / current["stages"][stage]
+        for path in sorted([*folder.glob("rows/*"), *folder.glob("errors/*")]):
+            found[f"{stage}/{path.parent.name}/{path.name}"] = path.read_bytes()
+    return found

@@ -33,7 +33,8 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., F
         out = Folder(str(tmp_path / "out"))
         stages = {name: f"{name}-01" for name in ("images", "classifier", "seeds", "irnet", "labels")}
         config = Config.model_validate({"backbone": "lite0", **knobs}).model_dump(mode="json")
-        out.write_json("current.json", {"version": "01", "stages": stages, "shards": SHARDS, "config": config})
+        known = {"version": "01", "stages": stages, "shards": SHARDS, "vocabulary": ["dog"], "config": config}
+        out.write_json("current.json", known)
         images = Shards(out.folder("stages", "images-01"), SHARDS)
         for shard in range(SHARDS):
             row = {"image_id": f"{shard}.png", "uri": "", "tags": ["dog"], "shard": shard}

@@ -184,7 +184,7 @@ def test_a_run_of_errors_alone_has_a_report_too(no_ray: None, done: Plan) -> Non
     assert report["errors_by_kind"] == {"worker-died": IMAGES} and report["unusual"] == []
 
 
-def write_measured_run(place: Path) -> tuple[Path, Path]:
+def write_measured_run(place: Path, method: str = "cam") -> tuple[Path, Path]:
     """A finished run of two images of which one has truth, its left half a cat, and that truth."""
     folder = Folder(str(place / "out"))
     left = np.zeros((8, 8), np.uint8, order="F")
@@ -203,7 +203,8 @@ def write_measured_run(place: Path) -> tuple[Path, Path]:
         shards = Shards(folder.folder("stages", f"{stage}-0"), 1)
         shards.rows.write_table(shards.part(0), rows)
     stages = {stage: f"{stage}-0" for stage in of_stage}
-    folder.write_json("current.json", {"stages": stages, "shards": 1, "vocabulary": ["cat"]})
+    known = {"version": "0", "stages": stages, "shards": 1, "vocabulary": ["cat"]}
+    folder.write_json("current.json", {**known, "config": {"seeds": {"method": method}}})
     truth = {
         "images": [{"id": n, "file_name": name, **size} for n, name in enumerate(["a.png", "c.png"])],
         "annotations": [{"id": 1, "image_id": 0, "category_id": 1, "segmentation": {"size": [8, 8], "counts": rle}}],
@@ -220,17 +221,21 @@ def test_a_run_is_measured_where_it_has_truth(tmp_path: Path) -> None:
     gain = measured.steps()["CAM", "labels"]["ap50"]
     assert (gain.value, gain.interval) == (1, (1, 1))
     assert "AP50" in measured.table() and json.dumps(measured.to_json(), allow_nan=False)
+    # Prototypes look once, and the row says so.
+    looked_once = irnet_ray.evaluate(*write_measured_run(tmp_path / "once", "prototypes"))
+    assert list(looked_once.variants) == ["CAM, scale 1", "labels"]
 
 
 def test_the_ablation_is_asked_for_the_images_with_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, truth = write_measured_run(tmp_path)
-    labels = Shards(Folder(str(out)).folder("stages", "labels-0"), 1)
+    labels, seeds = (Shards(Folder(str(out)).folder("stages", f"{name}-0"), 1) for name in ("labels", "seeds"))
     (label,) = labels.rows.read_table(labels.part(0), ids=["a.png"]).to_pylist()
     asked: list[Any] = []
 
     def ablation_rows(*positional: Any, **named: Any) -> Iterator[dict[str, Any]]:
         asked.append((positional, named))
-        yield {**label, "boundary_instances": [], "affinitynet_semantic": label["semantic"]}
+        (seed,) = seeds.rows.read_table(seeds.part(0), ids=["a.png"]).to_pylist()
+        yield {**label, **seed, "boundary_instances": [], "affinitynet_semantic": label["semantic"]}
 
     monkeypatch.setattr("irnet_ray.ablation.ablation_rows", ablation_rows)
     irnet_ray.evaluate(out, truth)

@@ -172,7 +172,7 @@ def test_the_command_prints_the_table_the_config_and_what_to_type_next(
     assert out.startswith("knob ")
     assert out.endswith("\n\nconfig  /out/calibrated.yaml\nnext    irnet-ray label --config c\n")
     assert main().endswith("\nNothing gains: the config is the run's own.\n")
-    assert seen == [(Path("o"), Path("t.json"), Path("c.yaml")), (Path("o"), Path("t.json"), None)]
+    assert seen == [("o", Path("t.json"), Path("c.yaml")), ("o", Path("t.json"), None)]
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_truth_that_does_not_decode(refused: Callable[..., str], tmp_path: Path)
     content = json.loads(path.read_text())
     content["annotations"][4]["segmentation"]["counts"] = "a"
     path.write_text(json.dumps(content))
-    assert "The truth of 04.png has a mask that is no RLE" in refused(path)
+    assert "annotation 4 has no segmentation that is RLE of its image's size or polygons" in refused(path)
 
 
 def test_a_file_that_cannot_be_written(refused: Callable[..., str], tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path, format: Any) -> Non
     broken = image("z.jpg", [{**instance(MASK), "class_name": "of no vocabulary", "rle": "not one"}])
     run = write_run(tmp_path / "run", [*good, broken], shards=1)
     before = files(tmp_path)
-    with pytest.raises((KeyError, ValueError)):
+    with pytest.raises(UserError, match="'of no vocabulary', which the run's current.json does not name"):
         made(run, format, tmp_path / "new")
     assert files(tmp_path) == before
 

@@ -76,7 +76,8 @@ def write_run(
                 stages[name].commit(shard, schema, unit)
             stages[name].seal(shard, schema, [row["image_id"] for row in own])
     folders = {"images": "images-0", "labels": "labels-0"}
-    publish(folder, {"version": "0", "stages": folders, "shards": shards, "vocabulary": list(vocabulary)})
+    known = {"version": "0", "stages": folders, "shards": shards, "vocabulary": list(vocabulary), "config": {}}
+    publish(folder, known)
     return out
 
 

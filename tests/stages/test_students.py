@@ -27,7 +27,7 @@ def test_a_student_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         (None, "No trained student"),
-        ("{", "is no model record"),
+        ("{", "model.json is damaged"),
         ("{}", "is not of this version"),
         (json.dumps({"kind": "yolo", "config": {}, "vocabulary": [], "labels": ""}), "holds a 'yolo'"),
     ],

@@ -59,18 +59,29 @@ def run_plan(
         _check_weights(plan)
     if todo:
         begin(plan.out, _version(plan, data))
-        plan.write_inputs()
+    plan.write_inputs()  # of a finished run too: a part of it may have been lost since
+    plan.shards("images").check(plan.ids_by_shard, errors=False)
     with _ray(address) if todo else contextlib.nullcontext() as devices:
         _run_stages(plan, todo, devices, workers, console, carried)
-        labels, errors = plan.shards("labels").counts()
-        if labels + errors != len(plan.table):
-            raise RuntimeError(f"{labels} labels and {errors} errors are not {len(plan.table)} images.")
+        labels, errors = plan.shards("labels").check(plan.ids_by_shard)
         if before_publishing is not None:
             before_publishing()
-    if not plan.folder("labels").exists(MADE_BY):
-        plan.folder("labels").write_json(MADE_BY, _made_by(plan))
+    _remember(plan)
     publish(plan.out, {**_version(plan, data), "labels": labels, "errors": errors})
     return _report(plan, console)
+
+
+def _remember(plan: Plan) -> None:
+    """Write down what the labels were made by, once. Raises UserError where weights have changed since."""
+    folder, made_by = plan.folder("labels"), _made_by(plan)
+    known = folder.read_json(MADE_BY)
+    if known is None:
+        folder.write_json(MADE_BY, made_by)
+    elif not isinstance(known, dict) or known.get("weights") != made_by["weights"]:
+        raise UserError(
+            f"The networks in {plan.out.location}/stages are not those that made the labels in {folder.location}: "
+            "delete that folder and run the same command again."
+        )
 
 
 def _ray(address: str | None) -> contextlib.AbstractContextManager[Any]:

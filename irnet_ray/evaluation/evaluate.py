@@ -136,6 +136,11 @@ def found_in_seeds(row: dict[str, Any], image: TruthImage, vocabulary: Sequence[
 
     from irnet_ray.algorithms.synthesis import cam_instances, cam_semantic
 
+    if not all(0 <= number < len(vocabulary) for number in row["class_ids"]):
+        raise UserError(
+            f"The CAM of {row['image_id']} is of a class that the run's current.json does not name: label again with "
+            "the run's own command, which mends it."
+        )
     tags = [vocabulary[number] for number in row["class_ids"]]
     strided = torch.from_numpy(tables.decode_cam(row))
     # A large image is worked on at a smaller size: that of its confident map.

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from irnet_ray import tables
+from irnet_ray.errors import UserError
 from irnet_ray.run import Folder
 
 Row = dict[str, Any]
@@ -81,6 +82,12 @@ class Labels:
         place = 0
         for name in self.rows.files():
             for row in self.rows.stream_rows(name, [*columns, "instances"]):
+                named = {instance["class_name"] for instance in row["instances"]} | set(row.get("tags", ()))
+                if not named <= self.numbers.keys():
+                    raise UserError(
+                        f"{self.rows.location}/{name} holds the class {min(named - self.numbers.keys())!r}, which the "
+                        "run's current.json does not name: label again with the run's own command, which mends it."
+                    )
                 yield self._choose(int(numbers[place]), row)
                 place += 1
 

@@ -103,8 +103,8 @@ def _rle(segmentation: Any, image: TruthImage, what: str) -> Rle:
             raise _TruthError(f"{what} has size {size}, and its image [{image.height}, {image.width}]")
         if isinstance(counts, str) and fits(counts, image.height, image.width):
             return {"size": [image.height, image.width], "counts": counts.encode("ascii")}
-        whole = isinstance(counts, list) and all(isinstance(run, int) and run >= 0 for run in counts)
-        if whole and sum(counts) == image.height * image.width:
+        runs = counts if isinstance(counts, list) and all(isinstance(run, int) and run >= 0 for run in counts) else []
+        if sum(runs) == image.height * image.width:
             return _compress(
                 coco.frPyObjects({"size": [image.height, image.width], "counts": counts}, image.height, image.width)
             )

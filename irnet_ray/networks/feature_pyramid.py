@@ -12,7 +12,7 @@ import warnings
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torchvision
@@ -175,7 +175,7 @@ def load_body(body: nn.Module, name: str, state: dict[str, Tensor], source: str 
     Raises:
         ValueError: the weights are of another network; says which tensor differs.
     """
-    network = cast(nn.Module, body.network) if isinstance(body, Body) else body
+    network = body.network if isinstance(body, Body) else body
     own = network.state_dict()
     if name == "lite0":
         state = lite0_names(own, state)

@@ -1,22 +1,57 @@
-"""A driver that starts an embedded Ray, lets it work, and prints every address that its processes listen on."""
+"""A driver that starts an embedded Ray, lets it train, and prints every address that its processes listen on then.
+
+python -m tests.engine.listening FOLDER
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from irnet_ray.engine.training import Schedule
+from tests.engine import toy_training
 from tests.engine.processes import MARK
+
+SCHEDULE = Schedule(epochs=1, iterations_per_epoch=2, batch_size=4, power=0.9, seed=7)
+
+
+def processes() -> dict[int, str]:
+    """Ids and names of the marked processes, and of all that they started: Ray's workers write their title over it."""
+    needle = f"{MARK}={os.environ[MARK]}".encode()
+    names: dict[int, str] = {}
+    children: dict[int, list[int]] = {}
+    waiting: list[int] = []
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit():
+                names[pid := int(process.name)] = (process / "comm").read_text().strip()
+                parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+                children.setdefault(int(parent), []).append(pid)
+                if needle in (process / "environ").read_bytes().split(b"\0"):
+                    waiting.append(pid)
+        except OSError:
+            continue
+    found: dict[int, str] = {}
+    while waiting:
+        pid = waiting.pop()
+        found[pid] = names[pid]
+        waiting += [child for child in children.get(pid, []) if child not in found]
+    return found
 
 
 def listening() -> set[tuple[str, str]]:
-    """(address as the kernel writes it, name of the process) of each listening TCP socket of the marked processes."""
-    needle, owner = f"{MARK}={os.environ[MARK]}".encode(), {}
-    for process in Path("/proc").iterdir():
+    """(address as the kernel writes it, name of the process) of each listening TCP socket of these processes."""
+    owner = {}
+    for pid, name in processes().items():
         try:
-            if not process.name.isdigit() or needle not in (process / "environ").read_bytes().split(b"\0"):
-                continue
-            name = (process / "comm").read_text().strip()
-            for file in (process / "fd").iterdir():
+            for file in Path(f"/proc/{pid}/fd").iterdir():
                 owner[os.readlink(file)] = name
         except OSError:
             continue
@@ -29,17 +64,29 @@ def listening() -> set[tuple[str, str]]:
     return found
 
 
-def main() -> None:
+class LookingTask(toy_training.ToyTask):
+    """Looks at the sockets in mid-training, when the workers have already talked to each other."""
+
+    def losses(self, model: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
+        assert torch.distributed.get_world_size() == toy_training.WORKERS
+        if self.calls == 1 and torch.distributed.get_rank() == 0:
+            lines = [f"{address} {name}\n" for address, name in sorted(listening())]
+            (self.folder / "listening").write_text("".join(lines))
+        return super().losses(model, batch)
+
+
+def main(folder: Path) -> None:
     """Print "<address> <process>" lines."""
-    import ray
-
     from irnet_ray.engine.session import session
+    from irnet_ray.engine.training import run_training
+    from irnet_ray.run import Folder
 
-    with session(None):
-        assert ray.get(ray.remote(lambda: 7).remote()) == 7
-        for address, name in sorted(listening()):
-            print(address, name)
+    stage = toy_training.stage(folder, "indexed", SCHEDULE)
+    stage = dataclasses.replace(stage, build=partial(LookingTask, folder, "indexed"))
+    with session(None) as devices:
+        run_training(stage, Folder(str(folder / "out")), devices, toy_training.WORKERS)
+    print((folder / "listening").read_text())
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

@@ -29,6 +29,10 @@ def test_the_caller_s_ray_is_used_and_not_stopped(devices: Devices) -> None:
     assert devices.cpus >= 1 and devices.nodes == 1
 
 
+def test_an_embedded_ray_has_no_dashboard(devices: Devices) -> None:
+    assert not ray._private.worker.global_worker.node.address_info["webui_url"]
+
+
 def test_a_worker_s_own_words_are_the_reason() -> None:
     error = ray.exceptions.RayTaskError("fail", "Traceback ...\n  File x\n\nValueError: no such tensor\n", ValueError())
     assert reason(error) == "ValueError: no such tensor"
@@ -61,8 +65,10 @@ LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFF
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks at the sockets as Linux shows them")
-def test_an_embedded_ray_listens_on_loopback_only(tmp_path: Path) -> None:
-    with Marked("-m", "tests.engine.listening", log=tmp_path / "log") as driver:
-        lines = [line.split(" ", 1) for line in driver.finish().splitlines()]
+def test_an_embedded_ray_listens_on_loopback_only_while_it_trains_too(tmp_path: Path) -> None:
+    with Marked("-m", "tests.engine.listening", tmp_path, log=tmp_path / "log") as driver:
+        driver.finish()
+    lines = [line.split(" ", 1) for line in (tmp_path / "listening").read_text().splitlines()]
     assert {name for _, name in lines} >= {"gcs_server", "raylet"}
+    assert sum(name.startswith("ray::RayTrain") for _, name in lines) >= 1  # the rendezvous among them
     assert [line for line in lines if line[0] not in LOOPBACK] == []

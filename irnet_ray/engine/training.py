@@ -159,12 +159,15 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
+    from irnet_ray.engine.rendezvous import torch_config
+
     filesystem, path = folder.folder("training").filesystem
     count = devices.train_workers(workers)
     cores = max(1, devices.cpus // devices.nodes // max(1, math.ceil(count / devices.nodes)))
     trainer = TorchTrainer(
         _work,  # type: ignore[arg-type]  # its type knows no results, which are kept all the same
         train_loop_config={"stage": stage, "folder": folder, "cores": cores},
+        torch_config=torch_config(),
         **_data(stage),
         scaling_config=ScalingConfig(
             num_workers=count,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import itertools
 import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import pyarrow as pa
@@ -107,8 +106,13 @@ class Folder:
     def read(self, name: str) -> bytes:
         """A file's bytes. Raises FileNotFoundError."""
         filesystem, path = self._resolved
-        with self._reaching(), filesystem.open_input_stream(f"{path}/{name}") as stream:
-            return stream.read()
+
+        def read() -> bytes:
+            with filesystem.open_input_stream(f"{path}/{name}") as stream:
+                return stream.read()
+
+        with self._reaching():
+            return object_store.patiently(read)
 
     @contextlib.contextmanager
     def _reaching(self) -> Iterator[None]:
@@ -192,7 +196,8 @@ class Folder:
             # Rows are sorted by id: the bounds skip row groups, which "in" hardly does.
             bounds = [("image_id", ">=", min(ids)), ("image_id", "<=", max(ids))] if ids else []
             filters = [("image_id", "in", ids), *bounds]
-        with self._reading(name):
+
+        def read() -> pa.Table:
             return pq.read_table(
                 f"{path}/{name}",
                 columns=columns,
@@ -200,6 +205,9 @@ class Folder:
                 filesystem=filesystem,
                 page_checksum_verification=True,
             )
+
+        with self._reading(name):
+            return object_store.patiently(read)
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """Commit a Parquet file, in row groups small enough for reading single images."""
@@ -210,16 +218,16 @@ class Folder:
     def stream_rows(self, name: str, columns: list[str]) -> Iterator[dict[str, Any]]:
         """A Parquet file's rows one by one, no more than a row group in memory. Raises UserError for a damaged file."""
         filesystem, path = self._resolved
-        whole = f"{path}/{name}"
+
+        def start() -> pq.ParquetFile:
+            return pq.ParquetFile(f"{path}/{name}", filesystem=filesystem, page_checksum_verification=True)
+
         with self._reading(name):
-            file = pq.ParquetFile(whole, filesystem=filesystem, page_checksum_verification=True)
+            file = object_store.patiently(start)
         with file:
-            batches = file.iter_batches(ROW_GROUP, columns=columns)
-            while True:
+            for group in range(file.num_row_groups):
                 with self._reading(name):
-                    rows = [row for batch in itertools.islice(batches, 1) for row in batch.to_pylist()]
-                if not rows:
-                    return
+                    rows = object_store.patiently(partial(file.read_row_group, group, columns=columns)).to_pylist()
                 yield from rows
 
     def count_rows(self, names: Iterable[str] | None = None) -> int:
@@ -233,7 +241,8 @@ class Folder:
         rows = 0
         for name in names:
             with self._reading(name):
-                rows += pq.read_metadata(f"{path}/{name}", filesystem=filesystem).num_rows
+                read = partial(pq.read_metadata, f"{path}/{name}", filesystem=filesystem)
+                rows += object_store.patiently(read).num_rows
         return rows
 
 

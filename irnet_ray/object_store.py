@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pyarrow as pa
@@ -24,6 +27,8 @@ CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 30.0  # without a byte, after which a request counts as lost; the SDK's own 3 s lose busy stores
 ONE_REQUEST = 10 << 20  # bytes from which on pyarrow uploads in parts
 MOST = 5 << 30  # bytes that S3 copies in one request
+
+T = TypeVar("T")
 
 
 def is_uri(location: str) -> bool:
@@ -146,6 +151,21 @@ def _put_large(filesystem: pafs.FileSystem, path: str, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             filesystem.delete_file(temporary)
+
+
+def patiently(read: Callable[[], T]) -> T:
+    """What `read` gives, tried again where pyarrow does not: a refusal that is longer than what was to be read.
+
+    Such an answer does not fit where the bytes should go, which counts as an error of pyarrow's own.
+    """
+    for attempt in range(_environment()[1] - 1):
+        try:
+            return read()
+        except OSError as error:
+            if "response stream" not in str(error):
+                raise
+        time.sleep(random.uniform(0, min(20, 2**attempt)))  # nosec B311 - no secret
+    return read()
 
 
 def reason(error: BaseException) -> str:

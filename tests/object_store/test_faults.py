@@ -88,7 +88,7 @@ def test_a_map_stage_over_ray_loses_and_doubles_nothing(
     out: Folder, store: Proxy, devices: Devices, tmp_path: Any
 ) -> None:
     ray.cloudpickle.register_pickle_by_value(toy_mapping)
-    count, ids = 2, [f"{number:02d}-{'raise-finish' if number == 5 else 'good'}" for number in range(12)]
+    count, ids = 2, [f"{number:02d}-{'raise-finish' if number == 5 else 'good'}" for number in range(8)]
     by_shard: dict[int, list[str]] = {}
     for image_id in ids:
         by_shard.setdefault(tables.shard_of(image_id, count), []).append(image_id)
@@ -105,9 +105,9 @@ def test_a_map_stage_over_ray_loses_and_doubles_nothing(
     store.faults, store.fault = 0, a_third("slow down", "drop", "drop the answer")
     result = Shards(out.folder("stages", "toy"), count)
     stage = toy_mapping.stage(tmp_path, images, upstream)
-    done = run_map(stage, result.folder, by_shard, count, 3, devices, 1)
+    done = run_map(stage, result.folder, by_shard, count, 4, devices, 1)
     store.fault = lambda _: None
-    assert (done.rows, done.errors, done.computed) == (11, 1, 12)
+    assert (done.rows, done.errors, done.computed) == (7, 1, 8)
     found = [row["image_id"] for name in result.rows.files() for row in result.rows.read_table(name).to_pylist()]
     failed = [row["image_id"] for name in result.errors.files() for row in result.errors.read_table(name).to_pylist()]
     assert sorted(found + failed) == ids and failed == ["05-raise-finish"]
@@ -115,41 +115,43 @@ def test_a_map_stage_over_ray_loses_and_doubles_nothing(
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    "command",
     [
-        ("label", "--data", "DATA", "--backbone", "lite0", "--out"),
-        ("predict", "MODEL", "--data", "DATA", "--out"),
-        ("evaluate", "--truth", "TRUTH"),
-        ("export", "--format", "coco", "--out", "EXPORT"),
-        ("train", "deeplab"),
+        "label --data DATA --backbone lite0 --out",
+        "predict s3://bucket/model --data DATA --out",
+        "train deeplab",
+        "show",
     ],
-    ids=lambda arguments: arguments[0],
+    ids=lambda command: command.split()[0],
 )
 def test_a_store_that_is_away_for_good_ends_in_one_sentence(
-    arguments: tuple[str, ...],
-    store: Proxy,
-    tmp_path: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    command: str, store: Proxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv("AWS_ENDPOINT_URL", nobody)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
-    model = tmp_path / "MODEL"
-    model.mkdir()
-    (tmp_path / "TRUTH").write_text('{"images": [], "annotations": [], "categories": []}')
-    words = [str(tmp_path / word) if word.isupper() else word for word in arguments]
-    monkeypatch.setattr(sys, "argv", ["irnet-ray", *words, "s3://bucket/run"])
-    if words[0] == "predict":
-        words[1] = "s3://bucket/model"
-        monkeypatch.setattr(sys, "argv", ["irnet-ray", *words, "s3://bucket/run"])
+    monkeypatch.setattr(sys, "argv", ["irnet-ray", *command.split(), "s3://bucket/run"])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     said = capsys.readouterr().err
     assert ended.value.code not in (0, None)
     assert said.startswith("irnet-ray: Cannot ") and said.count("\n") == 1 and "s3://bucket/" in said
     assert "damaged" not in said and "NETWORK_CONNECTION" in said
+
+
+def test_a_refusal_that_is_longer_than_the_object_is_asked_again(out: Folder, store: Proxy) -> None:
+    out.write("file", b"1")
+    refused: list[Request] = []
+
+    def refuse(request: Request) -> Fault | None:
+        if request.method != "GET" or len(refused) == 2:
+            return None
+        refused.append(request)
+        return "slow down"
+
+    store.fault = refuse
+    assert out.read("file") == b"1" and len(refused) == 2
 
 
 def test_a_store_that_goes_away_is_no_damaged_file(out: Folder, store: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:

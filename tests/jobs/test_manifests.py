@@ -15,7 +15,7 @@ from tests.jobs.commands import SECRET, parse
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
 CONSTRAINTS = JOBS.parent / "constraints.txt"
-LABEL = {"data": Path("/data/photos"), "out": Path("/data/out"), "shards": 64, "address": "auto"}
+LABEL = {"data": "/data/photos", "out": "/data/out", "shards": 64, "address": "auto"}
 
 
 def manifests(name: str) -> list[dict[str, Any]]:

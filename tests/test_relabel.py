@@ -344,7 +344,7 @@ def test_the_command_hands_every_option_on_and_says_where_things_are(
         cli.main()
     assert not ended.value.code
     named = {"retrain": True, "retrain_share": 0.4, "keep": 3, "dry_run": True, "workers": 2, "address": "a"}
-    assert seen == [((Path("o"), "d"), named)]
+    assert seen == [(("o", "d"), named)]
     said = capsys.readouterr().out
     assert "3 images = 2 labels + 1 errors; 5 instances" in said and "drift   /out/drift.json" in said
 

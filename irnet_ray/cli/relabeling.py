@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +12,7 @@ from irnet_ray.errors import UserError
 
 @app.command()
 def relabel(
-    out: Annotated[Path, typer.Argument(help="The run directory of a finished `label`.")],
+    out: Annotated[str, typer.Argument(help="The run directory of a finished `label`.")],
     data: Annotated[
         str | None, typer.Option(help="The images and their tags. Default: where the last version's came from.")
     ] = None,

@@ -14,7 +14,7 @@ from tests.jobs.commands import parse
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
 ARGUMENTS = ["/data/out", "--keep", "7"]
-RELABEL = (Path("/data/out"), 7)
+RELABEL = ("/data/out", 7)
 SUBMITTED = ("submit", {"verb": "relabel", "address": "http://127.0.0.1:8265", "arguments": ARGUMENTS})
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,19 @@ def _rows(
 
     def mapped(devices: Devices, processes: int, some: dict[int, list[str]]) -> float:
         start = time.perf_counter()
-        run_map(stage, Folder(str(place / f"mapped{next(numbers)}")), some, SHARDS, UNIT, devices, processes)
+        with contextlib.redirect_stdout(sys.stderr):  # its progress: the table is on standard output
+            run_map(stage, Folder(str(place / f"mapped{next(numbers)}")), some, SHARDS, UNIT, devices, processes)
         return time.perf_counter() - start
+
+    def working(devices: Devices, processes: int) -> float:
+        """Without what every stage pays before it works: a stage of one image, measured just before."""
+        begun = mapped(devices, processes, few)
+        took = mapped(devices, processes, by_shard) - begun
+        if took <= 0:
+            raise AssertionError(
+                f"engine: a stage of one image took {begun:.1f} s, one of {count} less: try when idle."
+            )
+        return took
 
     def looped(processes: int) -> float:
         out = str(place / f"looped{next(numbers)}")
@@ -98,17 +110,21 @@ def _rows(
             pool.map(_shard, units, chunksize=1)
             return time.perf_counter() - start
 
+    first = next(iter(by_shard.items()))
+    few = {first[0]: first[1][:1]}
     start = time.perf_counter()
     with _path_for_workers(), session(None) as devices:
-        started = time.perf_counter() - start
-        first = next(iter(by_shard.items()))
-        few = {first[0]: first[1][:1]}
-        begun = mapped(devices, PROCESSES, few)  # one image: what every stage pays before it works
-        yield row("engine: start-up of Ray and of a first stage", [(started + begun, 15.0)], 1, "baseline: the limit")
-        times = [(mapped(devices, PROCESSES, by_shard) - begun, looped(PROCESSES)) for _ in range(rounds)]
-        note = f"{count} scenes of {SIZE[0]}x{SIZE[1]}; the {begun:.1f} s of a stage of one image taken off"
+        mapped(devices, PROCESSES, few)
+        yield row(
+            "engine: start-up of Ray and of a first stage",
+            [(time.perf_counter() - start, 15.0)],
+            1,
+            "baseline: the limit",
+        )
+        times = [(working(devices, PROCESSES), looped(PROCESSES)) for _ in range(rounds)]
+        note = f"{count} scenes of {SIZE[0]}x{SIZE[1]}, start-up taken off"
         yield row(f"engine: {PROCESSES} processes, against a plain loop of as many", times, 0.9, note)
-        alone = [(ours, mapped(devices, 1, by_shard) - begun) for ours, _ in times]
+        alone = [(ours, working(devices, 1)) for ours, _ in times]
         yield row(f"engine: {PROCESSES} processes, against 1", alone, 1.8, "the same stage")
 
 
@@ -116,7 +132,7 @@ def _nothing(_: int) -> None:
     return None
 
 
-@contextmanager
+@contextlib.contextmanager
 def _path_for_workers() -> Iterator[None]:
     """Ray's workers import this module too: they look where this process does."""
     before = os.environ.get("PYTHONPATH")

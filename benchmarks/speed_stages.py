@@ -5,6 +5,7 @@ The networks, seeds and images are those of a finished run, or of scenes that ar
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -71,7 +72,8 @@ def _run(options: Options, place: str) -> FinishedRun:
 
     from irnet_ray.api import label as label_scenes
 
-    label_scenes(None, place, backbone="lite0", console=Console(stderr=True))
+    with contextlib.redirect_stdout(sys.stderr):  # the table is on standard output
+        label_scenes(None, place, backbone="lite0", console=Console(stderr=True))
     return FinishedRun(place)
 
 

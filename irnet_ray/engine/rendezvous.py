@@ -19,7 +19,7 @@ from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBacken
 
 LOOPBACK = "127.0.0.1"
 
-_store: dist.TCPStore | None = None  # of this process, where it is the worker that the others meet at
+_store: Any = None  # a TCPStore, of this process, where it is the worker that the others meet at
 
 
 def torch_config() -> TorchConfig:
@@ -38,7 +38,7 @@ class LoopbackConfig(TorchConfig):
 
 
 class _LoopbackBackend(_TorchBackend):
-    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
         backend = "nccl" if worker_group.get_resources_per_worker().get("GPU", 0) else "gloo"
         timeout = timedelta(seconds=backend_config.timeout_s)
         port = worker_group.execute_single(0, listen, timeout=timeout)
@@ -56,7 +56,7 @@ def listen(timeout: timedelta) -> int:
     with socket.socket() as bound:
         bound.bind((LOOPBACK, 0))
         port: int = bound.getsockname()[1]
-        _store = dist.TCPStore(
+        _store = dist.TCPStore(  # type: ignore[attr-defined]  # torch has it, and does not say so
             LOOPBACK, port, is_master=True, wait_for_workers=False, timeout=timeout, master_listen_fd=bound.detach()
         )
     return port
@@ -67,5 +67,7 @@ def join(port: int, rank: int, world: int, backend: str, timeout: timedelta) -> 
     interface = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     # What the workers then send each other goes the same way.
     os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = interface
-    store = _store if rank == 0 else dist.TCPStore(LOOPBACK, port, is_master=False, timeout=timeout)
+    store = _store
+    if rank:
+        store = dist.TCPStore(LOOPBACK, port, is_master=False, timeout=timeout)  # type: ignore[attr-defined]
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)

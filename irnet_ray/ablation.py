@@ -151,5 +151,5 @@ def _map(ablation: _Ablation, devices: Any, workers: int | None) -> str:
     vocabulary = ablation.version["vocabulary"]
     mapping = comparisons.stage(config, images, seeds, vocabulary, classifier, irnet, ablation.affinitynet)
     folder, ids, shards = ablation.result.folder, ablation.ids_by_shard, ablation.shard_count
-    done = run_map(mapping, folder, ids, shards, config.unit_size, devices, workers)
+    done = run_map(mapping, folder, ids, shards, config.unit_size, devices, workers, config.image_seconds)
     return f"{done.computed} images computed, {done.rows} rows, {done.errors} errors"

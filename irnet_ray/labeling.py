@@ -225,7 +225,8 @@ def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None, carrie
     if stage == "prototypes":
         # A tag's images are many: a unit is one tag.
         by_tag = prototypes.stage(config, plan.shards("tags"), vocabulary, plan.folder("classifier"))
-        done = run_map(by_tag, plan.folder(stage), plan.tags_by_shard, plan.shard_count, 1, devices, workers)
+        seconds = config.image_seconds * config.seeds.prototype_images
+        done = run_map(by_tag, plan.folder(stage), plan.tags_by_shard, plan.shard_count, 1, devices, workers, seconds)
         return f"{done.computed} tags computed, {done.rows} rows, {done.errors} errors"
     found = plan.shards("prototypes") if "prototypes" in plan.order else None
     mapping = (
@@ -236,7 +237,8 @@ def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None, carrie
     taken = ""
     if carried is not None:
         taken = f" {carry(carried.results[stage], plan.shards(stage), mapping.schema, carried.uris)} taken over,"
-    done = run_map(mapping, plan.folder(stage), plan.ids_by_shard, plan.shard_count, config.unit_size, devices, workers)
+    unit, seconds = config.unit_size, config.image_seconds
+    done = run_map(mapping, plan.folder(stage), plan.ids_by_shard, plan.shard_count, unit, devices, workers, seconds)
     return f"{done.computed} images computed,{taken} {done.rows} rows, {done.errors} errors"
 
 

@@ -249,7 +249,8 @@ class Prediction:
         rows = self.table.select(["image_id", "uri", "content"]).to_pylist()
         images = fingerprint([list(row.values()) for row in rows], self.shard_count)
         weights = hashlib.blake2b(self.model.read("weights.safetensors"), digest_size=16).hexdigest()
-        made = fingerprint("predict", irnet_ray.__version__, images, weights, self.student.config.model_dump())
+        config = self.student.config.model_dump(exclude={"image_seconds"})  # which changes no result
+        made = fingerprint("predict", irnet_ray.__version__, images, weights, config)
         return {"images": f"images-{images}", "labels": f"labels-{made}"}
 
     def shards(self, stage: str) -> Shards:
@@ -286,8 +287,8 @@ class Prediction:
             images.rows.write_table(images.part(shard), self.table.filter(pc.equal(self.table["shard"], shard)))
         mark = self.names["labels"].removeprefix("labels-")
         stage = predictions.stage(self.student, self.model, images, mark)
-        unit = self.student.config.unit_size
-        run_map(stage, labels.folder, self.ids_by_shard, self.shard_count, unit, devices, workers)
+        unit, seconds = self.student.config.unit_size, self.student.config.image_seconds
+        run_map(stage, labels.folder, self.ids_by_shard, self.shard_count, unit, devices, workers, seconds)
 
     @property
     def version(self) -> dict[str, Any]:

@@ -41,6 +41,7 @@ def test_an_unknown_key_is_refused_by_name(tmp_path: Path, content: Any, key: st
         ({"backbone": "vgg16"}, "backbone"),
         ({"seed": -1}, "seed"),
         ({"unit_size": 0}, "unit_size"),
+        ({"image_seconds": 0}, "image_seconds"),
         ({"max_side": "large"}, "max_side"),
         ({"irnet": 5}, "irnet"),
         ({"irnet": {"crop": 321}}, "irnet.crop"),

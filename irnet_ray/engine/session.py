@@ -53,6 +53,8 @@ def session(address: str | None) -> Iterator[Devices]:
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # A task that ran out of memory would be tried again for ever.
+    os.environ.setdefault("RAY_task_oom_retries", "1")
     import ray
     from ray.util.annotations import RayDeprecationWarning
 
@@ -106,6 +108,12 @@ def _knock(address: str) -> None:
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+def raised(name: str, error: BaseException) -> Exception:
+    """What to raise for the error of a worker: its own UserError, or a RuntimeError of one sentence."""
+    cause = getattr(error, "cause", None)
+    return UserError(str(cause)) if isinstance(cause, UserError) else RuntimeError(f"{name}: stopped: {reason(error)}")
 
 
 def reason(error: BaseException) -> str:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pytest
-import ray
 
-from irnet_ray import tables
-from irnet_ray.engine.mapping import Item, MapResult, run_map
+from irnet_ray.engine.mapping import MapResult
 from irnet_ray.engine.session import Devices
-from irnet_ray.run import Folder, Shards
+from irnet_ray.engine.steps import Item
 from tests.engine import toy_mapping
+from tests.engine.mapped import UPSTREAM_ERROR, Ran
 
 COUNT = 2
 # Silenced by the session; but pytest puts the filters back after the test that opened it.
@@ -35,63 +32,15 @@ IDS = [f"{number:02d}-{KINDS.get(number, 'good')}" for number in range(26)]
 GOOD = [image_id for image_id in IDS if image_id.endswith("good")]
 BAD = [image_id for image_id in IDS if image_id not in GOOD]
 DEADLY = [image_id for image_id in BAD if "kill" in image_id]
-UPSTREAM_ERROR = {"stage": "before", "kind": "unreadable", "message": "no JPEG"}
-UPSTREAM = pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("number", pa.int64())])
-
-
-class Ran:
-    """The toy stage after its one run, in which a unit of two images had been committed before."""
-
-    def __init__(self, folder: Path, devices: Devices) -> None:
-        ray.cloudpickle.register_pickle_by_value(toy_mapping)
-        self.log = folder / "log"
-        self.log.mkdir()
-        self.ids: dict[int, list[str]] = {}
-        for image_id in IDS:
-            self.ids.setdefault(tables.shard_of(image_id, COUNT), []).append(image_id)
-        self.images = Shards(Folder(str(folder / "images")), COUNT)
-        self.upstream = Shards(Folder(str(folder / "upstream")), COUNT)
-        self.result = Shards(Folder(str(folder / "toy")), COUNT)
-        self.devices = devices
-        for shard in range(COUNT):
-            self._write_sources(shard)
-        shard, ids = next((shard, ids) for shard, ids in self.ids.items() if GOOD[0] in ids)
-        self.early = [image_id for image_id in ids if image_id in GOOD][:2]
-        rows = [{"image_id": i, "uri": f"/{i}", "trail": "done before", "upstream": -1} for i in self.early]
-        self.result.commit(shard, toy_mapping.SCHEMA, rows)
-        self.first = self.run()
-
-    def _write_sources(self, shard: int) -> None:
-        ids = self.ids.get(shard, [])
-        rows = [
-            {"image_id": i, "uri": f"/{i}", "tags": ["t"], "width": 1, "height": 1, "content": "", "shard": shard}
-            for i in ids
-        ]
-        self.images.rows.write_table(self.images.part(shard), pa.Table.from_pylist(rows, tables.IMAGES))
-        fine = [{"image_id": i, "number": len(i)} for i in ids if i != "22-upstream-failed"]
-        failed = [{"image_id": i, "uri": f"/{i}", **UPSTREAM_ERROR} for i in ids if i == "22-upstream-failed"]
-        self.upstream.rows.write_table(self.upstream.part(shard), pa.Table.from_pylist(fine, UPSTREAM))
-        self.upstream.errors.write_table(self.upstream.part(shard), pa.Table.from_pylist(failed, tables.ERRORS))
-
-    def run(self) -> MapResult:
-        stage = toy_mapping.stage(self.log, self.images, self.upstream)
-        # One actor, so that images wait behind the one that kills it.
-        return run_map(stage, self.result.folder, self.ids, COUNT, 4, self.devices, workers=1)
-
-    def table(self, kind: str) -> dict[str, dict[str, Any]]:
-        folder = getattr(self.result, kind)
-        rows = [row for name in folder.files() for row in folder.read_table(name).to_pylist()]
-        assert len({row["image_id"] for row in rows}) == len(rows)
-        return {row["image_id"]: row for row in rows}
-
-    def calls(self, step: str, image_id: str) -> int:
-        path = self.log / f"{step}-{image_id}"
-        return len(path.read_text().splitlines()) if path.exists() else 0
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory, devices: Devices) -> Ran:
-    return Ran(tmp_path_factory.mktemp("mapping"), devices)
+    """The toy stage after its one run, in which a unit of two images had been committed before."""
+    begun = Ran(tmp_path_factory.mktemp("mapping"), devices, IDS, COUNT)
+    begun.commit_early(GOOD[0])
+    begun.first = begun.run()
+    return begun
 
 
 def test_rows_and_errors_are_the_images(ran: Ran) -> None:
@@ -159,8 +108,7 @@ def test_a_finished_stage_computes_nothing_again(ran: Ran) -> None:
 
 
 def test_a_crash_between_units_and_parts_costs_only_the_sealing(ran: Ran, tmp_path: Path) -> None:
-    again = Ran.__new__(Ran)
-    again.__dict__ |= ran.__dict__ | {"result": Shards(Folder(str(tmp_path / "toy")), COUNT)}
+    again = ran.afresh(tmp_path)
     for shard, ids in ran.ids.items():
         for image_id in ids:
             row = ran.table("rows").get(image_id)
@@ -173,8 +121,7 @@ def test_a_crash_between_units_and_parts_costs_only_the_sealing(ran: Ran, tmp_pa
 
 
 def test_a_network_that_cannot_be_built_stops_the_stage_in_one_sentence(ran: Ran, tmp_path: Path) -> None:
-    again = Ran.__new__(Ran)
-    again.__dict__ |= ran.__dict__ | {"result": Shards(Folder(str(tmp_path / "toy")), COUNT)}
+    again = ran.afresh(tmp_path)
     again.log = tmp_path / "absent"  # where building writes first
     with pytest.raises(RuntimeError, match=r"^toy: stopped: .*No such file or directory") as caught:
         again.run()

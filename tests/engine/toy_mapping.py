@@ -1,9 +1,22 @@
-"""A map stage whose steps fail as an image's id says: `03-kill-load`, `05-raise-network`; all else goes well."""
+"""A map stage whose steps fail as an image's id says: `03-kill-load`, `05-raise-network`; all else goes well.
+
+kill      ends its process
+hang      sleeps for ever
+seize     sleeps for ever in C, and lets no other thread of Python run
+eat       allocates without end; its process may have 500 MB more than it has
+swell     allocates without end in the memory cgroup that LOG/cgroup names, so that the kernel ends it
+wait      waits until there is a file LOG/go
+large     makes a row of 64 kB that cannot be compressed
+raise     raises, `odd` an error with a kind of its own
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,12 +40,41 @@ class OddError(Exception):
     kind = "odd"
 
 
+def eat() -> None:
+    """Allocate without end, 8 GB at the very most."""
+    eaten = [bytearray(os.urandom(4096) * 4096) for _ in range(512)]
+    raise AssertionError(f"ate {len(eaten)} pieces unharmed")
+
+
+def eat_within(most: int) -> None:
+    """Allocate without end in an address space that ends soon."""
+    with open("/proc/self/statm") as file:
+        size = int(file.read().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size + most, before[1]))
+    try:
+        eat()
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def perhaps_fail(log: Path, step: str, row: Row) -> None:
     image_id = row["image_id"]
     with (log / f"{step}-{image_id}").open("a") as file:
         file.write(f"{os.getpid()}\n")
     if image_id.endswith(f"kill-{step}"):
         os.kill(os.getpid(), signal.SIGKILL)
+    if image_id.endswith(f"hang-{step}"):
+        time.sleep(3600)
+    if image_id.endswith(f"seize-{step}"):
+        ctypes.PyDLL(None).sleep(3600)
+    if image_id.endswith(f"eat-{step}"):
+        eat_within(500_000_000)
+    if image_id.endswith(f"swell-{step}"):
+        Path((log / "cgroup").read_text(), "cgroup.procs").write_text(str(os.getpid()))
+        eat()
+    while image_id.endswith(f"wait-{step}") and not (log / "go").exists():
+        time.sleep(0.05)
     if image_id.endswith(f"raise-{step}"):
         raise ValueError(f"{step} of\n  {image_id}")
     if image_id.endswith(f"odd-{step}"):
@@ -56,7 +98,8 @@ def network(log: Path, gpu: bool) -> Callable[[Row, Any], Any]:
 
 def finish(log: Path, row: Row, value: Any) -> Row:
     perhaps_fail(log, "finish", row)
-    return {"image_id": row["image_id"], "trail": f"{value}, finished", "upstream": row["number"]}
+    trail = os.urandom(32768).hex() if row["image_id"].endswith("large") else f"{value}, finished"
+    return {"image_id": row["image_id"], "trail": trail, "upstream": row["number"]}
 
 
 def stage(log: Path, images: Shards, upstream: Shards) -> MapStage:

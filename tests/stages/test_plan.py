@@ -27,6 +27,7 @@ def differing(one: Plan, other: Plan) -> set[str]:
     [
         ({}, set()),
         ({"unit_size": 3}, set()),
+        ({"image_seconds": 5.0}, set()),
         ({"labels": {"beta": 8.0}}, {"labels"}),
         ({"irnet": {"epochs": 9}}, {"irnet", "labels"}),
         ({"seeds": {"foreground": 0.4}}, {"seeds", "irnet", "labels"}),

@@ -1,0 +1,145 @@
+"""The steps of a map stage as Ray's processes run them, a unit of images at a time."""
+
+from __future__ import annotations
+
+import pickle  # nosec B403 - between our own steps, through Ray's object store: never of a file
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from irnet_ray.engine.limits import at_most, failure
+from irnet_ray.errors import UserError, misplaced
+from irnet_ray.run import Shards
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MapStage:
+    """One map stage: what to do with an image. Each step sees one image and may raise.
+
+    `sources` are folders of sealed parts, all sharded alike; their columns are joined by `image_id` into the
+    row that the steps see. The first must hold every image.
+    """
+
+    name: str
+    schema: pa.Schema
+    sources: tuple[Shards, ...]
+    load: Callable[[Row], Any]
+    network: Callable[[bool], Callable[[Row, Any], Any]]  # whether a GPU is there ▶ the step; built once an actor
+    finish: Callable[[Row, Any], Row]
+
+
+@dataclass
+class Item:
+    """One image on its way: the row it came from, what the last step made, or why it failed."""
+
+    row: Row
+    value: Any = None
+    error: Row | None = None
+
+    def advance(self, stage: str, step: Callable[[Row, Any], Any], seconds: float | None = None) -> None:
+        """Apply a step, or record its failure; after `seconds` the process ends. A failed image passes untouched.
+
+        Raises UserError where it is not the image that is at fault.
+        """
+        if self.error is not None:
+            return
+        try:
+            with at_most(seconds):
+                self.value = step(self.row, self.value)
+        except UserError:  # of a damaged file of the run: no fault of the image
+            raise
+        except Exception as error:
+            kind, message = failure(error)
+            self.error = {"stage": stage, "kind": kind, "message": message}
+            self.value = None
+
+
+@dataclass
+class Load:
+    """The first step: a unit of ids to pickled items."""
+
+    stage: MapStage
+    seconds: float | None
+
+    def __call__(self, unit: Row) -> Row:
+        items = [Item(row, error=row.pop("error", None)) for row in self._rows(unit["shard"], list(unit["ids"]))]
+        for item in items:
+            item.advance(self.stage.name, lambda row, _: self.stage.load(row), self.seconds)
+        return {"shard": unit["shard"], "items": pickle.dumps(items, protocol=5)}
+
+    def _rows(self, shard: int, ids: list[str]) -> list[Row]:
+        rows: dict[str, Row] = {image_id: {} for image_id in ids}
+        for place, source in enumerate(self.stage.sources):
+            part = source.part(shard)
+            found = source.rows.read_table(part, ids=ids).to_pylist()
+            failed = source.errors.read_table(part, ids=ids).to_pylist() if place else []
+            if {row["image_id"] for row in (*found, *failed)} != rows.keys():
+                raise misplaced(f"{source.rows.location}/{part}")
+            for row in found:
+                rows[row["image_id"]].update(row)
+            # An image that failed in an earlier stage passes through with its first error.
+            for row in failed:
+                rows[row["image_id"]]["error"] = {key: row[key] for key in ("stage", "kind", "message")}
+        return list(rows.values())
+
+
+class Network:
+    """The second step, in an actor that builds its network once."""
+
+    def __init__(self, stage: MapStage, gpu: bool, seconds: float | None) -> None:
+        import torch
+
+        if not gpu:
+            torch.set_num_threads(1)  # one actor a core: threads of several actors would fight over the cores
+        self.name, self.seconds = stage.name, seconds
+        self.step = stage.network(gpu)
+
+    def __call__(self, unit: Row) -> Row:
+        items: list[Item] = pickle.loads(unit["items"])  # nosec B301
+        for item in items:
+            item.advance(self.name, self.step, self.seconds)
+        return {"shard": unit["shard"], "items": pickle.dumps(items, protocol=5)}
+
+
+@dataclass
+class Finish:
+    """The third step: pickled items to the pickled rows of the result."""
+
+    stage: MapStage
+    seconds: float | None
+
+    def __call__(self, unit: Row) -> Row:
+        items: list[Item] = pickle.loads(unit["items"])  # nosec B301
+        for item in items:
+            item.advance(self.stage.name, self.stage.finish, self.seconds)
+        rows = [
+            {"image_id": item.row["image_id"], "uri": item.row["uri"], "error": item.error}
+            if item.error is not None
+            else {"uri": item.row["uri"], **item.value}
+            for item in items
+        ]
+        return {"shard": unit["shard"], "items": pickle.dumps(rows, protocol=5)}
+
+
+@dataclass
+class Commit:
+    """The last step: write a unit, and say how many images it holds, or why it cannot be written.
+
+    Said, not raised: what is raised costs a unit, and the next one would be tried.
+    """
+
+    shards: Shards
+    schema: pa.Schema
+
+    def __call__(self, unit: Row) -> Row:
+        rows: list[Row] = pickle.loads(unit["items"])  # nosec B301
+        failed, refused = sum(row.get("error") is not None for row in rows), ""
+        try:
+            self.shards.commit(unit["shard"], self.schema, rows)
+        except UserError as error:
+            refused = str(error)
+        return {"done": len(rows), "failed": failed, "refused": refused}

@@ -33,7 +33,7 @@ class Config(Section):
     )
     unit_size: int = knob(32, "images", "", "images that are computed and committed together", ge=1, le=4096)
     image_seconds: float = knob(
-        600.0, "s", "", "an image that takes longer in one step of a stage is given up: a row of errors, timed-out", gt=0
+        600.0, "s", "", "an image that takes longer in a step is given up: a row of errors, timed-out", gt=0
     )
     classifier: Classifier = Classifier()
     seeds: Seeds = Seeds()

@@ -24,9 +24,7 @@ class Ran:
     first: MapResult
     early: list[str]
 
-    def __init__(
-        self, folder: Path, devices: Devices, ids: list[str], count: int, seconds: float = 600.0
-    ) -> None:
+    def __init__(self, folder: Path, devices: Devices, ids: list[str], count: int, seconds: float = 600.0) -> None:
         ray.cloudpickle.register_pickle_by_value(toy_mapping)
         self.log, self.count, self.seconds, self.unit = folder / "log", count, seconds, 4
         self.log.mkdir()

@@ -1,0 +1,256 @@
+"""Whether a long run grows: memory, open files and shared memory while many tiny images go through the map mechanism.
+
+    python -m benchmarks.soak --images 20000
+
+The images are decoded, passed through a network that does nothing, committed and sealed, by the code that labels
+photos. Prints a table; exit code 1 where the driver grows by more than `TOLERANCE` after its first thousand images,
+where its open files or those of Ray's processes grow, or where anything is left behind. Reads /proc: Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+from PIL import Image
+
+from irnet_ray import tables
+from irnet_ray.engine.mapping import MapStage, Row, run_map
+from irnet_ray.engine.session import session
+from irnet_ray.inputs.decode import decode_rgb
+from irnet_ray.run import Folder, Shards
+
+TOLERANCE = 1.15  # the driver's memory at the end over that at the first sample: caches fill for a while
+SPARE = 4  # files that Ray's client may keep from one session to the next; a leak would be one for each unit of images
+FILES = 64  # different images; every row is one of them
+PER_SHARD = 1000  # images
+MEGABYTE = 2**20
+
+SCHEMA = pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("mean", pa.float64(), nullable=False)])
+
+
+def load(row: Row) -> np.ndarray:
+    return decode_rgb(row["uri"])
+
+
+def network(gpu: bool) -> Callable[[Row, Any], Any]:
+    return lambda row, image: image
+
+
+def finish(row: Row, image: np.ndarray) -> Row:
+    return {"image_id": row["image_id"], "mean": float(image.mean())}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is held at one moment."""
+
+    images: int  # committed
+    driver: float  # resident memory of the driver, MB
+    driver_files: int  # its open files and sockets
+    ray_files: int  # those of Ray's processes
+    ray_processes: int
+    store: float  # Ray's object store in use, MB
+
+    def __str__(self) -> str:
+        return (
+            f"{self.images:8,} {self.driver:11.1f} {self.driver_files:12d} {self.ray_processes:14d} "
+            f"{self.ray_files:10d} {self.store:13.1f}"
+        )
+
+
+HEADING = "  images  driver, MB  driver files  Ray processes  Ray files  object store, MB"
+
+
+def resident(pid: int | str = "self") -> float:
+    """A process's own memory without what it shares, MB."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return (int(fields["VmRSS"].split()[0]) - int(fields["RssShmem"].split()[0])) / 1024
+
+
+def open_files(pid: int | str = "self") -> int:
+    """How many files and sockets a process has open; none if it is gone."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return 0
+
+
+def kinds() -> Counter[str]:
+    """What this process has open, by kind: a path, or socket, pipe, eventpoll and the like without their numbers."""
+    found: Counter[str] = Counter()
+    for file in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found[re.sub(r":\[\d+\]$", "", os.readlink(file))] += 1
+    return found
+
+
+def descendants() -> set[int]:
+    """Ids of the processes that this one started, and they in turn."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1])
+            except OSError:
+                continue
+            children.setdefault(parent, []).append(int(entry.name))
+    found: set[int] = set()
+    waiting = list(children.get(os.getpid(), []))
+    while waiting:
+        found.add(pid := waiting.pop())
+        waiting += children.get(pid, [])
+    return found
+
+
+def shared_memory() -> set[str]:
+    """Names in /dev/shm that no living process has open: what was forgotten there."""
+    names = {str(path) for path in Path("/dev/shm").rglob("*")}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                maps = (entry / "maps").read_text()
+                names -= {os.readlink(file) for file in (entry / "fd").iterdir()}
+            except OSError:
+                continue
+            names = {name for name in names if name not in maps}
+    return names
+
+
+@dataclass
+class Watch:
+    """Takes a sample each time that one more `step` of images is committed."""
+
+    shards: Shards
+    unit: int
+    step: int
+    samples: list[Sample] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def committed(self) -> int:
+        """Images in committed units: all units of a run that never stopped have the same size, but the last."""
+        return self.unit * sum(len(self.shards.units(shard).files()) for shard in range(self.shards.count))
+
+    def take(self, images: int) -> None:
+        total, free = ray.cluster_resources(), ray.available_resources()
+        used = total.get("object_store_memory", 0) - free.get("object_store_memory", 0)
+        others = descendants()
+        self.samples.append(
+            Sample(images, resident(), open_files(), sum(map(open_files, others)), len(others), used / MEGABYTE)
+        )
+        print(self.samples[-1], flush=True)
+
+    def run(self) -> None:
+        while not self.ended.wait(0.5):
+            images = self.committed()
+            if images >= self.step * (len(self.samples) + 1):
+                self.take(images)
+
+
+def images_table(folder: Path, count: int, shards: int) -> pa.Table:
+    """Rows of `tables.IMAGES` for so many images, which are `FILES` tiny files."""
+    rng = np.random.default_rng(0)
+    for number in range(FILES):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / f"{number}.png")
+    rows = [
+        {
+            "image_id": f"{number:09d}.png",
+            "uri": str(folder / f"{number % FILES}.png"),
+            "tags": ["noise"],
+            "width": 8,
+            "height": 8,
+            "content": None,
+            "shard": number % shards,
+        }
+        for number in range(count)
+    ]
+    return pa.Table.from_pylist(rows, tables.IMAGES)
+
+
+def soak(images: int, unit: int, step: int) -> list[Sample]:
+    """Map so many images in a Ray of their own; returns the samples, the last of them after the end."""
+    count = max(1, images // PER_SHARD)
+    with tempfile.TemporaryDirectory() as name, session(None) as devices:
+        place = Path(name)
+        table = images_table(place, images, count)
+        inputs, folder = Shards(Folder(f"{place}/images"), count), Folder(f"{place}/soak")
+        by_shard: dict[int, list[str]] = {}
+        for shard in range(count):
+            part = table.filter(pa.compute.equal(table["shard"], shard))
+            inputs.rows.write_table(inputs.part(shard), part)
+            by_shard[shard] = part["image_id"].to_pylist()
+        del table, part
+        watch = Watch(Shards(folder, count), unit, step)
+        watching = threading.Thread(target=watch.run)
+        watching.start()
+        try:
+            stage = MapStage("soak", SCHEMA, (inputs,), load, network, finish)
+            done = run_map(stage, folder, by_shard, count, unit, devices, workers=None)
+        finally:
+            watch.ended.set()
+            watching.join()
+        assert (done.rows, done.errors) == (images, 0), done
+        watch.take(images)
+        return watch.samples
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table and the verdict; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--unit", type=int, default=50, help="images that are committed together")
+    parser.add_argument("--step", type=int, default=1000, help="images between two samples")
+    options = parser.parse_args(arguments)
+    forgotten = shared_memory()
+    print(HEADING)
+    soak(4 * options.unit, options.unit, options.images)  # imports and pools open files once in a process's life
+    before = kinds()
+    samples = soak(options.images, options.unit, options.step)
+    ends = time.monotonic() + 30  # Ray's processes end with their driver, but not at once
+    while descendants() and time.monotonic() < ends:
+        time.sleep(0.2)
+    after, left = kinds(), shared_memory() - forgotten
+    more = ", ".join(f"{name} +{count}" for name, count in sorted((after - before).items()))
+    first, last = samples[0], samples[-1]
+    running = samples[:-1] or samples  # at the end actors have ended, and their files with them
+    checks = {
+        f"driver's memory at the end / at {first.images:,} images, at most {TOLERANCE}": (
+            f"{last.driver / first.driver:.3f}",
+            last.driver <= TOLERANCE * first.driver,
+        ),
+        "driver's open files in the last sample / the first": (
+            f"{running[-1].driver_files} / {first.driver_files}",
+            running[-1].driver_files <= first.driver_files + 8,
+        ),
+        "open files per process of Ray in the last sample / the first": (
+            f"{running[-1].ray_files / running[-1].ray_processes:.1f} / {first.ray_files / first.ray_processes:.1f}",
+            running[-1].ray_files / running[-1].ray_processes <= 1.25 * first.ray_files / first.ray_processes,
+        ),
+        f"driver's open files after Ray's end / before its start, at most {SPARE} more": (
+            f"{after.total()} / {before.total()}{f' ({more})' if more else ''}",
+            after.total() <= before.total() + SPARE,
+        ),
+        "names left in /dev/shm": (", ".join(sorted(left)) or "none", not left),
+        "processes left": (str(len(descendants())), not descendants()),
+    }
+    for name, (value, good) in checks.items():
+        print(f"{'ok  ' if good else 'FAIL'}  {name}: {value}")
+    return 0 if all(good for _, good in checks.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -113,7 +113,7 @@ def test_a_short_week_ends_where_one_night_would(tmp_path: Path, local_ray: None
     scenes = photos(tmp_path, (64, 80), 9, 6)
     (tmp_path / "tiny.yaml").write_text("backbone: lite0\nunit_size: 1\nseeds: {prototype_images: 2}\n")
     config, out = tmp_path / "tiny.yaml", tmp_path / "out"
-    untrained(Plan(Folder(str(out)), load_config(config), read_folder(scenes.data, 2), 2))
+    untrained(Plan(Folder(str(out)), load_config(config, {}), read_folder(scenes.data, 2), 2))
     base = irnet_ray.label(scenes.data, out, shards=2, config=config)
     shutil.copytree(out, tmp_path / "once", symlinks=True)
     first, before = rows(out, "labels"), rows(out, "seeds")

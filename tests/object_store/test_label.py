@@ -49,14 +49,16 @@ def test_a_run_killed_in_training_and_in_seeds_goes_on_and_is_read(out: Folder, 
         return stage("classifier").folder("training", "classifier", "epoch-00000")
 
     with Marked(*command, log=tmp_path / "first.log") as labeling:
-        labeling.wait_for(lambda: checkpoints().exists("state.json"))
+        # The log first, which asks the busy server nothing.
+        labeling.wait_for(lambda: store.asked("PUT", "epoch-00000/state.json") and checkpoints().exists("state.json"))
         labeling.kill()
     assert out.files() == ["config.json"] and not stage("classifier").exists("weights.safetensors")
     assert len(out.folder("lock").files()) == 1
 
     store.log.clear()
     with Marked(*command, log=tmp_path / "second.log") as labeling:
-        labeling.wait_for(lambda: stage("seeds").folder("units", "part-00000-of-00001").files())
+        units = "/units/part-00000-of-00001"
+        labeling.wait_for(lambda: store.asked("PUT", units) and stage("seeds").folder(*units.split("/")[1:]).files())
         labeling.kill()
     assert not [path for path in store.asked("PUT") if "classifier/epoch-00000/weights" in path]  # not done again
     assert stage("classifier").folder("tensorboard").files()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from irnet_ray.engine.session import raised
 from irnet_ray.run import Shards
 
 UNIT = 256  # rows that are committed together: what a task holds in memory
@@ -29,12 +30,19 @@ def carry(old: Shards, new: Shards, schema: pa.Schema, uris: dict[int, dict[str,
     """Commit the rows of these images to a stage that is not sealed yet, a Ray task per shard; returns how many.
 
     Errors are not taken over: what failed is tried again. Rows that an earlier call committed are not written again.
+
+    Raises:
+        UserError: a row cannot be read or written.
+        RuntimeError: a task died again and again.
     """
     import ray  # late: who only plans waits for nothing
 
     task = ray.remote(carry_shard).options(max_retries=3)
     shards = sorted(uris.keys() - new.sealed())
-    return sum(ray.get([task.remote(old, new, schema, shard, uris[shard]) for shard in shards]))
+    try:
+        return sum(ray.get([task.remote(old, new, schema, shard, uris[shard]) for shard in shards]))
+    except ray.exceptions.RayError as error:
+        raise raised("taking rows over", error) from error
 
 
 def carry_shard(old: Shards, new: Shards, schema: pa.Schema, shard: int, uris: dict[str, str]) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from irnet_ray import tables
+from irnet_ray.engine.session import raised
 from irnet_ray.errors import printable
 from irnet_ray.run import Shards
 
@@ -39,7 +40,10 @@ def measure(old: Shards, new: Shards, carried: dict[int, dict[str, str]]) -> Row
     arguments = [(old, new, shard, frozenset(carried.get(shard, ()))) for shard in range(new.count)]
     if "ray" in sys.modules and (ray := sys.modules["ray"]).is_initialized():
         task = ray.remote(shard_drift).options(max_retries=3)
-        return _merged(ray.get([task.remote(*each) for each in arguments]))
+        try:
+            return _merged(ray.get([task.remote(*each) for each in arguments]))
+        except ray.exceptions.RayError as error:
+            raise raised("drift", error) from error
     return _merged(shard_drift(*each) for each in arguments)
 
 

@@ -1,57 +1,86 @@
-"""A training's state between two epochs: weights and the optimizer's moments as safetensors, all else as JSON."""
+"""A training's state between two epochs: weights and the optimizer's moments as safetensors, all else as JSON.
+
+    <stage's folder>/training/<stage>/epoch-00004/    written by the first worker, the state last
+
+Written and found by ourselves and not through Ray Train, whose upload would fail on one worker alone while the others
+wait, and whose own record of checkpoints a full disk cuts short.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from irnet_ray.errors import UserError
+from irnet_ray.run import Folder
+
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+KEPT = 2  # epochs
 
 
-def restore(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, Any]]]:
-    """Load the last checkpoint, if there is one; returns the epoch to start with and the history so far."""
-    import ray.train
+def newest(folder: Folder) -> Folder | None:
+    """The last whole checkpoint in a training's folder."""
+    places = (folder.folder(name) for name in reversed(folder.folders()))
+    return next((place for place in places if place.exists(STATE)), None)
 
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
+
+def restore(folder: Folder, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, Any]]]:
+    """Load the last checkpoint, if there is one; returns the epoch to start with and the history so far.
+
+    All workers call it; they take the one that the first worker sees.
+    """
+    from ray.train.collective import broadcast_from_rank_zero
+
+    found = newest(folder)
+    name = broadcast_from_rank_zero(found.name if found is not None else None)
+    if name is None:
         return 0, []
-    with checkpoint.as_directory() as directory:
-        state = load(Path(directory), model, optimizer)
+    state = load(folder.folder(name), model, optimizer)
     return state["epoch"] + 1, state["history"]
 
 
-def report(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any], rank: int) -> None:
-    """Checkpoint an epoch: rank 0 saves, every worker reports."""
-    import ray.train
+def checkpoint(
+    folder: Folder, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any], rank: int
+) -> None:
+    """Save an epoch: all workers call it, the first one writes.
 
-    metrics = {"epoch": state["epoch"], **state["history"][-1]["losses"]}
-    if rank != 0:
-        ray.train.report(metrics)
-        return
-    with tempfile.TemporaryDirectory() as directory:
-        save(Path(directory), model, optimizer, state)
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(directory))
+    Raises:
+        UserError: it cannot be written; on all workers.
+    """
+    from ray.train.collective import broadcast_from_rank_zero
+
+    refused: UserError | None = None
+    if rank == 0:
+        try:
+            save(folder.folder(f"epoch-{state['epoch']:05d}"), model, optimizer, state)
+        except UserError as error:
+            refused = error
+        with contextlib.suppress(UserError):
+            for name in folder.folders()[:-KEPT]:
+                folder.folder(name).delete()
+    if broadcast_from_rank_zero(refused is not None):
+        raise refused or UserError("The first worker could not write a checkpoint.")
 
 
-def save(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Write weights, moments and `state`, plain values for JSON."""
+def save(folder: Folder, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Write weights, moments and `state`, plain values for JSON. Raises UserError where that is refused."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, directory / WEIGHTS)
-    save_file(_moments(optimizer), directory / OPTIMIZER)
-    (directory / STATE).write_text(json.dumps(state))
+    folder.write(WEIGHTS, to_bytes(tensors))
+    folder.write(OPTIMIZER, to_bytes(_moments(optimizer)))
+    folder.write_json(STATE, state)
 
 
-def load(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def load(folder: Folder, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Read what `save` wrote into the same network and an optimizer of the same parameters; returns the state."""
-    model.load_state_dict(load_file(directory / WEIGHTS))
-    _load_moments(optimizer, load_file(directory / OPTIMIZER))
-    state: dict[str, Any] = json.loads((directory / STATE).read_text())
+    model.load_state_dict(from_bytes(folder.read(WEIGHTS)))
+    _load_moments(optimizer, from_bytes(folder.read(OPTIMIZER)))
+    state: dict[str, Any] = json.loads(folder.read(STATE))
     return state
 
 

@@ -7,14 +7,12 @@ Samples are asked for by index, or, where the data set is larger than memory, by
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -23,7 +21,8 @@ from torch import Tensor, nn
 
 from irnet_ray.engine.progress import Reading, display
 from irnet_ray.engine.session import Devices, reason
-from irnet_ray.run import Folder
+from irnet_ray.errors import UserError
+from irnet_ray.run import Folder, writing
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -154,11 +153,13 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
         The loss terms, averaged over the workers and the last epoch.
 
     Raises:
+        UserError: a checkpoint or the result cannot be written.
         RuntimeError: training failed more often than restarts are allowed, or a loss is not finite.
     """
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
+    from irnet_ray.engine import checkpoints
     from irnet_ray.engine.rendezvous import torch_config
 
     filesystem, path = folder.folder("training").filesystem
@@ -180,7 +181,6 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
             storage_path=path,
             storage_filesystem=filesystem if not folder.is_local else None,
             failure_config=FailureConfig(max_failures=3),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),
     )
 
@@ -195,17 +195,23 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
         try:
             result = trainer.fit()
         except Exception as error:
+            failed = getattr(error, "controller_failure", error)
+            if isinstance(failed, OSError):  # Ray Train writes a few records of its own
+                with writing(folder.location):
+                    raise failed from error
             raise RuntimeError(f"{stage.name}: training stopped: {reason(error)}") from error
-    ended: str | None = result.return_value  # type: ignore[attr-defined]
+    ended: Exception | None = result.return_value  # type: ignore[attr-defined]
+    if isinstance(ended, UserError):
+        raise ended
     if ended is not None:
         raise RuntimeError(f"{stage.name}: {ended}")
-    if result.checkpoint is None:
+    last = checkpoints.newest(folder.folder("training", stage.name))
+    if last is None:
         raise RuntimeError(f"{stage.name}: training ended without a checkpoint.")
-    with result.checkpoint.as_directory() as directory:
-        state = json.loads(Path(directory, "state.json").read_text())
-        folder.write_json("history.json", state["history"])
-        folder.write_json("measured.json", state["measured"])
-        folder.write("weights.safetensors", Path(directory, "weights.safetensors").read_bytes())
+    state = last.read_json(checkpoints.STATE)
+    folder.write_json("history.json", state["history"])
+    folder.write_json("measured.json", state["measured"])
+    folder.write("weights.safetensors", last.read(checkpoints.WEIGHTS))
     folder.folder("training").delete()
     return dict(state["history"][-1]["losses"])
 
@@ -258,7 +264,7 @@ def _resources(devices: Devices, workers: int, cores: int, rows: bool) -> dict[s
     return claims
 
 
-def _work(config: dict[str, Any]) -> str | None:
+def _work(config: dict[str, Any]) -> HopelessError | UserError | None:
     """One worker's whole training; returns what ended it where trying again would end alike."""
     import ray.train
     import ray.train.torch
@@ -280,7 +286,8 @@ def _work(config: dict[str, Any]) -> str | None:
     task.model.to(device).to(memory_format=torch.channels_last).train()
     optimizer = _optimizer(stage, task)
     rates = [group["lr"] for group in optimizer.param_groups]
-    first, history = checkpoints.restore(task.model, optimizer)
+    kept = config["folder"].folder("training", stage.name)
+    first, history = checkpoints.restore(kept, task.model, optimizer)
     model = ray.train.torch.prepare_model(task.model, move_to_device=False)
     part = ray.train.get_dataset_shard
     rows = RowLoader(task, schedule, part, rank, world, device, cores) if stage.rows is not None else None
@@ -297,12 +304,13 @@ def _work(config: dict[str, Any]) -> str | None:
                 losses = _step(stage, task, model, optimizer, to_device(batch, device), iteration)
                 reporter.add(iteration, losses, rates[0] * factor)
             reporter.end()
+            _check_weights(task.model, start + schedule.iterations_per_epoch - 1)
             measured = task.finish(device, rank, world) if epoch == schedule.epochs - 1 else {}
             history.append({"iteration": start + schedule.iterations_per_epoch, "losses": reporter.means()})
             state = {"epoch": epoch, "history": history, "measured": measured}
-            checkpoints.report(task.model, optimizer, state, rank)
-    except HopelessError as error:
-        return str(error)
+            checkpoints.checkpoint(kept, task.model, optimizer, state, rank)
+    except (HopelessError, UserError) as error:
+        return error
     finally:
         reporter.end()
     return None
@@ -330,6 +338,13 @@ def _step(
         nn.utils.clip_grad_norm_(task.model.parameters(), stage.clip)
     optimizer.step()
     return means
+
+
+def _check_weights(model: nn.Module, iteration: int) -> None:
+    """Raise HopelessError where the last step broke the weights: its own loss was finite still."""
+    for name, tensor in model.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise HopelessError(f"the weights {name} are not finite after iteration {iteration}.")
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from irnet_ray.engine.checkpoints import load, save
+from irnet_ray.engine.checkpoints import load, newest, save
 from irnet_ray.engine.training import Schedule, TrainStage, _optimizer
+from irnet_ray.run import Folder
 
 torch.set_num_threads(1)
 STATE = {"epoch": 1, "history": [{"iteration": 3, "losses": {"total": 0.5}}], "measured": {}}
@@ -52,10 +53,10 @@ def train(task: Task, optimizer: torch.optim.Optimizer, iterations: range) -> No
 def test_going_on_from_a_checkpoint_gives_the_weights_of_going_on_without(optimizer: str, tmp_path: Path) -> None:
     whole, whole_steps = start(optimizer)
     train(whole, whole_steps, range(3))
-    save(tmp_path, whole.model, whole_steps, STATE)
+    save(Folder(str(tmp_path)), whole.model, whole_steps, STATE)
     train(whole, whole_steps, range(3, 6))
     resumed, resumed_steps = start(optimizer)
-    assert load(tmp_path, resumed.model, resumed_steps) == STATE
+    assert load(Folder(str(tmp_path)), resumed.model, resumed_steps) == STATE
     train(resumed, resumed_steps, range(3, 6))
     for (name, expected), found in zip(
         whole.model.state_dict().items(), resumed.model.state_dict().values(), strict=True
@@ -69,11 +70,21 @@ def test_moments_are_kept_per_parameter_that_learns_and_in_its_memory_format(
 ) -> None:
     task, steps = start(optimizer)
     train(task, steps, range(2))
-    save(tmp_path, task.model, steps, STATE)
+    save(Folder(str(tmp_path)), task.model, steps, STATE)
     assert len(load_file(tmp_path / "optimizer.safetensors")) == moments * 6
     task, steps = start(optimizer)
-    load(tmp_path, task.model, steps)
+    load(Folder(str(tmp_path)), task.model, steps)
     assert [group["lr"] for group in steps.param_groups] == [0.1, 0.2]
     weight = task.model[0].weight
     for moment in steps.state[weight].values():
         assert moment.ndim == 0 or moment.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_newest_checkpoint_is_the_last_whole_one(tmp_path: Path) -> None:
+    folder, (task, steps) = Folder(str(tmp_path / "training")), start("sgd")
+    assert newest(folder) is None
+    for epoch in (8, 9, 10):
+        save(folder.folder(f"epoch-{epoch:05d}"), task.model, steps, {**STATE, "epoch": epoch})
+    (tmp_path / "training" / "epoch-00010" / "state.json").unlink()  # as a disk that fills up leaves it
+    found = newest(folder)
+    assert found is not None and load(found, task.model, steps)["epoch"] == 9

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from irnet_ray.engine.session import Devices
-from irnet_ray.engine.training import Schedule, _own_interrupt, _resources
+from irnet_ray.engine.training import HopelessError, Schedule, _check_weights, _own_interrupt, _resources
 from tests.engine import toy_training as toy
 from tests.engine.curves import read_curves
 from tests.engine.processes import Marked
@@ -109,6 +109,16 @@ def test_a_worker_on_a_single_core_claims_something_else() -> None:
     assert _resources(Devices(1, 0, 1), 1, 1, rows=True) == {"CPU": 0, "memory": 1}
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_a_step_broke_are_told_by_their_name(value: float) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    _check_weights(model, 7)
+    with torch.no_grad():
+        model[1].running_var[1] = value
+    with pytest.raises(HopelessError, match=r"^the weights 1\.running_var are not finite after iteration 7\.$"):
+        _check_weights(model, 7)
+
+
 def test_ctrl_c_in_a_training_is_an_interrupt_and_nothing_else_changes() -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), _own_interrupt():
@@ -182,12 +192,9 @@ def check(stage: Path, batches: list[list[dict[str, Any]]]) -> None:
 
 
 def checkpointed(stage: Path, epoch: int) -> bool:
-    """Whether the controller, which looks every other second, has written down the checkpoint of an epoch."""
-    try:
-        snapshot = json.loads((stage / "training" / stage.name / "checkpoint_manager_snapshot.json").read_text())
-        return bool(snapshot["latest_checkpoint_result"]["metrics"]["epoch"] == epoch)
-    except (OSError, ValueError, TypeError):  # not there yet, half written, none
-        return False
+    """Whether the checkpoint of an epoch is whole, and of no later one."""
+    places = sorted((stage / "training" / stage.name).glob("epoch-*/state.json"))
+    return bool(places) and places[-1].parent.name == f"epoch-{epoch:05d}"
 
 
 def hold(folder: Path, name: str, rank: int, call: int) -> Path:

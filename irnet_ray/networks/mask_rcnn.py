@@ -146,10 +146,15 @@ def predict(model: MaskRCNN, image_3HW: Tensor) -> Detections:
 
     Masks are pasted into the image one by one: a hundred of a photo of 12 megapixels are 1.2 GB of bool, and
     would be 4.8 GB of float.
+
+    Raises:
+        FloatingPointError: the features are not finite; every score would fall below the threshold unseen.
     """
     height, width = image_3HW.shape[-2:]
     seen, _ = model.transform([image_3HW])
     features = model.backbone(seen.tensors)
+    if not all(bool(torch.isfinite(level).all()) for level in features.values()):
+        raise FloatingPointError("Mask R-CNN's features are not finite: its weights are broken.")
     proposals, _ = model.rpn(seen, features)
     (found,), _ = model.roi_heads(features, proposals, seen.image_sizes)
     boxes = resize_boxes(found["boxes"].float(), seen.image_sizes[0], [height, width])

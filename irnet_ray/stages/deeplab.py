@@ -103,6 +103,8 @@ class DeepLabPredictor:
         """As `MaskRCNNPredictor`; there are no instances: DeepLab tells classes apart only."""
         with precision(self.device):
             found = probabilities(self.network, to_network(image_HW3, self.device), self.knobs.scales)
+        if not bool(torch.isfinite(found).all()):
+            raise FloatingPointError("DeepLab's answer is not finite: its weights are broken.")
         if self.knobs.crf:
             semantic = refine(image_HW3, found.cpu().numpy()).astype(np.int32)
         else:

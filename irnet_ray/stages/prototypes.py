@@ -65,6 +65,8 @@ class PrototypesNetwork:
         class_id = torch.tensor([self.class_of[row["image_id"]]], device=self.device)
         samples = [self._sample(image, class_id) for image in images]
         features_ND, attention_N = (torch.cat(part) for part in zip(*samples, strict=True))
+        if not bool(torch.isfinite(features_ND).all() & torch.isfinite(attention_N).all()):
+            raise FloatingPointError("The classifier's answer is not finite: its weights are broken.")
         chosen = torch.linspace(0, len(features_ND) - 1, min(len(features_ND), SAMPLES)).long()
         return local_prototypes(features_ND[chosen], attention_N[chosen], self.count, self.seed)
 

@@ -124,6 +124,18 @@ def test_nothing_found_is_no_instance(model: MaskRCNN) -> None:
 
 
 @torch.no_grad()
+def test_broken_weights_are_an_error_and_not_an_image_without_instances(model: MaskRCNN) -> None:
+    weights = next(parameter for parameter in model.backbone.parameters() if parameter.ndim == 4)
+    before = weights.clone()
+    weights[0] = torch.nan
+    try:
+        with pytest.raises(FloatingPointError, match="features are not finite"):
+            predict(model, torch.full((3, 75, 101), 127.0))
+    finally:
+        weights.copy_(before)
+
+
+@torch.no_grad()
 def test_an_image_is_normalized_once(model: MaskRCNN) -> None:
     backbone, state = build_backbone("lite0").eval(), imagenet_state("lite0")
     load_backbone(backbone, state, "here")

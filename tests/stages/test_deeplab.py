@@ -105,3 +105,15 @@ def test_a_trained_one_gives_a_class_map_of_the_image_s_size(tmp_path: Path, crf
     masks, classes, scores, semantic = DeepLabPredictor(student, folder, gpu=False)(image)
     assert len(masks) == len(classes) == len(scores) == 0
     assert semantic.shape == (50, 70) and semantic.max() <= len(student.vocabulary)
+
+
+def test_broken_weights_are_an_error_and_not_a_class_map(tmp_path: Path) -> None:
+    from safetensors.torch import save
+
+    state = {name: tensor.contiguous() for name, tensor in build(STUDENT).state_dict().items()}
+    name = next(name for name, tensor in state.items() if tensor.ndim == 4)
+    state[name] = torch.full_like(state[name], torch.nan)
+    folder = Folder(str(tmp_path))
+    folder.write("weights.safetensors", save(state))
+    with pytest.raises(FloatingPointError, match="DeepLab's answer is not finite"):
+        DeepLabPredictor(STUDENT, folder, gpu=False)(np.zeros((50, 70, 3), np.uint8))

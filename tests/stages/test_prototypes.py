@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import load, save
 
 from irnet_ray import tables
 from irnet_ray.engine.mapping import MapStage
@@ -39,3 +40,12 @@ def test_a_broken_image_is_left_out(plan: Plan, stage: MapStage, tmp_path: Path)
     assert len(stage.load({**row, "uris": [str(broken), *row["uris"]]})) == len(row["uris"])
     with pytest.raises(ValueError, match="Not one image of the tag"):
         stage.load({**row, "uris": [str(broken)]})
+
+
+def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, stage: MapStage, classifier: Folder) -> None:
+    state = load(classifier.read("weights.safetensors"))
+    name = next(name for name in state if name.startswith("backbone.") and state[name].ndim == 4)
+    classifier.write("weights.safetensors", save({**state, name: state[name] * torch.nan}))
+    row = plan.tags.to_pylist()[0]
+    with pytest.raises(FloatingPointError, match="The classifier's answer is not finite"):
+        stage.network(False)(row, stage.load(row))

@@ -25,7 +25,7 @@ def recognized(files: Sequence[str]) -> bool:
     """
     classes = {path.partition("/")[0] for path in files if "/" in path}
     flat = any("/" not in path for path in files)
-    return not flat and (len(classes) > 1 or all(map(_WORDNET_ID.fullmatch, classes)))
+    return bool(classes) and not flat and (len(classes) > 1 or all(map(_WORDNET_ID.fullmatch, classes)))
 
 
 def listed(location: str, files: Sequence[str], lost: Sequence[str]) -> list[Listed]:

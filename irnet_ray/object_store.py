@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -97,9 +97,14 @@ def _environment() -> tuple[str | None, int]:
 
 @lru_cache(maxsize=64)
 def _s3(base: str, endpoint: str | None, attempts: int) -> S3:
-    # Refuses unknown options, and finds the region of a bucket of Amazon's.
-    plain, _ = pafs.S3FileSystem.from_uri(base)
     given = dict(parse_qsl(urlsplit(base).query))
+    asked = base
+    if "region" not in given and (given.get("endpoint_override") or endpoint):
+        # Only Amazon knows regions by bucket; a server that is asked for one is asked with less patience than ours.
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        asked += f"{'&' if given else '?'}region={quote(region)}"
+    # Refuses unknown options, and finds the region of a bucket of Amazon's.
+    plain, _ = pafs.S3FileSystem.from_uri(asked)
     known = {name: given[name] for name in ("scheme", "tls_ca_file_path") if name in given}
     return S3(
         base,

@@ -45,6 +45,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     object_store._s3.cache_clear()
 
 
+def test_another_server_is_not_asked_for_a_region(out: Folder, store: Proxy) -> None:
+    object_store._s3.cache_clear()
+    store.fault = lambda _: "drop"
+    assert object_store.connect(out.location)[0].region == "us-east-1"
+    assert object_store.connect(out.location + "?region=eu-west-1")[0].region == "eu-west-1"
+    assert not store.log
+
+
 def test_a_run_directory_comes_out_the_same(out: Folder, store: Proxy) -> None:
     ids = [f"{number:02d}" for number in range(8)]
 

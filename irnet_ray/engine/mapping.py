@@ -10,6 +10,7 @@ run instead: no other image would fare better.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from ray.data import ActorPoolStrategy
 
 from irnet_ray.engine.alone import run_alone
 from irnet_ray.engine.limits import IMAGE_SECONDS
+from irnet_ray.engine.profile import PROFILE, profile
 from irnet_ray.engine.progress import Reading, display
 from irnet_ray.engine.session import Devices, raised
 from irnet_ray.engine.steps import Commit, Finish, Load, Network
@@ -39,12 +41,15 @@ class Counts:
 
     done: int = 0
     failed: int = 0
+    spent: dict[str, float] = field(default_factory=dict)  # seconds of each step, over all processes
 
     def add(self, committed: Row) -> None:
         """Count what `Commit` returned. Raises UserError where it could not write."""
         if committed["refused"]:
             raise UserError(committed["refused"])
         self.done, self.failed = self.done + committed["done"], self.failed + committed["failed"]
+        for step, seconds in committed.get("spent", {}).items():  # none of an image that was given up
+            self.spent[step] = self.spent.get(step, 0.0) + seconds
 
 
 @dataclass
@@ -88,12 +93,15 @@ def run_map(
         return Reading(total - computed + counts.done, total, f"{counts.failed} errors" if counts.failed else "")
 
     if computed:
+        units, start = _units(left, unit_size), time.monotonic()
         with display(stage.name, "images", read):
-            for committed in _run_units(stage, result, _units(left, unit_size), devices, workers, image_seconds):
+            for committed in _run_units(stage, result, units, devices, workers, image_seconds):
                 counts.add(committed)
             left = {shard: result.missing(shard, images[shard]) for shard, ids in left.items() if ids}
             for committed in run_alone(stage, result, left, devices, workers, image_seconds):
                 counts.add(committed)
+        seconds, actors = time.monotonic() - start, _actors(units, devices, workers)
+        folder.write_json(PROFILE, profile(computed, seconds, counts.spent, actors, devices.cpus, devices.gpus))
     seal = ray.remote(Shards.seal).options(max_retries=3)
     try:
         ray.get([seal.remote(result, shard, stage.schema, images.get(shard, [])) for shard in open_shards])
@@ -113,11 +121,15 @@ def _units(left: dict[int, list[str]], size: int) -> list[Row]:
     ]
 
 
+def _actors(units: list[Row], devices: Devices, workers: int | None) -> int:
+    return min(len(units), devices.network_workers(workers))
+
+
 def _run_units(
     stage: MapStage, result: Shards, units: list[Row], devices: Devices, workers: int | None, seconds: float
 ) -> Iterator[Row]:
     """Run units; gives what `Commit` returned, for all but those whose processes died twice."""
-    actors = min(len(units), devices.network_workers(workers))
+    actors = _actors(units, devices, workers)
     gpu = devices.gpus > 0
     # A unit whose processes died is dropped here and taken up by the second pass.
     ray.data.DataContext.get_current().max_errored_blocks = len(units)

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from irnet_ray.engine.limits import at_most, failure
+from irnet_ray.engine.profile import timed
 from irnet_ray.errors import UserError, misplaced
 from irnet_ray.run import Shards
 
@@ -66,10 +67,12 @@ class Load:
     seconds: float | None
 
     def __call__(self, unit: Row) -> Row:
-        items = [Item(row, error=row.pop("error", None)) for row in self._rows(unit["shard"], list(unit["ids"]))]
-        for item in items:
-            item.advance(self.stage.name, lambda row, _: self.stage.load(row), self.seconds)
-        return {"shard": unit["shard"], "items": pickle.dumps(items, protocol=5)}
+        spent: dict[str, float] = {}
+        with timed("load", spent):
+            items = [Item(row, error=row.pop("error", None)) for row in self._rows(unit["shard"], list(unit["ids"]))]
+            for item in items:
+                item.advance(self.stage.name, lambda row, _: self.stage.load(row), self.seconds)
+        return {"shard": unit["shard"], "items": pickle.dumps(items, protocol=5), "spent": spent}
 
     def _rows(self, shard: int, ids: list[str]) -> list[Row]:
         rows: dict[str, Row] = {image_id: {} for image_id in ids}
@@ -100,9 +103,11 @@ class Network:
 
     def __call__(self, unit: Row) -> Row:
         items: list[Item] = pickle.loads(unit["items"])  # nosec B301
-        for item in items:
-            item.advance(self.name, self.step, self.seconds)
-        return {"shard": unit["shard"], "items": pickle.dumps(items, protocol=5)}
+        spent = dict(unit["spent"])
+        with timed("network", spent):
+            for item in items:
+                item.advance(self.name, self.step, self.seconds)
+        return {"shard": unit["shard"], "items": pickle.dumps(items, protocol=5), "spent": spent}
 
 
 @dataclass
@@ -114,15 +119,17 @@ class Finish:
 
     def __call__(self, unit: Row) -> Row:
         items: list[Item] = pickle.loads(unit["items"])  # nosec B301
-        for item in items:
-            item.advance(self.stage.name, self.stage.finish, self.seconds)
+        spent = dict(unit["spent"])
+        with timed("finish", spent):
+            for item in items:
+                item.advance(self.stage.name, self.stage.finish, self.seconds)
         rows = [
             {"image_id": item.row["image_id"], "uri": item.row["uri"], "error": item.error}
             if item.error is not None
             else {"uri": item.row["uri"], **item.value}
             for item in items
         ]
-        return {"shard": unit["shard"], "items": pickle.dumps(rows, protocol=5)}
+        return {"shard": unit["shard"], "items": pickle.dumps(rows, protocol=5), "spent": spent}
 
 
 @dataclass
@@ -138,8 +145,10 @@ class Commit:
     def __call__(self, unit: Row) -> Row:
         rows: list[Row] = pickle.loads(unit["items"])  # nosec B301
         failed, refused = sum(row.get("error") is not None for row in rows), ""
+        spent = dict(unit["spent"])
         try:
-            self.shards.commit(unit["shard"], self.schema, rows)
+            with timed("write", spent):
+                self.shards.commit(unit["shard"], self.schema, rows)
         except UserError as error:
             refused = str(error)
-        return {"done": len(rows), "failed": failed, "refused": refused}
+        return {"done": len(rows), "failed": failed, "refused": refused, "spent": spent}

@@ -138,3 +138,11 @@ def test_steps_of_an_item_stop_at_its_first_error() -> None:
     item.advance("two", lambda row, value: os.abort())
     assert item.value is None
     assert item.error == {"stage": "two", "kind": "ZeroDivisionError", "message": "division by zero"}
+
+
+def test_the_stage_s_profile_holds_the_seconds_of_every_step(ran: Ran) -> None:
+    found = ran.result.folder.read_json("profile.json")
+    assert set(found["step_seconds"]) == {"load", "network", "finish", "write"}
+    assert all(seconds > 0 for seconds in found["step_seconds"].values())
+    assert found["images"] == ran.first.computed and found["actors"] == 1 and found["seconds"] > 0
+    assert found["idle_seconds"] < found["seconds"]

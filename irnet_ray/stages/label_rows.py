@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from irnet_ray import tables
 from irnet_ray.run import Folder
@@ -59,7 +60,13 @@ class LabelRows:
         paths = [f"{self.folder.location}/{part}" for part in self.parts]
         read = sorted({"image_id", "instances", *columns})
         rows = ray.data.read_parquet(paths, columns=read)
-        return rows.filter(self.wanted) if self.held_out or self.skip_empty else rows
+        if not self.held_out and not self.skip_empty:
+            return rows
+        return rows.map_batches(self._only_wanted, batch_format="pyarrow")
+
+    def _only_wanted(self, table: pa.Table) -> pa.Table:
+        asked = table.select(["image_id", "instances"]).to_pylist()
+        return table.filter(pa.array([self.wanted(row) for row in asked], pa.bool_()))
 
 
 def decode_masks(instances: list[Row], size: tuple[int, int]) -> np.ndarray:

@@ -1,0 +1,287 @@
+"""ImageNet's row counts through the real plan and the real map mechanism: `python -m benchmarks.scale`.
+
+    plan        1,281,167 images of 1,000 tags planned into 4,096 shards, and planned again with half of them done
+    rows        10,000, 50,000 and 200,000 images through the map mechanism with a null network, on 4 Ray nodes of this
+                machine, one of which is taken away half way in the largest
+    scheduling  images whose network work takes 50 ms, at 1 to 32 actors, against the ideal
+
+Each part runs in a process of its own, whose peak memory is the driver's; `--part plan` runs one. `--json FILE` keeps
+the figures. Nothing is read but generated rows: what is measured is the engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+IMAGES, TAGS, SHARDS, UNIT = 1_281_167, 1_000, 4_096, 32
+ROWS = (10_000, 50_000, 200_000)
+ACTORS = (1, 2, 4, 8, 16, 32)
+NULL = pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("uri", pa.string(), nullable=False)])
+
+Figures = dict[str, Any]
+Row = dict[str, Any]
+
+
+def images_table(count: int, tags: int, shards: int) -> pa.Table:
+    """Rows of `tables.IMAGES` of images that do not exist, sorted by id: one to three tags each."""
+    from irnet_ray import tables
+
+    random = np.random.default_rng(0)
+    ids = [f"n{number // 1300:08d}/{number:09d}.JPEG" for number in range(count)]
+    names = np.array([f"n{tag:08d}" for tag in range(tags)])
+    first = random.integers(tags, size=count)
+    more = random.integers(tags, size=(count, 2))
+    extra = random.integers(0, 10, size=count)  # one in ten has two tags, one in ten three
+    own = [
+        sorted({names[first[n]], *names[more[n, : max(0, 2 - int(extra[n]))]]}) if extra[n] < 2 else [names[first[n]]]
+        for n in range(count)
+    ]
+    columns = {
+        "image_id": ids,
+        "uri": [f"/nowhere/{name}" for name in ids],
+        "tags": own,
+        "width": np.full(count, 500, np.int32),
+        "height": np.full(count, 375, np.int32),
+        "content": [f"{number:032x}" for number in range(count)],
+        "shard": np.array([tables.shard_of(name, shards) for name in ids], np.int32),
+    }
+    arrays = [pa.array(columns[field.name], field.type) for field in tables.IMAGES]
+    return pa.Table.from_arrays(arrays, schema=tables.IMAGES)
+
+
+@contextmanager
+def timed(figures: Figures, name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    figures[name] = round(time.perf_counter() - start, 2)
+    print(f"  {name}: {figures[name]:.1f} s, peak {peak():.2f} GB", flush=True)
+
+
+def peak() -> float:
+    """Peak memory of this process in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def plan(scratch: Path, images: int = IMAGES, shards: int = SHARDS) -> Figures:
+    """Plan all images, then again with every second unit of a stage committed."""
+    from irnet_ray.config import Config
+    from irnet_ray.run import Folder
+    from irnet_ray.stages.plan import Plan
+
+    figures: Figures = {"images": images, "shards": shards}
+    table = images_table(images, TAGS, shards)
+    figures["table GB"] = round(peak(), 2)
+
+    def fresh() -> Plan:
+        return Plan(Folder(str(scratch / "out")), Config(), table, shards)
+
+    with timed(figures, "plan"):
+        first = fresh()
+        states = {stage: first.state(stage) for stage in first.order}
+        first.write_inputs()
+    assert states["seeds"].startswith("0 of"), states
+    done = first.shards("seeds")
+    for shard, ids in first.ids_by_shard.items():
+        for start in range(0, len(ids), 2 * UNIT):
+            rows = [{"image_id": name, "uri": name, "error": None} for name in ids[start : start + UNIT]]
+            done.commit(shard, NULL, rows)
+    with timed(figures, "plan with half done"):
+        again = fresh()
+        states = {stage: again.state(stage) for stage in again.order}
+        again.write_inputs()
+    figures["done before"] = states["seeds"]
+    figures["peak GB"] = round(peak(), 2)
+    return figures
+
+
+def write_source(folder: Path, ids_by_shard: dict[int, list[str]], shards: int) -> Any:
+    """A sealed table of these images, as a stage reads it."""
+    from irnet_ray.run import Folder, Shards
+
+    source = Shards(Folder(str(folder)), shards)
+    for shard in range(shards):
+        ids = ids_by_shard.get(shard, [])
+        source.rows.write_table(source.part(shard), pa.table([pa.array(ids), pa.array(ids)], schema=NULL))
+        source.errors.write_table(source.part(shard), pa.table([[]] * 2, schema=NULL))
+    return source
+
+
+def null_stage(source: Any, seconds: float = 0.0, starts: Path | None = None) -> Any:
+    """A stage that makes nothing of an image; its network step takes `seconds`."""
+    from irnet_ray.engine.mapping import MapStage
+
+    return MapStage("scale", NULL, (source,), nothing, partial(Sleeper, seconds, starts), named)
+
+
+def nothing(row: Row) -> None:
+    """Load nothing."""
+
+
+def named(row: Row, value: None) -> Row:
+    """The row of an image: its name."""
+    return {"image_id": row["image_id"]}
+
+
+class Sleeper:
+    """A network that takes its time on every image, and notes when it was first asked."""
+
+    def __init__(self, seconds: float, starts: Path | None, gpu: bool) -> None:
+        self.seconds, self.starts = seconds, starts
+
+    def __call__(self, row: Row, value: None) -> None:
+        if self.starts is not None:
+            (self.starts / uuid.uuid4().hex).touch()
+            self.starts = None
+        time.sleep(self.seconds)
+
+
+def by_shard(count: int, shards: int) -> dict[int, list[str]]:
+    """Ids of so many images, by shard."""
+    from irnet_ray import tables
+
+    found: dict[int, list[str]] = {}
+    for number in range(count):
+        found.setdefault(tables.shard_of(f"{number:07d}", shards), []).append(f"{number:07d}")
+    return {shard: sorted(ids) for shard, ids in found.items()}
+
+
+def rows(scratch: Path, sizes: Sequence[int] = ROWS) -> Figures:
+    """Cost of a row at several sizes on four nodes, of which the largest loses one half way."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    figures: Figures = {}
+    for size in sizes:
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
+        try:
+            ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+            figures[str(size)] = _rows_of(scratch / str(size), size, cluster, nodes if size == max(sizes) else [])
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+    costs = [figures[str(size)]["milliseconds a row"] for size in sizes]
+    figures["largest over smallest cost of a row"] = round(max(costs) / min(costs), 3)
+    print(f"  cost of a row, largest over smallest: {figures['largest over smallest cost of a row']}", flush=True)
+    return figures
+
+
+def _rows_of(scratch: Path, size: int, cluster: Any, nodes: list[Any]) -> Figures:
+    from irnet_ray.engine.mapping import run_map
+    from irnet_ray.engine.session import session
+    from irnet_ray.run import Folder, Shards
+
+    shards = 32
+    images = by_shard(size, shards)
+    source = write_source(scratch / "source", images, shards)
+    out = Folder(str(scratch / "out"))
+    lost: list[int] = []
+
+    def lose() -> None:
+        result = Shards(out, shards)
+        while not lost:
+            time.sleep(1)
+            done = sum(len(result.units(shard).files()) for shard in range(shards)) * UNIT
+            if done >= size / 2:
+                cluster.remove_node(nodes[-1])
+                lost.append(done)
+
+    if nodes:
+        threading.Thread(target=lose, daemon=True).start()
+    with session(None) as devices:
+        # A first stage of a few images takes the start of Ray Data and of the workers out of the figures.
+        warm = by_shard(4 * UNIT, shards)
+        run_map(
+            null_stage(write_source(scratch / "warm", warm, shards)),
+            Folder(str(scratch / "w")),
+            warm,
+            shards,
+            UNIT,
+            devices,
+            None,
+        )
+        before, start = peak(), time.perf_counter()
+        made = run_map(null_stage(source), out, images, shards, UNIT, devices, None)
+        seconds = time.perf_counter() - start
+    if made.rows != size or (nodes and not lost):
+        raise SystemExit(f"{made.rows} of {size} rows, {made.errors} errors; node lost at {lost}.")
+    figures = {
+        "rows": made.rows,
+        "errors": made.errors,
+        "seconds": round(seconds, 1),
+        "rows a second": round(size / seconds),
+        "milliseconds a row": round(1000 * seconds / size, 3),
+        "driver peak GB": round(peak(), 2),
+        "of it by these rows GB": round(peak() - before, 2),
+        "node lost after rows": lost[0] if lost else None,
+    }
+    print(f"  {size}: {figures}", flush=True)
+    return figures
+
+
+def scheduling(scratch: Path, actors: Sequence[int] = ACTORS, seconds: float = 0.05) -> Figures:
+    """Share of the ideal rate that actors reach on images that each take 50 ms, from their first image on."""
+    from irnet_ray.engine.mapping import run_map
+    from irnet_ray.engine.session import session
+    from irnet_ray.run import Folder
+
+    figures: Figures = {}
+    with session(None) as devices:
+        for count in actors:
+            images = by_shard(count * 12 * UNIT, 8)  # a dozen units an actor: 19 seconds of work
+            place, starts = scratch / str(count), scratch / f"{count}-starts"
+            starts.mkdir()
+            source = write_source(place / "source", images, 8)
+            run_map(null_stage(source, seconds, starts), Folder(str(place / "out")), images, 8, UNIT, devices, count)
+            begun = min(start.stat().st_mtime for start in starts.iterdir())
+            ended = max(part.stat().st_mtime for part in (place / "out" / "rows").iterdir())
+            ideal = sum(map(len, images.values())) * seconds / count
+            figures[str(count)] = round(ideal / (ended - begun), 3)
+            print(f"  {count} actors: {figures[str(count)]:.3f} of the ideal", flush=True)
+    return figures
+
+
+PARTS: dict[str, Callable[[Path], Figures]] = {"plan": plan, "rows": rows, "scheduling": scheduling}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=sorted(PARTS))
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    if arguments.part:
+        with tempfile.TemporaryDirectory() as scratch:
+            figures = PARTS[arguments.part](Path(scratch))
+        if arguments.json:
+            arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        return
+    figures = {}
+    for name in PARTS:
+        print(name, flush=True)
+        with tempfile.NamedTemporaryFile() as file:
+            command = [sys.executable, "-m", "benchmarks.scale", "--part", name, "--json", file.name]
+            subprocess.run(command, check=True)
+            figures[name] = json.load(file)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

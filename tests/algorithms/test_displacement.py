@@ -76,9 +76,11 @@ def test_channel_0_moves_down_and_the_border_stops():
 
 
 @settings(max_examples=8, deadline=None)
-@given(seed=st.integers(0, 999), height=st.integers(1, 9), width=st.integers(1, 9), steps=st.integers(1, 12))
-def test_follows_the_field_like_a_plain_loop(seed, height, width, steps):
-    field = smooth_field(seed, height, width)
+@given(seed=st.integers(0, 999), height=st.integers(1, 9), width=st.integers(1, 9), calm=st.booleans(), data=st.data())
+def test_follows_the_field_like_a_plain_loop(seed, height, width, calm, data):
+    # In a wild field paths that begin a float's last bit apart lie cells apart after a dozen steps.
+    steps = data.draw(st.integers(1, 12 if calm else 3))
+    field = smooth_field(seed, height, width, scale=0.8) if calm else smooth_field(seed, height, width)
     expected = torch.from_numpy(followed_by_hand(field.double().numpy(), steps))
     # A position half way between two cells may round to either.
     assert (centroids(field, steps) - expected).abs().max() <= 1

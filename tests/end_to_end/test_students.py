@@ -71,6 +71,7 @@ def test_a_student_learns_scenes_and_tells_them_apart_without_tags(photos: Path,
     assert exported.returncode == 0, exported.stderr
 
 
+@pytest.mark.slow
 def test_a_training_that_lost_a_worker_and_its_driver_goes_on_within_an_epoch(tmp_path: Path) -> None:
     out = labelled_scenes(tmp_path, 6)
     command = (*COMMAND, "train", "mask-rcnn", out, "--epochs", "3", "--iterations", "18")
@@ -115,6 +116,7 @@ def test_a_labeled_run_goes_on_to_its_students(run: Run, tmp_path: Path) -> None
     assert (out / "models" / "deeplab" / "model.json").is_file()
 
 
+@pytest.mark.slow
 def test_an_upper_bound_is_trained_on_the_truth_of_other_images(tmp_path: Path) -> None:
     tiny = {**STUDENT, "epochs": 1, "min_iterations": 3, "crop": 96, "scales": [1.0]}
     out = labelled_scenes(tmp_path, 9, deeplab=tiny)

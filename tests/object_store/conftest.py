@@ -18,7 +18,7 @@ from irnet_ray.engine.session import Devices, session
 from irnet_ray.run import Folder
 from tests.object_store.proxy import Proxy, proxy
 
-PATIENCE = 300.0  # seconds, for a machine that is busy with other things
+PATIENCE = 600.0  # seconds, for a machine that is busy with other things
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from irnet_ray.algorithms.affinity import affinities, offsets
 
-_TAIL = 1e-5
+_TAIL = 5e-5  # of the largest score: a twentieth of what the result may be off by
 
 
 @torch.no_grad()
@@ -201,7 +201,7 @@ def _shifts(radius: int, height: int, width: int) -> tuple[list[int], list[int]]
 
 @lru_cache(maxsize=16)
 def _chebyshev_coefficients(power: int) -> list[float]:
-    """Coefficients of x^power over T_0, T_1, ..., cut where the rest adds up to under 1e-5.
+    """Coefficients of x^power over T_0, T_1, ..., cut where the rest adds up to under 5e-5.
 
     x^n = 2^-n sum_k C(n, k) T_|n - 2k|. What is kept is scaled to sum to 1, which keeps the eigenvalue 1 of
     the walk exact: a constant stays constant.

@@ -102,10 +102,9 @@ class SeedsNetwork:
         for levels in pairs:
             attention, mirrored = self.network.attention(levels[-1], class_ids)
             maps.append(attention + mirrored.flip(-1))
-        strided, full = merge_scales(maps, (size[0], size[1]), range(len(class_ids)))
-        if not bool(torch.isfinite(full).all()):
+        if not all(bool(torch.isfinite(each).all()) for each in maps):
             raise FloatingPointError("The class attention map is not finite: the classifier's weights are broken.")
-        return strided, full
+        return merge_scales(maps, (size[0], size[1]), range(len(class_ids)))
 
     def _levels(self, image_13HW: Tensor, scale: float) -> list[Tensor]:
         """Features of an image at a scale and of its mirror image."""

@@ -1,0 +1,119 @@
+"""Faults in the middle of the whole command: broken weights, an output that cannot be written, clocks that jump."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.end_to_end.conftest import BROKEN, IMAGES, Run
+from tests.engine.mounts import mounted
+from tests.engine.processes import PATIENCE, Marked
+
+JUMPS = """
+import os, time
+real, born, moved = time.time, time.monotonic(), []
+
+def jumping():
+    # Some processes live in the past, some in the future, and all leap there a second after their start.
+    days = (os.getpid() % 3 - 1) * 400
+    if time.monotonic() - born < 1 or not days:
+        return real()
+    if not moved:
+        moved.append(True)
+        open(os.path.join(os.path.dirname(__file__), "moved-%d" % os.getpid()), "w").close()
+    return real() + days * 86400
+
+time.time = jumping
+"""
+
+
+def copy_stages(run: Run, out: Path, *stages: str) -> None:
+    """Let `out` begin with some stages done."""
+    names = json.loads((run.out / "current.json").read_text())["stages"]
+    for stage in stages:
+        shutil.copytree(run.out / "stages" / names[stage], out / "stages" / names[stage])
+
+
+def same_labels(run: Run, out: Path) -> None:
+    """Every part of the labels and of their errors is byte for byte the uninterrupted run's."""
+    for kind in ("labels", "errors"):
+        parts = sorted(path.name for path in (run.out / kind).iterdir())
+        assert parts and parts == sorted(path.name for path in (out / kind).iterdir())
+        for part in parts:
+            assert (out / kind / part).read_bytes() == (run.out / kind / part).read_bytes(), part
+
+
+def test_broken_weights_of_the_classifier_give_errors_and_one_sentence_and_no_label(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    copy_stages(run, out, "images", "tags", "classifier")
+    (weights,) = out.glob("stages/classifier-*/weights.safetensors")
+    state = load_file(weights)
+    save_file({name: t * torch.nan if t.is_floating_point() else t for name, t in state.items()}, weights)
+
+    done = subprocess.run([sys.executable, *run.command(out)], capture_output=True, text=True)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr == f"irnet-ray: None of the {IMAGES} images could be used: see {out}/stages.\n"
+    (seeds,) = out.glob("stages/seeds-*")
+    errors = {row["image_id"]: row for part in (seeds / "errors").iterdir() for row in pq.read_table(part).to_pylist()}
+    assert len(errors) == IMAGES and errors.pop(BROKEN)["kind"] == "unreadable"
+    assert {(row["kind"], row["stage"]) for row in errors.values()} == {("FloatingPointError", "seeds")}
+    (prototypes,) = out.glob("stages/prototypes-*")
+    assert sum(pq.read_metadata(part).num_rows for part in (prototypes / "rows").iterdir()) == 0
+    assert not list(out.glob("stages/labels-*")) and not (out / "current.json").exists()
+
+
+def test_an_output_that_becomes_read_only_stops_the_command_and_the_same_one_goes_on(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with mounted(out, "512m") as mount:
+        copy_stages(run, out, "images", "tags", "classifier", "prototypes", "seeds", "irnet")
+        with Marked(*run.command(out), log=tmp_path / "first.log") as labeling:
+            labeling.wait_for(lambda: list(out.glob("stages/labels-*/units/*/[!.]*.parquet")))
+            mount.remount("ro")
+            code = labeling.driver.wait(PATIENCE)
+        text = (tmp_path / "first.log").read_text()
+        assert code == 2, text
+        assert "Traceback" not in text
+        said = text.strip().splitlines()[-1]
+        assert said.startswith(f"irnet-ray: Cannot write to {out}/stages/labels-"), text
+        assert said.endswith(
+            "the file system is read-only; mount it writable, then run the same command again: what is done stays done."
+        )
+        assert not (out / "current.json").exists() and not (out / "labels").exists()
+
+        mount.remount("rw")
+        with Marked(*run.command(out), log=tmp_path / "second.log") as labeling:
+            printed = labeling.finish()
+        assert f"{IMAGES} images = {IMAGES - 1} labels + 1 errors" in printed
+        same_labels(run, out)
+
+
+def test_clocks_that_jump_change_no_label(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process's clock and the times of all files go their own ways; one run is killed besides."""
+    site, out = tmp_path / "site", tmp_path / "out"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(JUMPS)
+    copy_stages(run, out, "images", "tags", "classifier", "prototypes", "seeds", "irnet")
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    with Marked(*run.command(out), log=tmp_path / "first.log") as labeling:
+        labeling.wait_for(lambda: list(out.glob("stages/labels-*/units/*/[!.]*.parquet")))
+        labeling.kill()
+    years = random.Random(0)
+    for path in out.rglob("*"):
+        if path.is_file():
+            when = years.uniform(0, 4e9)  # 1970 to 2096
+            os.utime(path, (when, when))
+    with Marked(*run.command(out), log=tmp_path / "second.log") as labeling:
+        printed = labeling.finish()
+    assert f"{IMAGES} images = {IMAGES - 1} labels + 1 errors" in printed
+    assert len(list(site.glob("moved-*"))) >= 2
+    same_labels(run, out)

@@ -19,6 +19,8 @@ from tests.end_to_end.conftest import BROKEN, IMAGES, Run
 from tests.engine.mounts import mounted
 from tests.engine.processes import PATIENCE, Marked
 
+pytestmark = pytest.mark.slow  # whole runs
+
 JUMPS = """
 import os, time
 real, born, moved = time.time, time.monotonic(), []

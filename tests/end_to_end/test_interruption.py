@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from tests.end_to_end.conftest import IMAGES, SHARDS, Run
 from tests.engine.processes import Marked
@@ -23,6 +24,7 @@ def interrupt(run: Run, out: Path, stage: Path, log: Path) -> tuple[str, set[str
     return log.read_text(), set(ids)
 
 
+@pytest.mark.slow  # ten kills at random moments, of the same command, are among the ordinary tests
 def test_a_run_killed_in_seeds_and_in_labels_ends_as_if_it_had_not(run: Run, tmp_path: Path) -> None:
     names = json.loads((run.out / "current.json").read_text())["stages"]
     out = tmp_path / "out"

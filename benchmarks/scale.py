@@ -15,6 +15,7 @@ import argparse
 import json
 import logging
 import resource
+import struct
 import subprocess
 import sys
 import tempfile
@@ -123,11 +124,11 @@ def write_source(folder: Path, ids_by_shard: dict[int, list[str]], shards: int) 
     return source
 
 
-def null_stage(source: Any, seconds: float = 0.0, starts: Path | None = None) -> Any:
+def null_stage(source: Any, seconds: float = 0.0, begins: Path | None = None) -> Any:
     """A stage that makes nothing of an image; its network step takes `seconds`."""
     from irnet_ray.engine.mapping import MapStage
 
-    return MapStage("scale", NULL, (source,), nothing, partial(Sleeper, seconds, starts), named)
+    return MapStage("scale", NULL, (source,), nothing, partial(Sleeper, seconds, begins), named)
 
 
 def nothing(row: Row) -> None:
@@ -140,16 +141,21 @@ def named(row: Row, value: None) -> Row:
 
 
 class Sleeper:
-    """A network that takes its time on every image, and notes when it was first asked."""
+    """A network that takes its time on every image, and notes when each began."""
 
-    def __init__(self, seconds: float, starts: Path | None, gpu: bool) -> None:
-        self.seconds, self.starts = seconds, starts
+    def __init__(self, seconds: float, begins: Path | None, gpu: bool) -> None:
+        self.seconds, self.begins = seconds, begins and begins / uuid.uuid4().hex
 
     def __call__(self, row: Row, value: None) -> None:
-        if self.starts is not None:
-            (self.starts / uuid.uuid4().hex).touch()
-            self.starts = None
+        if self.begins is not None:
+            with self.begins.open("ab") as file:
+                file.write(struct.pack("d", time.time()))
         time.sleep(self.seconds)
+
+
+def begun(begins: Path) -> list[np.ndarray]:
+    """When each actor began each of its images, in seconds since the epoch."""
+    return [np.frombuffer(file.read_bytes()) for file in begins.iterdir()]
 
 
 def by_shard(count: int, shards: int) -> dict[int, list[str]]:
@@ -205,15 +211,15 @@ def _rows_of(scratch: Path, size: int, cluster: Any, nodes: list[Any]) -> Figure
 
     if nodes:
         threading.Thread(target=lose, daemon=True).start()
-    starts = scratch / "starts"
-    starts.mkdir(parents=True)
+    begins = scratch / "begins"
+    begins.mkdir(parents=True)
     with session(None) as devices:
         before = peak()
-        made = run_map(null_stage(source, starts=starts), out, images, shards, UNIT, devices, None)
+        made = run_map(null_stage(source, begins=begins), out, images, shards, UNIT, devices, None)
         ended = time.time()
     if made.rows != size or (nodes and not lost):
         raise SystemExit(f"{made.rows} of {size} rows, {made.errors} errors; node lost at {lost}.")
-    seconds = ended - min(start.stat().st_mtime for start in starts.iterdir())  # without the start of the processes
+    seconds = ended - min(times[0] for times in begun(begins))  # without the start of the processes
     figures = {
         "rows": made.rows,
         "errors": made.errors,
@@ -229,7 +235,7 @@ def _rows_of(scratch: Path, size: int, cluster: Any, nodes: list[Any]) -> Figure
 
 
 def scheduling(scratch: Path, actors: Sequence[int] = ACTORS, seconds: float = 0.05) -> Figures:
-    """Share of the ideal rate that actors reach on images that each take 50 ms, from their first image on."""
+    """Share of the ideal rate that actors reach on images that each take 50 ms, from when all of them work."""
     from irnet_ray.engine.mapping import run_map
     from irnet_ray.engine.session import session
     from irnet_ray.run import Folder
@@ -237,16 +243,22 @@ def scheduling(scratch: Path, actors: Sequence[int] = ACTORS, seconds: float = 0
     figures: Figures = {}
     with session(None) as devices:
         for count in actors:
-            images = by_shard(count * 12 * UNIT, 8)  # a dozen units an actor: 19 seconds of work
-            place, starts = scratch / str(count), scratch / f"{count}-starts"
-            starts.mkdir()
+            # A dozen units an actor, 19 seconds of work, and what is done before the last of them has started.
+            images = by_shard(count * (12 + count) * UNIT, 8)
+            place, begins = scratch / str(count), scratch / f"{count}-begins"
+            begins.mkdir()
             source = write_source(place / "source", images, 8)
-            run_map(null_stage(source, seconds, starts), Folder(str(place / "out")), images, 8, UNIT, devices, count)
-            begun = min(start.stat().st_mtime for start in starts.iterdir())
-            ended = max(part.stat().st_mtime for part in (place / "out" / "rows").iterdir())
-            ideal = sum(map(len, images.values())) * seconds / count
-            figures[str(count)] = round(ideal / (ended - begun), 3)
-            print(f"  {count} actors: {figures[str(count)]:.3f} of the ideal", flush=True)
+            run_map(null_stage(source, seconds, begins), Folder(str(place / "out")), images, 8, UNIT, devices, count)
+            times = begun(begins)
+            start = max(own[0] for own in times)
+            left = sum(int((own >= start).sum()) for own in times)
+            end = max(own[-1] for own in times) + seconds
+            figures[str(count)] = {
+                "share of ideal": round(left * seconds / count / (end - start), 3),
+                "images": left,
+                "start-up of all actors, s": round(start - min(own[0] for own in times), 1),
+            }
+            print(f"  {count} actors: {figures[str(count)]}", flush=True)
     return figures
 
 

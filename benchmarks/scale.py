@@ -254,9 +254,9 @@ def scheduling(scratch: Path, actors: Sequence[int] = ACTORS, seconds: float = 0
             left = sum(int((own >= start).sum()) for own in times)
             end = max(own[-1] for own in times) + seconds
             figures[str(count)] = {
-                "share of ideal": round(left * seconds / count / (end - start), 3),
+                "share of ideal": round(float(left * seconds / count / (end - start)), 3),
                 "images": left,
-                "start-up of all actors, s": round(start - min(own[0] for own in times), 1),
+                "start-up of all actors, s": round(float(start - min(own[0] for own in times)), 1),
             }
             print(f"  {count} actors: {figures[str(count)]}", flush=True)
     return figures

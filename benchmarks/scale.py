@@ -5,8 +5,8 @@
                 machine, one of which is taken away half way in the largest; from the first image on
     scheduling  images whose network work takes 50 ms, at 1 to 32 actors, against the ideal
 
-Each part runs in a process of its own, whose peak memory is the driver's; `--part plan` runs one. `--json FILE` keeps
-the figures. Nothing is read but generated rows: what is measured is the engine.
+Each part runs in a process of its own, whose peak memory is the driver's; `--part plan` runs one, `--part scheduling
+--actors 16 --unit 128` with other units. `--json FILE` keeps the figures. Nothing is read but generated rows: what is measured is the engine.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def _rows_of(scratch: Path, size: int, cluster: Any, nodes: list[Any]) -> Figure
     return figures
 
 
-def scheduling(scratch: Path, actors: Sequence[int] = ACTORS, seconds: float = 0.05) -> Figures:
+def scheduling(scratch: Path, actors: Sequence[int] = ACTORS, unit: int = UNIT, seconds: float = 0.05) -> Figures:
     """Share of the ideal rate that actors reach on images that each take 50 ms, from when all of them work."""
     from irnet_ray.engine.mapping import run_map
     from irnet_ray.engine.session import session
@@ -248,7 +248,7 @@ def scheduling(scratch: Path, actors: Sequence[int] = ACTORS, seconds: float = 0
             place, begins = scratch / str(count), scratch / f"{count}-begins"
             begins.mkdir()
             source = write_source(place / "source", images, 8)
-            run_map(null_stage(source, seconds, begins), Folder(str(place / "out")), images, 8, UNIT, devices, count)
+            run_map(null_stage(source, seconds, begins), Folder(str(place / "out")), images, 8, unit, devices, count)
             times = begun(begins)
             start = max(own[0] for own in times)
             left = sum(int((own >= start).sum()) for own in times)
@@ -268,11 +268,14 @@ PARTS: dict[str, Callable[[Path], Figures]] = {"plan": plan, "rows": rows, "sche
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=sorted(PARTS))
+    parser.add_argument("--actors", type=int, nargs="+", default=ACTORS, help="of the part scheduling")
+    parser.add_argument("--unit", type=int, default=UNIT, help="images of a unit, of the part scheduling")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     if arguments.part:
+        scheduled = partial(scheduling, actors=arguments.actors, unit=arguments.unit)
         with tempfile.TemporaryDirectory() as scratch:
-            figures = PARTS[arguments.part](Path(scratch))
+            figures = {**PARTS, "scheduling": scheduled}[arguments.part](Path(scratch))
         if arguments.json:
             arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
         return

@@ -6,7 +6,8 @@
     scheduling  images whose network work takes 50 ms, at 1 to 32 actors, against the ideal
 
 Each part runs in a process of its own, whose peak memory is the driver's; `--part plan` runs one, `--part scheduling
---actors 16 --unit 128` with other units. `--json FILE` keeps the figures. Nothing is read but generated rows: what is measured is the engine.
+--actors 16 --unit 128` with other units. `--json FILE` keeps the figures. Nothing is read but generated rows: what is
+measured is the engine.
 """
 
 from __future__ import annotations

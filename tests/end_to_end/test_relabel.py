@@ -109,6 +109,7 @@ def kill_in_seeds(arguments: list[str], out: Path, shards: int, log: Path) -> No
         night.kill()
 
 
+@pytest.mark.slow
 def test_a_short_week_ends_where_one_night_would(tmp_path: Path, local_ray: None) -> None:
     scenes = photos(tmp_path, (64, 80), 9, 6)
     (tmp_path / "tiny.yaml").write_text("backbone: lite0\nunit_size: 1\nseeds: {prototype_images: 2}\n")

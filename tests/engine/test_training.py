@@ -210,6 +210,7 @@ def kill_worker(training: Marked, folder: Path) -> None:
     os.kill(worker, signal.SIGKILL)
 
 
+@pytest.mark.slow  # of the ordinary tests, those of chaos kill drivers and training workers
 def test_trainings_survive_the_death_of_their_driver_and_of_a_worker(tmp_path: Path) -> None:
     """Killed in its second epoch by the driver's death, in its third by a worker's: the same weights come out."""
     script = Path(toy.__file__)

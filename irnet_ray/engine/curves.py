@@ -67,6 +67,8 @@ class Reporter:
             flush_secs=10,
             max_queue=QUEUE,
         )
+        # A process that ends waits else for a thread to take all points: one that a full disk has ended takes none.
+        self.writer.file_writer.event_writer._event_queue.cancel_join_thread()
 
     def add(self, iteration: int, losses: dict[str, float], rate: float) -> None:
         """Take an iteration's loss terms and its learning rate."""

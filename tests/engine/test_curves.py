@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,7 +16,10 @@ from irnet_ray.engine.curves import Reporter
 from irnet_ray.run import Folder
 from tests.engine.curves import read_curves
 from tests.engine.mounts import mounted
+from tests.engine.processes import PATIENCE
 from tests.engine.toy_training import fill_up
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_progress_is_told_by_one_worker_and_seldom(tmp_path: Path) -> None:
@@ -70,6 +75,33 @@ def test_a_full_disk_ends_the_curves_and_not_the_training(tmp_path: Path) -> Non
         for thread in threading.enumerate():  # that its last words come within this test
             if isinstance(thread, _EventLoggerThread):
                 thread.join(60)
+
+
+REFUSED = """
+import sys
+from pathlib import Path
+from irnet_ray.engine.curves import Reporter
+from irnet_ray.run import Folder
+from tests.engine.toy_training import fill_up
+
+disk = Path(sys.argv[1])
+reporter = Reporter(Folder(str(disk)))
+reporter.begin(0, 0)
+(disk / "ballast").write_bytes(bytes(32768))
+fill_up(disk / "rest")
+for iteration in range(5000):
+    reporter.add(iteration, {"total": 1.0, "other": 2.0}, 0.1)
+reporter.end()
+print("ended")
+"""
+
+
+def test_a_process_whose_curves_were_refused_ends(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "64k") as mount:
+        command = [sys.executable, "-c", REFUSED, str(mount.path)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr
+    assert "No space left on device" in done.stderr
 
 
 def test_it_tells_how_long_the_training_is_and_its_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ class Reporter:
             flush_secs=10,
             max_queue=QUEUE,
         )
-        # A process that ends waits else for a thread to take all points: one that a full disk has ended takes none.
+        # Otherwise a process waits at its end for a thread to take all points, which one that a full disk ended never does.
         self.writer.file_writer.event_writer._event_queue.cancel_join_thread()
 
     def add(self, iteration: int, losses: dict[str, float], rate: float) -> None:

@@ -67,7 +67,8 @@ class Reporter:
             flush_secs=10,
             max_queue=QUEUE,
         )
-        # Otherwise a process waits at its end for a thread to take all points, which one that a full disk ended never does.
+        # Otherwise a process waits at its end for the writing thread to take all points, which one that a full disk
+        # has ended never does.
         self.writer.file_writer.event_writer._event_queue.cancel_join_thread()
 
     def add(self, iteration: int, losses: dict[str, float], rate: float) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from irnet_ray.engine.session import Devices, session
 from irnet_ray.run import Folder
@@ -77,6 +78,7 @@ def devices(store: Proxy) -> Iterator[Devices]:
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("RAY_ADDRESS", raising=False)
         environment.setenv("CUDA_VISIBLE_DEVICES", "")
+        assert not ray.is_initialized(), "the processes of a Ray that is there already do not know the store"
         with session(None) as found:
             yield found
 

@@ -110,8 +110,7 @@ def label(
             data = generate(Path(folder.local_path) / SCENES)
             truth = str(Path(data) / "truth.json")
         plan = Plan(folder, knobs, read_folder(data, shards, limit), shards)
-        if not plan.usable:
-            raise UserError(f"None of the {len(plan.table)} image files has a readable header.")
+        plan.check_usable(str(data))
         folder.write_json("config.json", knobs.model_dump(mode="json"))
         hint = relabel_hint(plan)
         if hint is not None:

@@ -31,7 +31,7 @@ def reading(file: str) -> Iterator[None]:
         yield
     except (UserError, FileNotFoundError):
         raise
-    except Exception as error:  # Arrow's are of a dozen kinds: OSError, ValueError, KeyError, NotImplementedError, ...
+    except Exception as error:  # Arrow's are of a dozen kinds, OSError, ValueError and KeyError among them
         why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(f"{file} is damaged ({why}): {AGAIN}") from error
 

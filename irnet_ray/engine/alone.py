@@ -177,4 +177,4 @@ class _SecondPass:
         (row,) = source.rows.read_table(part, columns=["image_id", "uri"], ids=[image.image_id]).to_pylist()
         row["error"] = {"stage": self.stage.name, "kind": kind, "message": message}
         self.result.commit(image.shard, self.stage.schema, [row])
-        return {"done": 1, "failed": 1, "refused": ""}
+        return {"done": 1, "failed": 1, "refused": "", "spent": {}}

@@ -48,7 +48,7 @@ class Counts:
         if committed["refused"]:
             raise UserError(committed["refused"])
         self.done, self.failed = self.done + committed["done"], self.failed + committed["failed"]
-        for step, seconds in committed.get("spent", {}).items():  # none of an image that was given up
+        for step, seconds in committed["spent"].items():
             self.spent[step] = self.spent.get(step, 0.0) + seconds
 
 

@@ -178,8 +178,7 @@ def look(out: Folder, data: str | Path | None, retrain: bool, retrain_share: flo
     base = Base.of(version)
     reasons = _reasons(Plan(out, config, today, version["shards"], base), retrain, unseen, retrain_share)
     plan = Plan(out, config, today, version["shards"], None if reasons else base)
-    if not plan.usable:
-        raise UserError(f"None of the {len(today)} image files has a readable header.")
+    plan.check_usable(str(place["folder"]))
     carried, failed = _carried(plan, version, changes)
     return Night(out, version, place, changes, unseen, retrain_share, reasons, plan, carried, failed)
 

@@ -144,6 +144,14 @@ class Plan:
         """Images whose header could be read."""
         return int(pc.sum(pc.is_valid(self.table["width"])).as_py() or 0)
 
+    def check_usable(self, where: str) -> None:
+        """Raises UserError where no image of `where` has a header that could be read."""
+        if not self.usable:
+            raise UserError(
+                f"None of the {len(self.table)} image files in {where} has a readable header: try to open one of them, "
+                "and mend them or name another folder."
+            )
+
     @cached_property
     def ids_by_shard(self) -> dict[int, list[str]]:
         """Sorted image ids of each shard that has any."""

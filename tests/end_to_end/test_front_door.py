@@ -88,7 +88,7 @@ def test_files_without_tags(refused: Callable[..., str], photos: Path) -> None:
 def test_no_image_with_a_readable_header(refused: Callable[..., str], photos: Path) -> None:
     for name in ("a.png", "b.png"):
         (photos / "images" / name).write_bytes(b"no image")
-    assert "None of the 2 image files has a readable header" in refused(*label(photos))
+    assert f"None of the 2 image files in {photos} has a readable header: try to open one" in refused(*label(photos))
 
 
 def test_an_unknown_config_key(refused: Callable[..., str], photos: Path, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ import torch
 from ray.data.collate_fn import ArrowBatchCollateFn
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from irnet_ray.engine.training import HopelessError, IndexedTask, Schedule, Task
+from irnet_ray.engine.schedule import Schedule
+from irnet_ray.engine.training import HopelessError, IndexedTask, Task
 
 if TYPE_CHECKING:
     from ray.data import DataIterator

@@ -1,7 +1,7 @@
 """The train mechanism: N workers, checkpoints, restarts, on Ray Train. Table in, weights out.
 
-The schedule is counted in iterations; an epoch is the piece of it between two checkpoints. Every batch follows
-from (seed, epoch, iteration) alone, so an epoch that is run again after a worker's death is the same epoch.
+An epoch is the piece of the schedule between two checkpoints. Every batch follows from (seed, epoch, iteration) alone,
+so an epoch that is run again after a worker's death is the same epoch.
 Samples are asked for by index, or, where the data set is larger than memory, by rows that Ray Data streams.
 """
 
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from irnet_ray.engine.progress import Reading, display
+from irnet_ray.engine.schedule import Schedule
 from irnet_ray.engine.session import Devices, reason
 from irnet_ray.errors import UserError
 from irnet_ray.run import Folder, writing
@@ -29,53 +30,6 @@ if TYPE_CHECKING:
 
 Batch = dict[str, Tensor]  # of most tasks
 Optimizer = Literal["sgd", "momentum", "adamw"]
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long to train, in iterations, and the learning rate: linear warm-up, polynomial decay (paper 6.1)."""
-
-    epochs: int
-    iterations_per_epoch: int
-    batch_size: int  # images per iteration, over all workers
-    power: float
-    seed: int
-    warmup: int = 0  # iterations
-
-    @staticmethod
-    def plan(
-        images: int, epochs: int, min_iterations: int, batch_size: int, power: float, seed: int, warmup: int = 0
-    ) -> Schedule:
-        """At least `epochs` passes over `images`, and at least `min_iterations`: small data sets repeat."""
-        per_epoch = max(math.ceil(images / batch_size), math.ceil(min_iterations / epochs))
-        return Schedule(epochs, per_epoch, batch_size, power, seed, warmup)
-
-    @property
-    def iterations(self) -> int:
-        """All iterations of the training."""
-        return self.epochs * self.iterations_per_epoch
-
-    def factor(self, iteration: int) -> float:
-        """Factor of the learning rate at an iteration: min(1, (i + 1) / warmup) (1 - i / iterations) ^ power."""
-        warm = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
-        return warm * (1 - iteration / self.iterations) ** self.power
-
-    def share(self, world: int) -> int:
-        """How many images of a batch are each worker's; never none."""
-        return max(1, self.batch_size // world)
-
-    def indices(self, epoch: int, images: int, rank: int, world: int) -> list[list[int]]:
-        """The image indices of each of this worker's batches of an epoch; all workers have equally many.
-
-        Passes over the images are shuffled one by one, so each image comes about equally often. A worker's
-        share of a batch is never empty.
-        """
-        share = self.share(world)
-        needed = share * world * self.iterations_per_epoch
-        rng = np.random.default_rng([self.seed, epoch])
-        passes = [rng.permutation(images) for _ in range(math.ceil(needed / images))]
-        grid = np.concatenate(passes)[:needed].reshape(self.iterations_per_epoch, world, share)
-        return grid[:, rank].tolist()
 
 
 class Task(Protocol):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from irnet_ray.evaluation.average_precision import Prediction
 from irnet_ray.evaluation.bootstrap import Figure
@@ -54,6 +53,8 @@ class RankingMeasure:
 
 def _figures(quality: np.ndarray, iou: np.ndarray) -> tuple[float, float, float]:
     """Rank correlation, and mean IoU of the better and the worse half; masks of equal quality share their ranks."""
+    from scipy.stats import rankdata  # late: a second, for which no other verb should wait
+
     if len(quality) < 2:
         return float("nan"), float("nan"), float("nan")
     order = np.argsort(-quality, kind="stable")

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from irnet_ray.algorithms.affinity_loss import affinity_loss
 from irnet_ray.config import Config
-from irnet_ray.engine.training import Batch, Schedule, TrainStage
+from irnet_ray.engine.schedule import Schedule
+from irnet_ray.engine.training import Batch, TrainStage
 from irnet_ray.networks.affinitynet import STRIDE, AffinityNet
 from irnet_ray.networks.backbone import STRIDES, fold_batch_norm
 from irnet_ray.networks.weights import load_part

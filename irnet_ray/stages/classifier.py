@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from irnet_ray import tables
 from irnet_ray.config import Config
-from irnet_ray.engine.training import Batch, Schedule, TrainStage
+from irnet_ray.engine.schedule import Schedule
+from irnet_ray.engine.training import Batch, TrainStage
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.average_precision import area_under_curve
 from irnet_ray.inputs.decode import ImageError

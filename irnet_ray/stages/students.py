@@ -11,7 +11,7 @@ from typing import Any
 
 import irnet_ray
 from irnet_ray.config import Config
-from irnet_ray.engine.training import Schedule
+from irnet_ray.engine.schedule import Schedule
 from irnet_ray.errors import UserError
 from irnet_ray.run import Folder, fingerprint
 from irnet_ray.sections import DeepLab, MaskRCNN

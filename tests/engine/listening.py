@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from irnet_ray.engine.training import Schedule
+from irnet_ray.engine.schedule import Schedule
 from tests.engine import toy_training
 from tests.engine.processes import MARK
 

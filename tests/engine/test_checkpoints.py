@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from irnet_ray.engine.checkpoints import load, newest, save
-from irnet_ray.engine.training import Schedule, TrainStage, _optimizer
+from irnet_ray.engine.schedule import Schedule
+from irnet_ray.engine.training import TrainStage, _optimizer
 from irnet_ray.run import Folder
 
 torch.set_num_threads(1)

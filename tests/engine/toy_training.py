@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
-from irnet_ray.engine.training import Schedule, TrainStage
+from irnet_ray.engine.schedule import Schedule
+from irnet_ray.engine.training import TrainStage
 
 IMAGES = 10
 SCHEDULE = Schedule(epochs=4, iterations_per_epoch=3, batch_size=4, power=0.9, seed=7, warmup=2)

@@ -235,17 +235,19 @@ def _rows_of(scratch: Path, size: int, cluster: Any, nodes: list[Any]) -> Figure
     return figures
 
 
-def scheduling(scratch: Path, actors: Sequence[int] = ACTORS, unit: int = UNIT, seconds: float = 0.05) -> Figures:
+def scheduling(
+    scratch: Path, actors: Sequence[int] = ACTORS, unit: int | None = None, seconds: float = 0.05
+) -> Figures:
     """Share of the ideal rate that actors reach on images that each take 50 ms, from when all of them work."""
-    from irnet_ray.engine.mapping import run_map
+    from irnet_ray.engine.mapping import run_map, unit_of
     from irnet_ray.engine.session import session
     from irnet_ray.run import Folder
 
     figures: Figures = {}
     with session(None) as devices:
         for count in actors:
-            # A dozen units an actor, 19 seconds of work, and what is done before the last of them has started.
-            images = by_shard(count * (12 + count) * UNIT, 8)
+            # A dozen units an actor, 19 seconds of work and more, and what is done before the last of them has started.
+            images = by_shard(count * (12 * (unit or unit_of(count)) + count * UNIT), 8)
             place, begins = scratch / str(count), scratch / f"{count}-begins"
             begins.mkdir()
             source = write_source(place / "source", images, 8)
@@ -256,6 +258,7 @@ def scheduling(scratch: Path, actors: Sequence[int] = ACTORS, unit: int = UNIT, 
             end = max(own[-1] for own in times) + seconds
             figures[str(count)] = {
                 "share of ideal": round(float(left * seconds / count / (end - start)), 3),
+                "unit": unit or unit_of(count),
                 "images": left,
                 "start-up of all actors, s": round(float(start - min(own[0] for own in times)), 1),
             }
@@ -270,7 +273,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=sorted(PARTS))
     parser.add_argument("--actors", type=int, nargs="+", default=ACTORS, help="of the part scheduling")
-    parser.add_argument("--unit", type=int, default=UNIT, help="images of a unit, of the part scheduling")
+    parser.add_argument("--unit", type=int, help="images of a unit, of the part scheduling; the engine's own choice")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     if arguments.part:

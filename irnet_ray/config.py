@@ -31,7 +31,14 @@ class Config(Section):
         "larger images are worked on at this longer side; their labels have the image's own size",
         ge=32,
     )
-    unit_size: int = knob(32, "images", "", "images that are computed and committed together", ge=1, le=4096)
+    unit_size: int | None = knob(
+        None,
+        "images",
+        "",
+        "images that are computed and committed together; null: 32, and up to 128 where many workers run",
+        ge=1,
+        le=4096,
+    )
     image_seconds: float = knob(
         600.0, "s", "", "an image that takes longer in a step is given up: a row of errors, timed-out", gt=0
     )

@@ -34,6 +34,8 @@ from irnet_ray.run import Folder, Shards
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+UNIT, LARGEST_UNIT = 32, 128  # images
+
 
 @dataclass
 class Counts:
@@ -66,7 +68,7 @@ def run_map(
     folder: Folder,
     images: dict[int, list[str]],
     shards: int,
-    unit_size: int,
+    unit_size: int | None,
     devices: Devices,
     workers: int | None,
     image_seconds: float = IMAGE_SECONDS,
@@ -75,7 +77,7 @@ def run_map(
 
     Args:
         images: the image ids of each shard.
-        unit_size: images that are computed and committed together.
+        unit_size: images that are computed and committed together; None for `unit_of` the actors there are.
         workers: network actors; None for one per GPU, or per core where there is none.
         image_seconds: how long a step may take for one image, before its process is ended.
 
@@ -93,7 +95,7 @@ def run_map(
         return Reading(total - computed + counts.done, total, f"{counts.failed} errors" if counts.failed else "")
 
     if computed:
-        units, start = _units(left, unit_size), time.monotonic()
+        units, start = _units(left, unit_size or unit_of(devices.network_workers(workers))), time.monotonic()
         with display(stage.name, "images", read):
             for committed in _run_units(stage, result, units, devices, workers, image_seconds):
                 counts.add(committed)
@@ -111,6 +113,14 @@ def run_map(
     if rows + errors != total:
         raise RuntimeError(f"{stage.name}: {rows} rows and {errors} errors are not {total} images.")
     return MapResult(rows, errors, computed)
+
+
+def unit_of(actors: int) -> int:
+    """Images of a unit: the more actors finish units, the larger they are, since one driver hands them all out.
+
+    Measured, it hands out about ten a second, and 16 actors at 50 ms an image finish as many of 32 images.
+    """
+    return min(LARGEST_UNIT, max(UNIT, 8 * actors))
 
 
 def _units(left: dict[int, list[str]], size: int) -> list[Row]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from irnet_ray.engine.mapping import MapResult
+from irnet_ray.engine.mapping import MapResult, unit_of
 from irnet_ray.engine.session import Devices
 from irnet_ray.engine.steps import Item
 from tests.engine import toy_mapping
@@ -41,6 +41,10 @@ def ran(tmp_path_factory: pytest.TempPathFactory, devices: Devices) -> Ran:
     begun.commit_early(GOOD[0])
     begun.first = begun.run()
     return begun
+
+
+def test_many_actors_get_larger_units() -> None:
+    assert [unit_of(actors) for actors in (1, 2, 4, 8, 16, 1000)] == [32, 32, 32, 64, 128, 128]
 
 
 def test_rows_and_errors_are_the_images(ran: Ran) -> None:

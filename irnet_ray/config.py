@@ -60,7 +60,7 @@ class Config(Section):
 # objects, of which large objects in small crops show too little.
 SMALL_BACKBONE: dict[str, Any] = {
     "classifier": {"crop": 320, "resize": [288, 480], "batch_size": 16},
-    "irnet": {"crop": 256, "rescale": [0.25, 1.25], "batch_size": 8, "min_iterations": 1500, "mean_images": 256},
+    "irnet": {"crop": 256, "rescale": [0.25, 1.25], "batch_size": 8, "min_iterations": 1000, "mean_images": 256},
     "affinitynet": {"min_iterations": 500},
     "mask_rcnn": {
         "epochs": 4,
@@ -95,6 +95,7 @@ SCENES: dict[str, Any] = {
 # The published pipeline, where measurement led elsewhere.
 PAPER: dict[str, Any] = {
     "seeds": {"method": "cam"},
+    "irnet": {"contrast": 0.0, "background_rise": 0.0},
     "labels": {"boundary_scales": (), "every_tag": False, "score": "peak"},
 }
 

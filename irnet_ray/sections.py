@@ -115,6 +115,23 @@ class IRNet(Section):
     )
     power: float = knob(0.9, "1", "paper 6.1", "exponent of the polynomial decay", gt=0)
     weight_decay: float = knob(1e-4, "1", "published code", "L2 penalty of the weights", ge=0)
+    contrast: float = knob(
+        3.0,
+        "1",
+        "",
+        "how many times the difference from the mirror image's features counts, by which the field tells left "
+        "from right; 0: the field of the image alone, as published",
+        ge=0,
+    )
+    background_rise: float = knob(
+        0.4,
+        "of the iterations",
+        "",
+        "over which the displacement loss of background pairs rises from 0 to its weight; 0: it is whole at once, as "
+        "published",
+        ge=0,
+        le=1,
+    )
 
     @property
     def middle_scale(self) -> float:

@@ -46,12 +46,14 @@ def relation_loss(
     field: Tensor,
     class_map: Tensor,
     radius: int = 10,
+    background_weight: float = 1.0,
 ) -> RelationLoss:
     """Losses of a batch against its pseudo class maps.
 
     boundary_logits: float (B, 1, H, W), before the sigmoid. field: float (B, 2, H, W), displacement (dy, dx)
     in pixels of this grid. class_map: uint8 (B, H, W), 0 background, 1..K the image's tags, 255 unsure; a
-    pair with an unsure end does not count. Computed in float32, also under autocast (float64 if the logits
+    pair with an unsure end does not count. background_weight: of displacement_background in the total, on top of the
+    published one. Computed in float32, also under autocast (float64 if the logits
     are).
 
     Pairs start at the pixels whose whole half disc of ``radius`` lies in the image, so an image smaller than
@@ -83,7 +85,7 @@ def relation_loss(
         for kind, mask in ((BACKGROUND, class_map == 0), (FOREGROUND, foreground))
     )
     boundary = boundary_background / 2 + boundary_foreground / 2 + boundary_negative
-    total = boundary / 2 + (displacement_foreground + displacement_background) / 2
+    total = boundary / 2 + (displacement_foreground + background_weight * displacement_background) / 2
     return RelationLoss(
         boundary_background,
         boundary_foreground,

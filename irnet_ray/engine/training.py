@@ -36,7 +36,8 @@ class Task(Protocol):
     """What a training stage brings: a network, its data and its loss.
 
     A task may also have `collate(samples: list) -> batch`, for samples that are no dicts of tensors of equal shapes;
-    batches are dicts and lists of tensors, nested at will.
+    batches are dicts and lists of tensors, nested at will. And `advance(done: float)`, which is told before each
+    iteration what share of the schedule is done.
     """
 
     @property
@@ -245,6 +246,7 @@ def _work(config: dict[str, Any]) -> HopelessError | UserError | None:
     model = ray.train.torch.prepare_model(task.model, move_to_device=False)
     part = ray.train.get_dataset_shard
     rows = RowLoader(task, schedule, part, rank, world, device, cores) if stage.rows is not None else None
+    advance: Callable[[float], None] = getattr(task, "advance", lambda _: None)
     reporter = Reporter(config["folder"] if rank == 0 else None, schedule.iterations)
     try:
         for epoch in range(first, schedule.epochs):
@@ -255,6 +257,7 @@ def _work(config: dict[str, Any]) -> HopelessError | UserError | None:
                 factor = schedule.factor(iteration)
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * factor
+                advance(iteration / schedule.iterations)
                 losses = _step(stage, task, model, optimizer, to_device(batch, device), iteration)
                 reporter.add(iteration, losses, rates[0] * factor)
             reporter.end()

@@ -33,9 +33,13 @@ def to_network(image_HW3: np.ndarray, device: torch.device) -> Tensor:
     return torch.tensor(image_HW3).to(device).permute(2, 0, 1)[None].float()
 
 
-def rescale(image_B3HW: Tensor, scale: float) -> Tensor:
-    """Float (B, 3, H, W) in 0..255 resized by `scale`, averaging over pixels where it shrinks, channels last."""
-    if scale != 1:
-        size = [max(1, round(n * scale)) for n in image_B3HW.shape[-2:]]
+def rescale(image_B3HW: Tensor, scale: float, across: int = 1) -> Tensor:
+    """Float (B, 3, H, W) in 0..255 resized by `scale`, averaging over pixels where it shrinks, channels last.
+
+    The new width is a multiple of `across`, the nearest one.
+    """
+    height, width = (n * scale for n in image_B3HW.shape[-2:])
+    size = [max(1, round(height)), across * max(1, round(width / across))]
+    if size != list(image_B3HW.shape[-2:]):
         image_B3HW = F.interpolate(image_B3HW, size, mode="bicubic", antialias=True).clamp(0, 255)
     return image_B3HW.contiguous(memory_format=torch.channels_last)

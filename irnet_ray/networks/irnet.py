@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from irnet_ray.networks.backbone import STRIDES, build_backbone
-from irnet_ray.networks.inference import rescale
+from irnet_ray.networks.inference import precision, rescale
 
 BOUNDARY_CHANNELS = 32
 MERGED_CHANNELS = 256
@@ -49,12 +49,18 @@ class BoundaryBranch(nn.Module):
 
 
 class DisplacementBranch(nn.Module):
-    """Displacement field: a top-down pathway merges the levels, three 1x1 convolutions decode it."""
+    """Displacement field: a top-down pathway merges the levels, three 1x1 convolutions decode it.
+
+    Features learnt from mirrored images hardly tell which side of an object a place is on. Their difference from the
+    mirror image's features does, and `contrast` is how many times it counts. The mirror image of an image then has the
+    mirror image of its field: dy as it was, dx with the other sign. At 0 the field is of the image alone, as published.
+    """
 
     mean: Tensor
 
-    def __init__(self, channels: tuple[int, ...]) -> None:
+    def __init__(self, channels: tuple[int, ...], contrast: float) -> None:
         super().__init__()
+        self.contrast = contrast
         reduced = [min(c, MERGED_CHANNELS) for c in channels]
         self.reduce = nn.ModuleList(unit_conv(c, r) for c, r in zip(channels, reduced, strict=True))
         self.merge_stride16 = unit_conv(reduced[4] + reduced[3], MERGED_CHANNELS)
@@ -66,26 +72,39 @@ class DisplacementBranch(nn.Module):
         )
         self.register_buffer("mean", torch.zeros(2))
 
-    def forward(self, levels: list[Tensor]) -> Tensor:
+    def forward(self, levels: list[Tensor], mirrored: list[Tensor] | None) -> Tensor:
         """Five levels to the displacement field (B, 2, H/4, W/4) as (dy, dx), in pixels of stride 4.
 
-        In evaluation mode the mean displacement over the training images is subtracted (4.3).
+        `mirrored` holds the levels of the mirror images, mirrored back; None without contrast. In evaluation mode the
+        mean displacement over the training images is subtracted (4.3).
         """
+        if mirrored is None:
+            field = self._decoded(levels)
+        else:
+            own, other = self._decoded([self._pair(*pair) for pair in zip(levels, mirrored, strict=True)]).chunk(2)
+            field = torch.stack([own[:, 0] + other[:, 0], own[:, 1] - other[:, 1]], dim=1) / 2
+        return field if self.training else field - self.mean.view(1, 2, 1, 1)
+
+    def _pair(self, own: Tensor, mirrored: Tensor) -> Tensor:
+        """Features of the images, then of their mirror images, with `contrast` times their differences."""
+        both, difference = (own + mirrored) / 2, (own - mirrored) * (self.contrast / 2)
+        return torch.cat([both + difference, both - difference])
+
+    def _decoded(self, levels: list[Tensor]) -> Tensor:
         x1, x2, x3, x4, x5 = (conv(level) for conv, level in zip(self.reduce, levels, strict=True))
         x = self.merge_stride16(torch.cat([x5, x4], dim=1))
         x = self.merge_stride8(torch.cat([upsample(x, 2, x3), x3], dim=1))
-        field = self.decode(torch.cat([upsample(x, 2, x2), x2, x1], dim=1))
-        return field if self.training else field - self.mean.view(1, 2, 1, 1)
+        return self.decode(torch.cat([upsample(x, 2, x2), x2, x1], dim=1))
 
 
 class IRNet(nn.Module):
     """Both branches on one backbone that is frozen and always in evaluation mode."""
 
-    def __init__(self, backbone: str) -> None:
+    def __init__(self, backbone: str, contrast: float = 0.0) -> None:
         super().__init__()
         self.backbone = build_backbone(backbone).requires_grad_(False)
         self.boundary = BoundaryBranch(self.backbone.channels)
-        self.displacement = DisplacementBranch(self.backbone.channels)
+        self.displacement = DisplacementBranch(self.backbone.channels, contrast)
 
     def train(self, mode: bool = True) -> IRNet:
         """Switch the mode of the branches; the backbone stays in evaluation mode."""
@@ -98,9 +117,27 @@ class IRNet(nn.Module):
 
         h = ceil(H/4) and w = ceil(W/4); the field is (dy, dx) in pixels of stride 4.
         """
+        if not self.displacement.contrast:
+            levels = self._levels(image_B3HW)
+            return self.boundary(levels), self.displacement(levels, None)
+        levels, mirrored = self._mirrored_levels(image_B3HW)
+        return self.boundary(levels), self.displacement(levels, mirrored)
+
+    def _levels(self, image_B3HW: Tensor) -> list[Tensor]:
         with torch.no_grad():
-            levels = self.backbone(image_B3HW)
-        return self.boundary(levels), self.displacement(levels)
+            if not self.training:
+                return self.backbone(image_B3HW)
+            with precision(image_B3HW.device):  # nothing is learnt here, on a processor neither
+                levels = self.backbone(image_B3HW)
+            return [level.float() for level in levels]
+
+    def _mirrored_levels(self, image_B3HW: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Levels of images, and of their mirror images, mirrored back."""
+        levels = self._levels(
+            torch.cat([image_B3HW, image_B3HW.flip(-1)]).contiguous(memory_format=torch.channels_last)
+        )
+        own, mirrored = zip(*(level.chunk(2) for level in levels), strict=True)
+        return list(own), [level.flip(-1) for level in mirrored]
 
     @torch.no_grad()
     def predict(self, image_13HW: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -108,14 +145,25 @@ class IRNet(nn.Module):
 
         h = ceil(H/4), w = ceil(W/4). `scale` is the size that the network sees the image at, times its own: the
         middle of those that it was trained at. The boundary logits of the image and of its mirror image are
-        averaged; a mirrored displacement is not the displacement of the mirror image, so the field is the
-        image's own.
+        averaged.
         """
-        seen = rescale(image_13HW, scale)
-        logits, field = self(torch.cat([seen, seen.flip(-1)]))
-        boundary = torch.sigmoid((logits[:1].float() + logits[1:].float().flip(-1)) / 2)
-        answer = torch.cat([boundary, field[:1].float() / scale], dim=1)
-        if scale != 1:
+        seen = self.seen(image_13HW, scale)
+        levels, mirrored = self._mirrored_levels(seen)
+        logits = self.boundary(levels).float() + self.boundary([level.flip(-1) for level in mirrored]).float().flip(-1)
+        field = self.displacement(levels, mirrored if self.displacement.contrast else None)
+        # Cells of the image's own grid: `seen` may be wider than the scale says.
+        grown = [n / m for n, m in zip(seen.shape[-2:], image_13HW.shape[-2:], strict=True)]
+        answer = torch.cat([torch.sigmoid(logits / 2), field.float() / field.new_tensor(grown).view(1, 2, 1, 1)], dim=1)
+        if seen.shape != image_13HW.shape:
             grid = [-(-n // STRIDES[0]) for n in image_13HW.shape[-2:]]
             answer = F.interpolate(answer, grid, mode="bilinear", align_corners=False)
         return answer[0, 0], answer[0, 1:]
+
+    def seen(self, image_13HW: Tensor, scale: float) -> Tensor:
+        """The image as the network looks at it: rescaled, and with contrast a whole number of coarsest cells wide.
+
+        Only then do the cells of the mirror image lie on those of the image.
+        """
+        if not self.displacement.contrast:
+            return rescale(image_13HW, scale)
+        return rescale(image_13HW, scale, STRIDES[-1])

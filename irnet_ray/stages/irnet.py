@@ -14,7 +14,7 @@ from irnet_ray.config import Config
 from irnet_ray.engine.schedule import Schedule
 from irnet_ray.engine.training import Batch, TrainStage
 from irnet_ray.networks.backbone import STRIDES, fold_batch_norm
-from irnet_ray.networks.inference import precision, rescale, to_network
+from irnet_ray.networks.inference import precision, to_network
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.networks.weights import load_part
 from irnet_ray.run import Folder, Shards
@@ -39,7 +39,8 @@ class IRNetTask:
         self.knobs = config.irnet
         self.samples = RelationSamples(config, images, seeds)
         self.images = len(self.samples)
-        self.model = IRNet(config.backbone)
+        self.background_weight = 1.0
+        self.model = IRNet(config.backbone, self.knobs.contrast)
         # The features that tell the tags apart tell objects from background, and the displacement field leaves
         # zero on photos sooner with them than with ImageNet's.
         load_part(self.model.backbone, "backbone.", classifier.read("weights.safetensors"), classifier.location)
@@ -59,12 +60,23 @@ class IRNetTask:
         """An augmented crop of an image with its class map at stride 4."""
         return self.samples.sample(index, rng, self.knobs.crop, STRIDES[0])
 
+    def advance(self, done: float) -> None:
+        """Let background pairs count more (Eq. 6), until they count in full.
+
+        At once in full, they keep the field from leaving zero for hundreds of iterations: their L1 loss punishes the
+        least noise of a field as hard as a large one, and what the field can learn first is small and noisy.
+        """
+        rise = self.knobs.background_rise
+        self.background_weight = min(1.0, done / rise) if rise else 1.0
+
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Eq. 9 over every pair within the radius, in float32."""
         image = batch["image"].float().contiguous(memory_format=torch.channels_last)
         logits, field = model(image)
         with torch.autocast(logits.device.type, enabled=False):
-            loss = relation_loss(logits.float(), field.float(), batch["class_map"], self.knobs.radius)
+            loss = relation_loss(
+                logits.float(), field.float(), batch["class_map"], self.knobs.radius, self.background_weight
+            )
         return {
             "total": loss.total,
             "displacement_foreground": loss.displacement_foreground,
@@ -83,7 +95,7 @@ class IRNetTask:
         for index in chosen:
             image, _ = self.samples.pair(int(index))
             with precision(device):
-                field = model(rescale(to_network(image, device), self.knobs.middle_scale))[1].double()
+                field = model(model.seen(to_network(image, device), self.knobs.middle_scale))[1].double()
             sums[:2] += field.sum(dim=(0, 2, 3))
             sums[2] += field[0, 0].numel()
         if world > 1:

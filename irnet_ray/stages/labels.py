@@ -60,7 +60,7 @@ class LabelsNetwork:
         self.knobs = config.labels
         self.scale = config.irnet.middle_scale
         self.device = torch.device("cuda" if gpu else "cpu")
-        network = IRNet(config.backbone)
+        network = IRNet(config.backbone, config.irnet.contrast)
         fold_batch_norm(network.backbone.eval())  # as it was trained and saved
         load_weights(network, weights.read("weights.safetensors"), weights.location)
         self.network = for_inference(network, self.device)

@@ -100,6 +100,13 @@ def test_gradients_of_single_precision_are_those_of_the_plain_form():
     torch.testing.assert_close(ours, torch.autograd.grad(plain.total, (logits, field)))
 
 
+def test_background_displacements_count_as_much_as_they_are_told_to():
+    logits, field, class_map = batch(2, 12, 14)
+    whole, half = (relation_loss(logits, field, class_map, 4, weight) for weight in (1.0, 0.5))
+    assert tuple(half)[:-1] == tuple(whole)[:-1]
+    torch.testing.assert_close(whole.total - half.total, whole.displacement_background / 4)
+
+
 def test_a_tie_goes_to_one_pixel_of_the_line():
     logits = torch.zeros(1, 1, 3, 9, requires_grad=True)
     class_map = torch.zeros(1, 3, 9, dtype=torch.uint8)

@@ -16,10 +16,10 @@ from irnet_ray.networks.irnet import IRNet, upsample
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=[(name, contrast) for name in NAMES for contrast in (0.0, 3.0)], ids=str)
 def network(request: pytest.FixtureRequest) -> IRNet:
     torch.manual_seed(0)
-    return IRNet(request.param)
+    return IRNet(*request.param)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (71, 33)])
@@ -57,10 +57,10 @@ def test_branches_hold_group_normalization_and_no_batch_normalization(network: I
 def test_the_mean_displacement_is_taken_off_in_evaluation_only(network: IRNet) -> None:
     image, mean = torch.rand(1, 3, 64, 64) * 255, torch.tensor([1.5, -2.0])
     network.displacement.mean.zero_()
-    plain = network.train()(image)[1]
+    learning, plain = network.train()(image)[1], network.eval()(image)[1]
     network.displacement.mean.copy_(mean)
     try:
-        assert torch.equal(network.train()(image)[1], plain)
+        assert torch.equal(network.train()(image)[1], learning)
         assert torch.allclose(network.eval()(image)[1], plain - mean.view(1, 2, 1, 1), atol=1e-5)
         assert "displacement.mean" in network.state_dict()
     finally:
@@ -69,15 +69,38 @@ def test_the_mean_displacement_is_taken_off_in_evaluation_only(network: IRNet) -
 
 @torch.no_grad()
 def test_a_prediction_averages_the_boundary_over_the_mirror_image(network: IRNet) -> None:
-    image = torch.rand(1, 3, 65, 97) * 255
+    image = torch.rand(1, 3, 65, 96) * 255
     network.eval()
     boundary, field = network.predict(image)
     logits, own = network(image)
     mirrored = network(image.flip(-1))[0].flip(-1)
     assert torch.allclose(boundary, torch.sigmoid((logits + mirrored)[0, 0] / 2), atol=1e-4)
     assert torch.allclose(field, own[0], rtol=1e-3, atol=1e-3 * float(own.abs().max()))
-    assert tuple(boundary.shape) == (17, 25) and tuple(field.shape) == (2, 17, 25)
+    assert tuple(boundary.shape) == (17, 24) and tuple(field.shape) == (2, 17, 24)
     assert boundary.min() >= 0 and boundary.max() <= 1
+
+
+@torch.no_grad()
+def test_with_contrast_the_field_of_the_mirror_image_is_the_mirror_image_of_the_field(network: IRNet) -> None:
+    image = torch.rand(1, 3, 66, 100) * 255
+    network.eval()
+    network.displacement.mean.copy_(torch.tensor([0.5, 0.0]))
+    _, field = network.predict(image, 0.75)
+    _, other = network.predict(image.flip(-1), 0.75)
+    network.displacement.mean.zero_()
+    mirrored = torch.stack([other[0], -other[1]]).flip(-1)
+    alike = torch.allclose(field, mirrored, rtol=1e-3, atol=1e-3 * float(field.abs().max()))
+    assert alike == bool(network.displacement.contrast)
+
+
+@torch.no_grad()
+def test_contrast_weighs_what_the_mirror_image_s_features_lack() -> None:
+    torch.manual_seed(0)
+    branch = IRNet("lite0", 2.0).displacement
+    own, mirrored = torch.rand(1, 3, 4, 5), torch.rand(1, 3, 4, 5)
+    first, second = branch._pair(own, mirrored).chunk(2)
+    torch.testing.assert_close(first + second, own + mirrored)
+    torch.testing.assert_close(first - second, 2 * (own - mirrored))
 
 
 def test_upsampling_keeps_pixels_in_place_on_odd_sizes() -> None:
@@ -87,6 +110,16 @@ def test_upsampling_keeps_pixels_in_place_on_odd_sizes() -> None:
     # Fine pixel i lies at (i + 0.5) / 4 - 0.5 of the coarse map, wherever the crop ends.
     places = ((torch.arange(17.0) + 0.5) / 4 - 0.5).clamp(0, 4)
     assert torch.allclose(fine[0, 0, 0], places, atol=1e-6)
+
+
+@torch.no_grad()
+def test_an_image_is_seen_a_whole_number_of_coarsest_cells_wide(network: IRNet) -> None:
+    image = torch.rand(1, 3, 66, 102) * 255
+    width = 48 if network.displacement.contrast else 51
+    assert tuple(network.seen(image, 0.5).shape) == (1, 3, 33, width)
+    assert tuple(network.seen(torch.rand(1, 3, 5, 3) * 255, 1).shape)[2:] == (5, 16 if width == 48 else 3)
+    boundary, field = network.eval().predict(torch.full((1, 3, 5, 3), 99.0), 1)
+    assert (tuple(boundary.shape), tuple(field.shape)) == ((2, 1), (2, 2, 1)) and bool(field.isfinite().all())
 
 
 def test_an_image_seen_at_half_size_has_maps_of_its_own_size() -> None:

@@ -96,7 +96,7 @@ SCENES: dict[str, Any] = {
 PAPER: dict[str, Any] = {
     "seeds": {"method": "cam"},
     "irnet": {"contrast": 0.0, "background_rise": 0.0},
-    "labels": {"boundary_scales": (), "every_tag": False, "score": "peak"},
+    "labels": {"boundary_scales": (), "centroid": 2.5, "every_tag": False, "score": "peak"},
 }
 
 PRESETS = {"paper": PAPER}

@@ -69,7 +69,8 @@ class LabelsNetwork:
     def relations(self, image_HW3: np.ndarray) -> Relations:
         """Boundary map and displacement field of an image, uint8 (H, W, 3).
 
-        A boundary that the network sees at any of the scales is one: the walk leaks through every gap.
+        A boundary that the network sees at any of the scales is one: the walk leaks through every gap. The field is the
+        mean over the scales: what is noise at one of them is not at the other.
 
         Raises:
             FloatingPointError: the network's answer is not finite.
@@ -78,7 +79,9 @@ class LabelsNetwork:
         with precision(self.device):
             boundary, field = self.network.predict(image, self.scale)
             for scale in self.knobs.boundary_scales:
-                boundary = torch.maximum(boundary, self.network.predict(image, scale * self.scale)[0])
+                another, moved = self.network.predict(image, scale * self.scale)
+                boundary, field = torch.maximum(boundary, another), field + moved
+            field = field / (1 + len(self.knobs.boundary_scales))
         if not bool(torch.isfinite(boundary).all() & torch.isfinite(field).all()):
             raise FloatingPointError("IRNet's answer is not finite: its weights are broken.")
         return Relations(boundary, field)

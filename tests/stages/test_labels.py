@@ -82,17 +82,20 @@ def test_relations_are_boundary_and_field_at_stride_four(plan: Plan, irnet: Fold
     assert 0 <= float(boundary.min()) <= float(boundary.max()) <= 1
 
 
-def test_a_boundary_seen_at_any_scale_is_one(plan: Plan, irnet: Folder) -> None:
+def test_a_boundary_seen_at_any_scale_is_one_and_the_field_is_their_mean(plan: Plan, irnet: Folder) -> None:
     image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
 
     def at(*scales: float) -> Relations:
         knobs = plan.config.labels.model_copy(update={"boundary_scales": scales})
         return LabelsNetwork(plan.config.model_copy(update={"labels": knobs}), irnet, gpu=False).relations(image)
 
-    one, two = at(), at(1.5)
-    assert torch.equal(one.field, two.field)
+    one, two, three = at(), at(1.5), at(1.5, 1.0)
     assert (two.boundary >= one.boundary).all() and (two.boundary > one.boundary).any()
-    assert torch.equal(at(1.0).boundary, one.boundary)
+    # The mean over three looks, two of them alike, tells what the third saw.
+    other = 2 * two.field - one.field
+    assert not torch.allclose(other, one.field, atol=1e-3)
+    torch.testing.assert_close(three.field, (2 * one.field + other) / 3, rtol=1e-3, atol=1e-3)
+    assert torch.equal(at(1.0).boundary, one.boundary) and torch.equal(at(1.0).field, one.field)
 
 
 def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, irnet: Folder) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from irnet_ray.algorithms.synthesis import cam_instances, cam_semantic
-from irnet_ray.config import Config
+from irnet_ray.config import Config, recorded_config
 from irnet_ray.evaluation.average_precision import Prediction
 from irnet_ray.evaluation.bootstrap import draws
 from irnet_ray.evaluation.evaluate import with_truth
@@ -44,7 +44,7 @@ class Run:
 
     @property
     def config(self) -> Config:
-        return Config.model_validate(self.version["config"])
+        return recorded_config(self.version["config"])
 
     def stage(self, name: str) -> Folder:
         return self.out.folder("stages", self.version["stages"][name])

@@ -19,7 +19,7 @@ from benchmarks import published
 from benchmarks.timing import Options, Row, check, compare, row, seconds
 from irnet_ray import tables
 from irnet_ray.algorithms.relations import confident_map
-from irnet_ray.config import PRESETS, Config, merge
+from irnet_ray.config import PRESETS, Config, merge, recorded_config
 from irnet_ray.engine.mapping import MapStage
 from irnet_ray.networks.inference import precision, rescale, to_network
 from irnet_ray.run import Folder, Shards, finished
@@ -38,7 +38,7 @@ class FinishedRun:
     def __init__(self, out: str) -> None:
         self.folder, version = finished(out)
         self.names, self.shard_count, self.vocabulary = version["stages"], version["shards"], version["vocabulary"]
-        self.config = Config.model_validate(version["config"])
+        self.config = recorded_config(version["config"])
 
     def stage_folder(self, name: str) -> Folder:
         return self.folder.folder("stages", self.names[name])

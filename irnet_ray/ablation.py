@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 import irnet_ray
-from irnet_ray.config import Config
+from irnet_ray.config import Config, recorded_config
 from irnet_ray.lock import hold
 from irnet_ray.run import Folder, Shards, fingerprint, finished
 
@@ -63,7 +63,7 @@ class _Ablation:
 
     @cached_property
     def config(self) -> Config:
-        return Config.model_validate(self.version["config"])
+        return recorded_config(self.version["config"])
 
     @property
     def shard_count(self) -> int:

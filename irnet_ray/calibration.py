@@ -20,7 +20,7 @@ from rich.console import Console
 
 from irnet_ray import tables
 from irnet_ray.api import finished
-from irnet_ray.config import Config
+from irnet_ray.config import Config, recorded_config
 from irnet_ray.engine.progress import Reading, display
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.objectives import confident_objective, labels_objective
@@ -116,7 +116,7 @@ def calibrate(
     """
     known = load_truth(Path(truth))
     folder, version = finished(out)
-    config = Config.model_validate(version["config"])
+    config = recorded_config(version["config"])
     if to is None and not folder.is_local:
         raise UserError(f"{out} is in an object store: name a local YAML file by --to.")
     images = _annotated(folder, version, known, truth)

@@ -101,6 +101,9 @@ PAPER: dict[str, Any] = {
 
 PRESETS = {"paper": PAPER}
 
+# What knobs stood for before they were there: networks are used as they were trained.
+EARLIER: dict[str, Any] = {"irnet": {"contrast": 0.0, "background_rise": 0.0}}
+
 
 def load_config(
     path: Path | None,
@@ -136,6 +139,11 @@ def load_config(
             raise UserError(f"Unknown key {key!r} in {where}: `irnet-ray config` lists every key.") from error
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"Bad value for {key!r} in {where}: {message}, got {_shown(first['input'])}.") from error
+
+
+def recorded_config(record: dict[str, Any]) -> Config:
+    """The config of a run from its record, which may be an earlier version's and lack knobs of today."""
+    return Config.model_validate(merge(EARLIER, record))
 
 
 def _shown(value: Any) -> str:

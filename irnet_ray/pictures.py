@@ -9,7 +9,7 @@ import numpy as np
 
 from irnet_ray import tables
 from irnet_ray.api import finished
-from irnet_ray.config import Config
+from irnet_ray.config import Config, recorded_config
 from irnet_ray.errors import UserError
 from irnet_ray.run import Folder, Shards
 
@@ -37,7 +37,7 @@ def show(out: str | Path, images: list[str] | None = None, limit: int = 12, to: 
         raise UserError(f"{out} is in an object store: name a local PNG file by --to.")
     target = Path(to) if to is not None else Path(str(out)) / "show.png"
     irnet = folder.folder("stages", version["stages"]["irnet"])
-    pictures = _draw(shards, irnet, Config.model_validate(version["config"]), chosen)
+    pictures = _draw(shards, irnet, recorded_config(version["config"]), chosen)
     try:
         sheet(pictures).save(target)
     except (OSError, ValueError) as error:

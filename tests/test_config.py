@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from irnet_ray.config import PAPER, SCENES, SMALL_BACKBONE, Config, describe, load_config
+from irnet_ray.config import PAPER, SCENES, SMALL_BACKBONE, Config, describe, load_config, recorded_config
 from irnet_ray.errors import UserError
 
 
@@ -123,6 +123,13 @@ def test_a_preset_is_under_the_file_and_over_the_defaults(tmp_path: Path) -> Non
     small = load_config(None, {"backbone": "lite0"}, preset="paper")
     published = {"contrast": 0.0, "background_rise": 0.0}
     assert small.irnet == load_config(None, {"backbone": "lite0"}).irnet.model_copy(update=published)
+
+
+def test_the_record_of_an_earlier_version_means_what_it_meant_then() -> None:
+    record = Config().model_dump(mode="json")
+    assert recorded_config(record) == Config()
+    del record["irnet"]["contrast"], record["irnet"]["background_rise"]
+    assert recorded_config(record).irnet == load_config(None, {}, preset="paper").irnet
 
 
 def test_an_unknown_preset_is_refused_by_name() -> None:

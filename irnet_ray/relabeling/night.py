@@ -13,7 +13,7 @@ import pydantic
 from rich.console import Console
 
 from irnet_ray import tables
-from irnet_ray.config import Config
+from irnet_ray.config import recorded_config
 from irnet_ray.engine.carrying import Carried
 from irnet_ray.errors import UserError, printable
 from irnet_ray.inputs.folder import read_folder
@@ -167,7 +167,7 @@ def look(out: Folder, data: str | Path | None, retrain: bool, retrain_share: flo
     place = _place(version, data)
     today = read_folder(place["folder"], version["shards"], place["limit"])
     try:
-        config = Config.model_validate(version["config"])
+        config = recorded_config(version["config"])
     except pydantic.ValidationError as error:
         raise UserError(
             f"The config of version {version['version']} is none of this irnet-ray: run `irnet-ray label` again."

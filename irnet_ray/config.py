@@ -85,7 +85,7 @@ SMALL_BACKBONE: dict[str, Any] = {
 # Generated scenes are few and small, and are to be labeled within minutes on a laptop.
 SCENES: dict[str, Any] = {
     "classifier": {"crop": 192, "resize": [192, 288], "batch_size": 16, "min_iterations": 160},
-    "irnet": {"crop": 192, "rescale": [0.5, 1.5], "batch_size": 8, "min_iterations": 400},
+    "irnet": {"crop": 192, "rescale": [0.5, 1.5], "batch_size": 8, "min_iterations": 250},
     "affinitynet": {"min_iterations": 200},
     "mask_rcnn": {"sides": [160, 192], "min_iterations": 100, "epochs": 2},
     "deeplab": {"crop": 160, "rescale": [0.5, 1.0], "min_iterations": 60, "epochs": 2},

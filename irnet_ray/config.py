@@ -96,13 +96,13 @@ SCENES: dict[str, Any] = {
 PAPER: dict[str, Any] = {
     "seeds": {"method": "cam"},
     "irnet": {"contrast": 0.0, "background_rise": 0.0},
-    "labels": {"boundary_scales": (), "centroid": 2.5, "every_tag": False, "score": "peak"},
+    "labels": {"boundary_scales": (), "centroid_share": 0.0, "every_tag": False, "score": "peak"},
 }
 
 PRESETS = {"paper": PAPER}
 
-# What knobs stood for before they were there: networks are used as they were trained.
-EARLIER: dict[str, Any] = {"irnet": {"contrast": 0.0, "background_rise": 0.0}}
+# What knobs stood for before they were there: networks are used as they were trained, labels made as they were.
+EARLIER: dict[str, Any] = {"irnet": {"contrast": 0.0, "background_rise": 0.0}, "labels": {"centroid_share": 0.0}}
 
 
 def load_config(

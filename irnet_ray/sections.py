@@ -162,8 +162,14 @@ class Labels(Section):
     beta: float = knob(10.0, "1", "Eq. 12", "Hadamard power of the affinities", gt=0)
     steps: int = knob(256, "steps", "Eq. 13", "random walk steps", ge=0)
     refinements: int = knob(100, "iterations", "Eq. 10", "refinements of the displacement field", ge=0)
-    centroid: float = knob(
-        4.0, "pixels of stride 4", "Eq. 14: 2.5", "displacements shorter than this mark a centroid", gt=0
+    centroid: float = knob(2.5, "pixels of stride 4", "Eq. 14", "displacements shorter than this mark a centroid", gt=0)
+    centroid_share: float = knob(
+        0.15,
+        "of the image's longest displacement",
+        "",
+        "and so do those shorter than this share: the longer a field, the noisier it is; 0: as published",
+        ge=0,
+        lt=1,
     )
     background: float = knob(0.25, "1", "paper 5.2", "scores below this are background", gt=0, lt=1)
     min_area: float = knob(0.01, "of the image", "published code", "smaller instances are left out", ge=0, lt=1)

@@ -128,8 +128,9 @@ def test_a_preset_is_under_the_file_and_over_the_defaults(tmp_path: Path) -> Non
 def test_the_record_of_an_earlier_version_means_what_it_meant_then() -> None:
     record = Config().model_dump(mode="json")
     assert recorded_config(record) == Config()
-    del record["irnet"]["contrast"], record["irnet"]["background_rise"]
+    del record["irnet"]["contrast"], record["irnet"]["background_rise"], record["labels"]["centroid_share"]
     assert recorded_config(record).irnet == load_config(None, {}, preset="paper").irnet
+    assert recorded_config(record).labels == Config().labels.model_copy(update={"centroid_share": 0.0})
 
 
 def test_an_unknown_preset_is_refused_by_name() -> None:

@@ -90,6 +90,7 @@ class LabelsNetwork:
     def synthesize(self, attention_Khw: np.ndarray, relations: Relations, size: tuple[int, int]) -> Masks:
         """Eq. 10 to 15: labels of an image of (H, W) pixels from its seeds' attention and IRNet's answer."""
         knobs = self.knobs
+        longest = float(relations.field.norm(dim=0).max())
         found = synthesis.labels(
             torch.from_numpy(attention_Khw).to(self.device),
             relations.boundary,
@@ -101,7 +102,7 @@ class LabelsNetwork:
             every_tag=knobs.every_tag,
             score=knobs.score,
             iterations=knobs.refinements,
-            threshold=knobs.centroid,
+            threshold=max(knobs.centroid, knobs.centroid_share * longest),
             radius=knobs.radius,
             beta=knobs.beta,
             steps=knobs.steps,

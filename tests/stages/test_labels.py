@@ -98,6 +98,19 @@ def test_a_boundary_seen_at_any_scale_is_one_and_the_field_is_their_mean(plan: P
     assert torch.equal(at(1.0).boundary, one.boundary) and torch.equal(at(1.0).field, one.field)
 
 
+def test_the_longer_a_field_the_wider_are_its_centroids(plan: Plan, irnet: Folder) -> None:
+    rows, columns = np.indices((24, 32))
+    field = np.stack([12 - rows, np.where(columns < 16, 8, 24) - columns])  # to one of two centroids
+    relations = Relations(torch.zeros(24, 32), torch.from_numpy(field).float())
+
+    def found(share: float) -> int:
+        knobs = plan.config.labels.model_copy(update={"centroid_share": share})
+        network = LabelsNetwork(plan.config.model_copy(update={"labels": knobs}), irnet, gpu=False)
+        return len(network.synthesize(np.ones((1, 24, 32), np.float32), relations, (96, 128)).masks)
+
+    assert (found(0), found(0.15), found(0.9)) == (2, 2, 1)
+
+
 def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, irnet: Folder) -> None:
     state = load(irnet.read("weights.safetensors"))
     state["displacement.mean"] = torch.full((2,), torch.nan)

@@ -19,7 +19,7 @@ from irnet_ray.report.profile import advice
 from irnet_ray.report.summary import Row, Summary
 from irnet_ray.report.text import classifier_lines
 from irnet_ray.report.unusual import unusual
-from irnet_ray.run import Shards
+from irnet_ray.run import Shards, current
 from irnet_ray.stages.plan import TRAININGS, Plan
 
 if TYPE_CHECKING:
@@ -262,13 +262,13 @@ def _check_weights(plan: Plan) -> None:
 
 def relabel_hint(plan: Plan) -> str | None:
     """A line for who is about to learn all anew, though a finished version of the same config is there."""
-    current = plan.out.read_json("current.json")
-    if current is None or plan.is_done("classifier") or current["stages"]["images"] == plan.names["images"]:
+    known = current(plan.out)
+    if known is None or plan.is_done("classifier") or known["stages"]["images"] == plan.names["images"]:
         return None
-    if "student" in current or current["config"] != plan.config.model_dump(mode="json"):
+    if "student" in known or known["config"] != plan.config.model_dump(mode="json"):
         return None
     return (
-        f"The images are not those of version {current['version']}, so everything is computed anew. To compute only "
+        f"The images are not those of version {known['version']}, so everything is computed anew. To compute only "
         f"what has changed, with the networks that are there: irnet-ray relabel {plan.out.location}"
     )
 

@@ -87,7 +87,7 @@ def publish(out: Folder, version: dict[str, Any]) -> None:
         out: the run directory.
         version: what `current.json` is to hold: `version`, `stages`, `shards`, `images`, `labels`, `errors`, ...
     """
-    current = out.read_json("current.json")
+    current = run.current(out)
     old = one(out, str(version["version"]))
     if old is None or not old.is_version or current is None or current["version"] != old.id:
         adopt(out, current)
@@ -121,7 +121,7 @@ def _is_run(folder: Folder) -> bool:
 def known(out: Folder) -> list[Record]:
     """Versions from the oldest to the newest, then unfinished runs in the order of their start. Writes nothing."""
     found = [record for record in every(out) if record.removed is None]
-    current = out.read_json("current.json")
+    current = run.current(out)
     if current is not None and not any(record.id == current["version"] for record in found if record.is_version):
         found.append(_unrecorded(out, current))
     return sorted(found, key=lambda record: (record.is_unfinished, record.number, record.begun or ""))

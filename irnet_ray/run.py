@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from irnet_ray import tables
-from irnet_ray.errors import UserError, misplaced
+from irnet_ray.errors import AGAIN, UserError, misplaced
 from irnet_ray.folder import ROW_GROUP as ROW_GROUP
 from irnet_ray.folder import Folder as Folder
 from irnet_ray.folder import writing as writing
@@ -95,9 +95,10 @@ class Shards:
 
         Raises:
             RuntimeError: rows and errors together are not exactly the shard's images.
+            UserError: a unit's file is none.
         """
         units = self.units(shard)
-        unit_tables = [units.read_table(name) for name in units.files()]
+        unit_tables = [_unit(units, name, schema) for name in units.files()]
         place = {
             image_id: (number, row)
             for number, table in enumerate(unit_tables)
@@ -139,6 +140,14 @@ class Shards:
         return rows, failed
 
 
+def _unit(units: Folder, name: str, schema: pa.Schema) -> pa.Table:
+    """A unit of a stage. Raises UserError for a table that lies there and is none, such as a part."""
+    table = units.read_table(name)
+    if not table.schema.equals(unit_schema(schema)):
+        raise UserError(f"{units.location}/{name} has not the columns of a unit: {AGAIN}")
+    return table
+
+
 def unit_schema(schema: pa.Schema) -> pa.Schema:
     """A stage's schema as its units hold it: every column but the id may be null, and there is an `error`."""
     fields = [field if field.name == "image_id" else field.with_nullable(True) for field in schema]
@@ -171,14 +180,18 @@ def finished(out: str | os.PathLike[str]) -> tuple[Folder, dict[str, Any]]:
     folder = Folder(str(out))
     if folder.name == "labels" and not folder.exists("current.json"):
         folder = folder.parent
-    version = folder.read_json("current.json")
+    version = current(folder)
     if version is None:
         raise UserError(f"No finished run in {out}: run `irnet-ray label --out {out}` to its end first.")
-    if not _is_version(version):
-        raise UserError(
-            f"{folder.location}/current.json is damaged (it names no stages): delete it and run the same command again."
-        )
     return folder, version
+
+
+def current(out: Folder) -> dict[str, Any] | None:
+    """The current version of a run directory; None before a run has finished. Raises UserError where it is none."""
+    version = out.read_json("current.json")
+    if version is not None and not _is_version(version):
+        raise UserError(f"{out.location}/current.json is damaged (it names no stages): {AGAIN}")
+    return version
 
 
 def _is_version(found: Any) -> bool:

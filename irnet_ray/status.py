@@ -28,6 +28,7 @@ from irnet_ray.report.stage import (
     read_mapping,
     read_training,
 )
+from irnet_ray.run import current as current_version
 from irnet_ray.stages.plan import ORDER, TRAININGS
 from irnet_ray.versions import Listed
 
@@ -55,7 +56,7 @@ def status(out: str | os.PathLike[str]) -> dict[str, Any]:
     """
     folder = records.opened(out)
     known = records.known(folder)
-    current = (folder.read_json("current.json") or {}).get("version")
+    current = (current_version(folder) or {}).get("version")
     finished = next((record for record in known if record.is_version and record.id == current), None)
     holder = _holder(folder)
     record, running = _run_of(known, finished, holder)

@@ -21,7 +21,7 @@ from irnet_ray.evaluation.truth import load_truth
 from irnet_ray.inputs.folder import read_images
 from irnet_ray.lock import hold
 from irnet_ray.records import begin, publish
-from irnet_ray.run import Folder, Shards, fingerprint, finished, writable
+from irnet_ray.run import Folder, Shards, current, fingerprint, finished, writable
 from irnet_ray.stages.label_rows import LabelRows
 from irnet_ray.stages.students import KINDS, RECORD, Student
 
@@ -208,7 +208,7 @@ def predict(
     student = Student.load(trained)
     folder = writable(out)
     with hold(folder):
-        known = folder.read_json("current.json")
+        known = current(folder)
         if known is not None and "student" not in known:
             raise UserError(f"{folder.location} holds labels of a labeling run: predict into another folder.")
         prediction = Prediction(folder, student, trained, read_images(data, shards, limit), shards)

@@ -55,7 +55,7 @@ class Listed:
 def listed(out: str | os.PathLike[str]) -> list[Listed]:
     """Versions from the oldest to the newest, then unfinished runs. Raises UserError where there is no run."""
     folder = records.opened(out)
-    current = (folder.read_json("current.json") or {}).get("version")
+    current = (run.current(folder) or {}).get("version")
     known = records.known(folder)
     users = Counter(name for record in known for name in record.stages)
     return [

@@ -224,6 +224,15 @@ def test_a_seal_that_died_half_way_is_done_again(shards: Shards, monkeypatch: py
     assert (shards.sealed(), shards.counts()) == ({0}, (1, 1))
 
 
+def test_a_part_that_lies_among_the_units_is_named(shards: Shards) -> None:
+    shards.commit(0, SCHEMA, [good("a")])
+    part = pa.Table.from_pylist([{"image_id": "b", "size": 1}], schema=SCHEMA)
+    shards.units(0).write_table("part.parquet", part)
+    with pytest.raises(UserError, match=r"part-00000-of-00002/part\.parquet has not the columns of a unit: delete it"):
+        shards.seal(0, SCHEMA, ["a", "b"])
+    assert shards.sealed() == set()
+
+
 def test_a_shard_without_images_seals_to_empty_tables(shards: Shards) -> None:
     shards.seal(1, tables.LABELS, [])
     assert shards.rows.read_table(shards.part(1)).schema == tables.LABELS

@@ -128,6 +128,16 @@ def test_a_record_that_cannot_be_read_is_named_before_a_run_begins(made: Version
             call()
 
 
+def test_a_pointer_that_is_another_file_is_named(made: Versioned) -> None:
+    made.folder.write_json("current.json", {"seconds": 3})
+    for call in (lambda: listed(made.out), lambda: records.publish(made.folder, made.version(*A))):
+        with pytest.raises(UserError, match=r"current\.json is damaged \(it names no stages\): delete it and run"):
+            call()
+    (made.out / "current.json").unlink()
+    records.publish(made.folder, made.version(*A))
+    assert made.folder.read_json("current.json") == made.version(*A)
+
+
 def test_a_folder_from_elsewhere_writes_no_record_outside(made: Versioned) -> None:
     content = {**made.version(*A), "version": "../../outside"}
     made.folder.write_json("current.json", content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import socket
 import warnings
 from collections.abc import Iterator
@@ -69,6 +70,8 @@ def session(address: str | None) -> Iterator[Devices]:
     try:
         if address:
             _knock(address)
+        else:
+            _give_token()
         with _no_native_log(), contextlib.nullcontext() if address else _loopback():
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
     except Exception as error:  # Ray raises a bare one where its node is slow to start
@@ -79,6 +82,16 @@ def session(address: str | None) -> Iterator[Devices]:
         yield _devices()
     finally:
         ray.shutdown()
+
+
+def _give_token() -> None:
+    """Let a local Ray have its token from this process, for as long as that lives, where the user has none.
+
+    By itself Ray writes one into the home folder, which is not ours to write to, and may be read-only.
+    """
+    given = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    if not given and not os.path.exists(os.path.expanduser("~/.ray/auth_token")):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 @contextmanager

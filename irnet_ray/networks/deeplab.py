@@ -7,7 +7,6 @@ Shape suffixes: B images, C classes and background, H W pixels; h w cells of a n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
+from torchvision.models.convnext import LayerNorm2d
 from torchvision.models.segmentation import LRASPP
 
 from irnet_ray.networks.backbone import freeze_statistics
@@ -70,12 +70,13 @@ class Segmenter(nn.Module):
 class AtrousPyramid(nn.Module):
     """Atrous spatial pyramid pooling: parallel 3x3 convolutions at several rates, summed.
 
-    `normalized` puts group normalization before them.
+    `normalized` puts layer normalization before them, of each cell by itself: whatever looks at the whole image
+    sees another one in a padded crop than in a photo.
     """
 
     def __init__(self, channels: int, outputs: int, rates: Sequence[int], normalized: bool) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(math.gcd(32, channels), channels) if normalized else nn.Identity()
+        self.layer_norm = LayerNorm2d(channels, eps=1e-6) if normalized else nn.Identity()
         branches = [nn.Conv2d(channels, outputs, 3, padding=rate, dilation=rate) for rate in rates]
         for branch in branches:
             nn.init.normal_(branch.weight, std=0.01)
@@ -84,7 +85,7 @@ class AtrousPyramid(nn.Module):
 
     def forward(self, x_BDhw: Tensor) -> Tensor:
         """Features (B, D, h, w) to logits (B, C, h, w)."""
-        x_BDhw = self.norm(x_BDhw)
+        x_BDhw = self.layer_norm(x_BDhw)
         return torch.stack([branch(x_BDhw) for branch in self.branches]).sum(0)
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor, nn
+from torchvision.models.convnext import LayerNorm2d
 
 from irnet_ray.networks.backbone import NAMES, build_backbone
 from irnet_ray.networks.deeplab import (
@@ -41,7 +42,7 @@ def test_four_atrous_convolutions_are_summed(backbone: str, stride: int) -> None
     torch.manual_seed(0)
     model = DeepLabV2(backbone, 5).eval()
     branches = [module for module in model.head.modules() if isinstance(module, nn.Conv2d)]
-    norms = [module for module in model.head.modules() if isinstance(module, nn.GroupNorm)]
+    norms = [module for module in model.head.modules() if isinstance(module, LayerNorm2d)]
     assert len(norms) == (backbone == "lite0")
     assert RATES == (6, 12, 18, 24)
     # In pixels of the image the same at both strides.
@@ -56,6 +57,16 @@ def test_four_atrous_convolutions_are_summed(backbone: str, stride: int) -> None
         summed = sum(F.conv2d(x, b.weight, b.bias, padding=b.dilation, dilation=b.dilation) for b in branches)
     assert tuple(logits.shape) == (1, 6, math.ceil(65 / stride), math.ceil(97 / stride))
     torch.testing.assert_close(logits, summed, rtol=1e-4, atol=1e-4 * float(logits.abs().max()))
+
+
+@torch.no_grad()
+def test_what_the_head_says_of_a_place_does_not_depend_on_what_is_far_from_it() -> None:
+    """A photo that fills half of a padded crop is seen as it is seen alone."""
+    torch.manual_seed(0)
+    head = DeepLabV2("lite0", 5).eval().head
+    alone = torch.randn(1, 320, 30, 30)
+    padded = torch.cat([alone, torch.full((1, 320, 30, 30), 9.0)], dim=-1)
+    torch.testing.assert_close(head(padded)[..., :18], head(alone)[..., :18])  # 12 cells is the largest rate
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
 import pytest
 import ray
 
-from irnet_ray.engine.session import Devices, reason, session
+from irnet_ray.engine.session import Devices, _give_token, reason, session
 from irnet_ray.errors import UserError
 from tests.engine.processes import Marked
 
@@ -31,6 +32,25 @@ def test_the_caller_s_ray_is_used_and_not_stopped(devices: Devices) -> None:
 
 def test_an_embedded_ray_has_no_dashboard(devices: Devices) -> None:
     assert not ray._private.worker.global_worker.node.address_info["webui_url"]
+
+
+@pytest.mark.parametrize("given", ["nothing", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "a file"])
+def test_an_embedded_ray_has_the_user_s_token_or_one_that_is_in_no_file(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "the user's")
+        if name != given:
+            monkeypatch.delenv(name)
+    if given == "a file":
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("the user's")
+    before = os.environ.get("RAY_AUTH_TOKEN")
+    _give_token()
+    after = os.environ.get("RAY_AUTH_TOKEN")
+    assert len(after or "") == 64 if given == "nothing" else after == before
+    assert given == "a file" or not list(tmp_path.iterdir())
 
 
 def test_a_worker_s_own_words_are_the_reason() -> None:

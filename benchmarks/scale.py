@@ -199,7 +199,7 @@ def _rows_of(scratch: Path, size: int, cluster: Any, nodes: list[Any]) -> Figure
     images = by_shard(size, shards)
     source = write_source(scratch / "source", images, shards)
     out = Folder(str(scratch / "out"))
-    lost: list[int] = []
+    lost: list[tuple[int, float]] = []
 
     def lose() -> None:
         result = Shards(out, shards)
@@ -208,7 +208,7 @@ def _rows_of(scratch: Path, size: int, cluster: Any, nodes: list[Any]) -> Figure
             done = sum(len(result.units(shard).files()) for shard in range(shards)) * UNIT
             if done >= size / 2:
                 cluster.remove_node(nodes[-1])
-                lost.append(done)
+                lost.append((done, time.time()))
 
     if nodes:
         threading.Thread(target=lose, daemon=True).start()
@@ -220,16 +220,19 @@ def _rows_of(scratch: Path, size: int, cluster: Any, nodes: list[Any]) -> Figure
         ended = time.time()
     if made.rows != size or (nodes and not lost):
         raise SystemExit(f"{made.rows} of {size} rows, {made.errors} errors; node lost at {lost}.")
-    seconds = ended - min(times[0] for times in begun(begins))  # without the start of the processes
+    began = min(times[0] for times in begun(begins))  # without the start of the processes
+    seconds = ended - began
+    # What a row costs on all nodes: afterwards there are fewer cores.
+    whole, until = lost[0] if lost else (size, ended)
     figures = {
         "rows": made.rows,
         "errors": made.errors,
         "seconds": round(seconds, 1),
         "rows a second": round(size / seconds),
-        "milliseconds a row": round(1000 * seconds / size, 3),
+        "milliseconds a row": round(1000 * (until - began) / whole, 3),
         "driver peak GB": round(peak(), 2),
         "of it by these rows GB": round(peak() - before, 2),
-        "node lost after rows": lost[0] if lost else None,
+        "node lost after rows": whole if lost else None,
     }
     print(f"  {size}: {figures}", flush=True)
     return figures

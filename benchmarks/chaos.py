@@ -37,13 +37,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from PIL import Image
 
 from benchmarks.chaos_kills import MARK, Nodes, Opens, Process, kill, kill_all, marked, workers
+from benchmarks.chaos_rows import compare, read_rows
 from irnet_ray.inputs.scenes import generate
 
 TRAININGS, MAPS = ("classifier", "irnet"), ("prototypes", "seeds", "labels")
@@ -72,8 +71,6 @@ POLL = 0.1  # seconds
 PATIENCE = 900.0  # seconds in which nothing is killed and no stage ends: the command hangs
 FAILURES = 5  # starts in a row that end without success by themselves, after which a run is given up
 
-Rows = dict[str, list[tuple[str, dict[str, Any]]]]  # by image id: the table's name and the row
-
 
 @dataclass
 class Kill:
@@ -88,47 +85,6 @@ class Kill:
     @property
     def place(self) -> int:
         return STAGES.index(self.stage)
-
-
-@dataclass
-class Difference:
-    """Ids of the images that interruption did harm to."""
-
-    lost: list[str]
-    doubled: list[str]
-    differing: list[str]
-
-    def __bool__(self) -> bool:
-        return bool(self.lost or self.doubled or self.differing)
-
-    def __str__(self) -> str:
-        return f"{len(self.lost)} lost, {len(self.doubled)} doubled, {len(self.differing)} differing"
-
-
-def read_rows(out: Path) -> Rows:
-    """The published labels and errors of a run, whole."""
-    found: Rows = {}
-    for name in ("labels", "errors"):
-        for path in sorted((out / name).glob("*.parquet")):
-            for row in pq.read_table(path).to_pylist():
-                found.setdefault(row["image_id"], []).append((name, row))
-    return found
-
-
-def compare(expected: Rows, found: Rows) -> Difference:
-    """What a run's rows lack, have twice, or have otherwise than they should."""
-    lost = [
-        image_id
-        for image_id, rows in expected.items()
-        if not {name for name, _ in rows} <= {name for name, _ in found.get(image_id, [])}
-    ]
-    doubled = [image_id for image_id, rows in found.items() if len(rows) > 1]
-    differing = [
-        image_id
-        for image_id, rows in found.items()
-        if image_id not in lost and any(row not in expected.get(image_id, []) for row in rows)
-    ]
-    return Difference(lost, doubled, differing)
 
 
 def deal(count: int, seed: int) -> list[Kill]:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import versioned
+
 REFERENCE = Path(__file__).parent / "reference"
 
 
@@ -18,3 +20,20 @@ def reference() -> Callable[[str], dict[str, np.ndarray]]:
             return dict(arrays)
 
     return load
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of a few scenes."""
+    from tests.labelled import labelled_scenes
+
+    return labelled_scenes(tmp_path_factory.mktemp("source"), versioned.COUNT, (64, 64))
+
+
+@pytest.fixture
+def made(tmp_path: Path, source: Path) -> versioned.Versioned:
+    """Three versions: a and b share all up to the classifier; c is the current one."""
+    made = versioned.Versioned(tmp_path / "out", source)
+    for marks in (versioned.A, versioned.B, versioned.C):
+        made.publish(*marks)
+    return made

@@ -12,6 +12,13 @@ from irnet_ray.config import Config
 from irnet_ray.run import Folder, Shards
 
 STAGES = ("images", "classifier", "seeds", "irnet", "labels")
+COUNT = 4  # images
+A, B, C = (("i1", "c1", "s1", "n1", "a"), ("i1", "c1", "s2", "n2", "b"), ("i1", "c2", "s3", "n3", "c"))
+
+
+def names(*versions: tuple[str, ...]) -> set[str]:
+    """Names of the stage folders of versions."""
+    return {f"{stage}-{mark}" for marks in versions for stage, mark in zip(STAGES, marks, strict=True)}
 
 
 class Versioned:

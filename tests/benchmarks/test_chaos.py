@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from benchmarks import chaos, chaos_kills
 from benchmarks.chaos import STAGES, TARGETS, Kill, Run
+from benchmarks.chaos_rows import Rows, compare, read_rows
 from tests.engine.processes import Marked
 
 FIGURE = re.compile(r"^(\w[\w ]*\w)  +(\S.*)$", re.MULTILINE)
@@ -31,10 +32,10 @@ def write(out: Path, name: str, ids: list[str], part: int = 0, **values: Any) ->
 
 
 @pytest.fixture
-def expected(tmp_path: Path) -> chaos.Rows:
+def expected(tmp_path: Path) -> Rows:
     write(tmp_path / "expected", "labels", ["a", "b", "c"])
     write(tmp_path / "expected", "errors", ["broken"])
-    return chaos.read_rows(tmp_path / "expected")
+    return read_rows(tmp_path / "expected")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def expected(tmp_path: Path) -> chaos.Rows:
     ],
 )
 def test_lost_doubled_and_strange_images_are_noticed(
-    expected: chaos.Rows,
+    expected: Rows,
     tmp_path: Path,
     labels: list[list[str]],
     errors: list[str],
@@ -65,22 +66,27 @@ def test_lost_doubled_and_strange_images_are_noticed(
     for part, ids in enumerate(labels):
         write(tmp_path / "found", "labels", ids, part)
     write(tmp_path / "found", "errors", errors)
-    difference = chaos.compare(expected, chaos.read_rows(tmp_path / "found"))
+    difference = compare(expected, read_rows(tmp_path / "found"))
     assert (sorted(difference.lost), difference.doubled, difference.differing) == (lost, doubled, differing)
     assert bool(difference) == bool(lost or doubled or differing)
 
 
 @pytest.mark.parametrize("values", [{"semantic": b"pnh"}, {"score": 0.1 + 2**-55}, {"score": None}])
-def test_a_label_that_differs_in_a_bit_is_noticed(expected: chaos.Rows, tmp_path: Path, values: dict[str, Any]) -> None:
+def test_a_label_that_differs_in_a_bit_is_noticed(expected: Rows, tmp_path: Path, values: dict[str, Any]) -> None:
     write(tmp_path / "found", "labels", ["a", "b"])
     write(tmp_path / "found", "labels", ["c"], 1, **values)
     write(tmp_path / "found", "errors", ["broken"])
-    difference = chaos.compare(expected, chaos.read_rows(tmp_path / "found"))
+    difference = compare(expected, read_rows(tmp_path / "found"))
     assert (difference.lost, difference.doubled, difference.differing) == ([], [], ["c"])
 
 
-def test_a_run_without_tables_has_lost_everything(expected: chaos.Rows, tmp_path: Path) -> None:
-    assert sorted(chaos.compare(expected, chaos.read_rows(tmp_path / "none")).lost) == ["a", "b", "broken", "c"]
+def test_a_run_without_tables_has_lost_everything(expected: Rows, tmp_path: Path) -> None:
+    assert sorted(compare(expected, read_rows(tmp_path / "none")).lost) == [
+        "a",
+        "b",
+        "broken",
+        "c",
+    ]
 
 
 @given(st.integers(1, 120), st.integers(0, 1000))
@@ -239,6 +245,6 @@ def test_labeling_comes_through_ten_kills(tmp_path: Path) -> None:
     assert (figures["images doubled"], figures["differing labels"]) == ("0", "0")
     assert re.fullmatch(r"\d+\.\d % \(\d+ of \d+ images of map stages\)", figures["recomputed"])
     # It compared something: there are labels with instances, and the broken photo's error.
-    expected = chaos.read_rows(tmp_path / "runs" / "run-0")
+    expected = read_rows(tmp_path / "runs" / "run-0")
     assert len(expected) == chaos.SCENES + 1 and expected[chaos.BROKEN][0][0] == "errors"
     assert any(row["instances"] for rows in expected.values() for name, row in rows if name == "labels")

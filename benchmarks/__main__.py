@@ -17,6 +17,7 @@ import torch
 
 from benchmarks import speed_algorithms, speed_engine, speed_stages, speed_walk
 from benchmarks.timing import Options, Row, machine
+from irnet_ray.engine.cores import use_cores
 
 ROWS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "walk": speed_walk.dense,
@@ -35,7 +36,7 @@ HEAD = "| what | ours | baseline | ratio | quartiles | wanted | met | note |\n|-
 
 def main() -> None:
     options, names, as_json = _parse()
-    torch.set_num_threads(1)
+    use_cores(1)
     torch.manual_seed(0)
     name = machine(options.device)
     print(json.dumps({"machine": name}) if as_json else f"{name}\n\n{HEAD}", flush=True)

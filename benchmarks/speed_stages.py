@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.functional import interpolate
+from torch.utils._pytree import tree_map_only
 
 from benchmarks import published
 from benchmarks.timing import Options, Row, check, compare, row, seconds
@@ -90,11 +92,19 @@ def _stage(run: FinishedRun, name: str, options: Options) -> Row:
     stage = run.stage(name)
     network: Any = stage.network(options.device.type == "cuda")
     rows = run.rows(QUICK_IMAGES if options.quick else IMAGES)
-    module = network.network.backbone if name == "seeds" else network.network
-    passes: list[torch.Tensor] = []
-    hook = module.register_forward_pre_hook(lambda _, given: passes.append(given[0].clone()))
+    whole_network = network.network
+    parts = [whole_network.backbone]
+    if name == "labels":
+        parts += [whole_network.boundary, whole_network.displacement]
+    passes: list[tuple[nn.Module, Any]] = []
+
+    def note(module: nn.Module, given: Any) -> None:
+        passes.append((module, tree_map_only(torch.Tensor, torch.Tensor.clone, given)))
+
+    hooks = [part.register_forward_pre_hook(note) for part in parts]
     values = [network(each, stage.load(each)) for each in rows]
-    hook.remove()
+    for hook in hooks:
+        hook.remove()
     knobs = run.config.seeds
 
     def whole() -> None:
@@ -103,8 +113,8 @@ def _stage(run: FinishedRun, name: str, options: Options) -> Row:
 
     def bare() -> None:
         with torch.inference_mode(), precision(options.device):
-            for given in passes:
-                module(given)
+            for module, given in passes:
+                module(*given)
         for value in values if name == "seeds" else []:
             confident_map(value.image, value.full, knobs.foreground, knobs.background)
 

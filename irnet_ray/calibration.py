@@ -261,9 +261,9 @@ def _measure_all(
 
 def _start_process() -> None:
     """One thread, since there is a process for each core; Ctrl-C is for the process that waits for them."""
-    import torch
+    from irnet_ray.engine.cores import use_cores
 
-    torch.set_num_threads(1)
+    use_cores(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -77,8 +77,10 @@ def _refine(image: NDArray[np.uint8], label_maps: list[NDArray[np.int64]], label
     if not varied:
         return refined
     maps_TN = np.stack([label_maps[number].ravel() for number in varied])
-    present, index_TN = np.unique(maps_TN, return_inverse=True)
-    energy_TLN = _unary(index_TN.reshape(maps_TN.shape), len(present), labels - len(present))
+    counts = np.bincount(maps_TN.ravel(), minlength=labels)  # np.unique would sort all pixels
+    present = np.flatnonzero(counts)
+    index_TN = (np.cumsum(counts > 0) - 1)[maps_TN]
+    energy_TLN = _unary(index_TN, len(present), labels - len(present))
     best_TN = _mean_field(image, energy_TLN, labels - len(present))[:, : len(present)].argmax(axis=1)
     for number, best_N in zip(varied, best_TN, strict=True):
         refined[number] = present[best_N].reshape(image.shape[:2])

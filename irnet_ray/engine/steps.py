@@ -94,10 +94,10 @@ class Network:
     """The second step, in an actor that builds its network once."""
 
     def __init__(self, stage: MapStage, gpu: bool, seconds: float | None) -> None:
-        import torch
+        from irnet_ray.engine.cores import use_cores
 
         if not gpu:
-            torch.set_num_threads(1)  # one actor a core: threads of several actors would fight over the cores
+            use_cores(1)
         self.name, self.seconds = stage.name, seconds
         self.step = stage.network(gpu)
 

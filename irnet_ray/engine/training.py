@@ -225,6 +225,7 @@ def _work(config: dict[str, Any]) -> HopelessError | UserError | None:
     import ray.train.torch
 
     from irnet_ray.engine import checkpoints
+    from irnet_ray.engine.cores import use_cores
     from irnet_ray.engine.curves import Reporter
     from irnet_ray.engine.loading import RowLoader, index_batches
 
@@ -234,7 +235,7 @@ def _work(config: dict[str, Any]) -> HopelessError | UserError | None:
     rank, world = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
     if device.type == "cpu":
-        torch.set_num_threads(cores)
+        use_cores(cores)
     torch.manual_seed(schedule.seed)
     task = stage.build()
     # Depthwise convolutions train 8 to 10 times faster in channels_last on a processor.

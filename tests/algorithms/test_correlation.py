@@ -28,9 +28,9 @@ def test_attention_on_a_part_covers_all_that_looks_like_it() -> None:
 
 
 def test_a_mean_by_hand() -> None:
-    # Three cells; the likeness of the first and second is cos 60 = 1/2, of the third with either 0; power 1.
+    # Three cells; the likeness of the first and second is cos 60 = 1/2, of the third with either 0; not squared.
     features = torch.tensor([[1.0, 0.5, 0.0], [0.0, 0.75**0.5, 0.0], [0.0, 0.0, 1.0]])[:, None]
-    spread = correlated(torch.tensor([[[1.0, 0.0, 0.0]]]), [features], power=1)
+    spread = correlated(torch.tensor([[[1.0, 0.0, 0.0]]]), [features], squarings=0)
     # (1, 1/2, 0) over sums of likeness (3/2, 3/2, 1) are 2/3, 1/3, 0; from 0 to 1 and squared: 1, 1/4, 0.
     torch.testing.assert_close(spread, torch.tensor([[[1.0, 0.25, 0.0]]]), atol=0.01, rtol=0)
 
@@ -39,7 +39,7 @@ def test_levels_count_alike_at_the_size_of_the_first() -> None:
     fine, coarse = two_regions(), torch.ones(3, 2, 3)
     part = torch.zeros(1, 4, 6)
     part[0, 1, 1] = 1
-    spread = correlated(part, [fine, coarse], power=1)
+    spread = correlated(part, [fine, coarse], squarings=0)
     assert spread.shape == (1, 4, 6)
     assert torch.equal(spread[0, :, :3], torch.ones(4, 3)) and not spread[0, :, 3:].any()
 

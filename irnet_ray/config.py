@@ -63,12 +63,12 @@ SMALL_BACKBONE: dict[str, Any] = {
     "irnet": {"crop": 256, "rescale": [0.25, 1.25], "batch_size": 8, "min_iterations": 1000, "mean_images": 256},
     "affinitynet": {"min_iterations": 500},
     "mask_rcnn": {
-        "epochs": 4,
-        "min_iterations": 400,
-        "batch_size": 4,
+        "epochs": 5,
+        "min_iterations": 200,
+        "batch_size": 8,
         "rate": 0.01,
-        "sides": [224, 256, 288],
-        "max_side": 448,
+        "sides": [192, 224],
+        "max_side": 320,
         "proposals": "small",
     },
     # Its body moves at a tenth of the published rate: it learns some hundred images by heart.
@@ -90,7 +90,7 @@ SCENES: dict[str, Any] = {
     "classifier": {"crop": 192, "resize": [192, 288], "batch_size": 16, "min_iterations": 160},
     "irnet": {"crop": 192, "rescale": [0.5, 1.5], "batch_size": 8, "min_iterations": 250},
     "affinitynet": {"min_iterations": 200},
-    "mask_rcnn": {"sides": [160, 192], "min_iterations": 100, "epochs": 2},
+    "mask_rcnn": {"sides": [160, 192], "min_iterations": 100, "epochs": 2, "batch_size": 4},
     "deeplab": {"crop": 160, "rescale": [0.5, 1.0], "scales": [0.5, 0.75, 1.0], "min_iterations": 60, "epochs": 2}
     | {"rate": 2.5e-4, "head_factor": 10.0},  # as published: ImageNet has seen no such objects
 }

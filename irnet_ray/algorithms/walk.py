@@ -3,12 +3,13 @@
 Shape legend: C maps; H, W pixels at the network's stride; N = H * W; P offsets.
 """
 
-import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from math import comb
 
+import numpy as np
 import torch
+from scipy.sparse import dia_array
 from torch import Tensor
 
 from irnet_ray.algorithms.affinity import affinities, offsets
@@ -95,9 +96,9 @@ def _walk(scores: Tensor, pairs: Tensor, radius: int, beta: float, steps: int) -
     """T^steps scores, both arguments of one dtype."""
     if not scores.numel():
         return scores
-    transition = (_Rows if _has_sparse_product(scores) else _Shifts)(pairs.pow(beta), radius)
+    transition = (_Diagonals if scores.device.type == "cpu" else _Shifts)(pairs.pow(beta), radius)
     coefficients = _chebyshev_coefficients(steps)
-    current = transition.laid_out(scores)
+    current = scores.flatten(1).clone(memory_format=torch.contiguous_format)
     previous = current.clone()
     result = coefficients[0] * current
     for degree, coefficient in enumerate(coefficients[1:], start=1):
@@ -105,61 +106,45 @@ def _walk(scores: Tensor, pairs: Tensor, radius: int, beta: float, steps: int) -
         factors = (1, 0) if degree == 1 else (2, -1)
         previous, current = current, transition.add_product(previous, current, *factors)
         result.add_(current, alpha=coefficient)
-    return transition.maps(result).view_as(scores)
+    return result.view_as(scores)
 
 
-def _has_sparse_product(scores: Tensor) -> bool:
-    """Whether torch multiplies by sparse matrices here: on a CPU that is MKL's doing, which not every build has."""
-    return scores.device.type == "cpu" and torch.backends.mkl.is_available()
+class _Diagonals:
+    """Product with T = S^-1 A^beta (Eq. 12) as SciPy's matrix of 2 P + 1 diagonals, for processors.
 
-
-class _Rows:
-    """Product with T = S^-1 A^beta (Eq. 12) as a sparse matrix, 2 P + 1 numbers to a row.
-
-    One pass reads every weight and its column once and writes every pixel once. Vectors are (N, C): all maps of a
-    neighbour are one read. Pairs that leave the image keep their place in the row, with weight 0.
+    An offset is a diagonal, so no number needs its column, and a map goes through at a time: it and a diagonal stay in
+    the processor's cache. Vectors are (C, N). Pairs that leave the image keep their place, with weight 0.
     """
 
     def __init__(self, weights: Tensor, radius: int) -> None:
         height, width = weights.shape[1:]
-        pixels = height * width
         shifts, used = _shifts(radius, height, width)
-        middle = len(shifts)
-        values = weights.new_zeros(2 * middle + 1, pixels)
-        values[middle] = 1
-        for number, (shift, weight) in enumerate(zip(shifts, weights.flatten(1)[used], strict=True), start=1):
-            values[middle + number] = weight
-            values[middle - number, shift:] = weight[:-shift]
+        # In an image narrower than the disc two offsets are one diagonal.
+        ends = torch.tensor([0, *shifts, *(-shift for shift in shifts)])
+        ends, place = torch.unique(ends, return_inverse=True)
+        values = weights.new_zeros(len(ends), height * width)
+        values[place[0]] = 1
+        to_next, to_previous = place[1:].chunk(2)
+        for number, (shift, weight) in enumerate(zip(shifts, weights.flatten(1)[used], strict=True)):
+            values[to_next[number]] += weight
+            values[to_previous[number], shift:] += weight[:-shift]
         values /= values.sum(dim=0)
-        ends = torch.tensor([-shift for shift in reversed(shifts)] + [0, *shifts], dtype=torch.int32)
-        columns = torch.arange(pixels, dtype=torch.int32)[:, None] + ends
-        first = torch.arange(pixels + 1, dtype=torch.int32) * len(ends)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
-            self.matrix = torch.sparse_csr_tensor(
-                first,
-                columns.clamp_(0, pixels - 1).flatten(),
-                values.T.flatten(),
-                (pixels, pixels),
-                check_invariants=False,  # columns of weight 0 repeat at the image's corners
-            )
+        # SciPy keeps a diagonal by columns. What it rolls around the end is 0.
+        by_column = torch.stack([value.roll(end) for value, end in zip(values, ends.tolist(), strict=True)]).numpy()
+        self.matrix = dia_array((by_column, ends.numpy()), shape=(values.shape[1],) * 2)
         # What rounding leaves over would add up over the steps: the product of ones is to be ones.
-        excess = 1 - self.matrix @ weights.new_ones(pixels, 1)
-        self.matrix.values()[middle :: 2 * middle + 1] += excess[:, 0]
-
-    def laid_out(self, scores: Tensor) -> Tensor:
-        return scores.flatten(1).T.clone(memory_format=torch.contiguous_format)
-
-    def maps(self, vectors: Tensor) -> Tensor:
-        return vectors.T.contiguous()
+        by_column[place[0]] += 1 - self.matrix @ np.ones_like(by_column[0])
 
     def add_product(self, total: Tensor, vectors: Tensor, factor: float, keep: float) -> Tensor:
         """keep * total + factor * T vectors, in place of ``total``."""
-        return total.addmm_(self.matrix, vectors, beta=keep, alpha=factor)
+        total.mul_(keep)
+        for row, vector in zip(total, vectors.numpy(), strict=True):
+            row.add_(torch.from_numpy(self.matrix @ vector), alpha=factor)
+        return total
 
 
 class _Shifts:
-    """The same product as one weight per pixel and offset, for devices without a fast sparse one.
+    """The same product as one weight per pixel and offset, on any device.
 
     In the row-major vector of an image every offset is a shift, so the product is two multiply-adds of
     contiguous vectors per offset; pairs that would leave the image, or wrap around to the next row, have
@@ -171,12 +156,6 @@ class _Shifts:
         shifts, used = _shifts(radius, height, width)
         self.pairs = [(shift, weight[:-shift]) for shift, weight in zip(shifts, weights.flatten(1)[used], strict=True)]
         self.inverse_sum = self._gather(weights.new_ones(1, height * width)).reciprocal_()
-
-    def laid_out(self, scores: Tensor) -> Tensor:
-        return scores.flatten(1).clone()
-
-    def maps(self, vectors: Tensor) -> Tensor:
-        return vectors
 
     def add_product(self, total: Tensor, vectors: Tensor, factor: float, keep: float) -> Tensor:
         """keep * total + factor * T vectors, in place of ``total``."""

@@ -50,11 +50,10 @@ def test_the_walk_is_that_many_plain_steps(size, steps):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (9, 2), (11, 13)])
-def test_devices_without_a_sparse_product_walk_alike(size, monkeypatch):
+def test_other_devices_walk_alike(size, monkeypatch):
     scores, boundary = torch.rand(3, *size, dtype=torch.float64), torch.rand(size, dtype=torch.float64) ** 3
-    monkeypatch.setattr(walk, "_has_sparse_product", lambda scores: True)
     expected = random_walk(scores, boundary)
-    monkeypatch.setattr(walk, "_has_sparse_product", lambda scores: False)
+    monkeypatch.setattr(walk, "_Diagonals", walk._Shifts)
     torch.testing.assert_close(random_walk(scores, boundary), expected)
 
 

@@ -1,8 +1,12 @@
-"""What students, who are told no tags, are compared with: `python benchmarks/quality_students.py OUT --truth T.json`.
+"""Students, and what they are compared with.
+
+    python benchmarks/quality_students.py OUT --truth T.json [--deeplab OUT/models/deeplab]
 
 OUT is a finished run. Raw class attention maps become labels by themselves: those of the image's tags, and those of
 the tags that the run's classifier guesses, which is all that it gives where nobody says the tags. It was trained with
-the tags of these very images, so it guesses better than on images it never saw. Prints Markdown.
+the tags of these very images, so it guesses better than on images it never saw. DeepLab, whose labels must not be of
+these images, gives class maps by itself, and those of classes among the image's tags where it is told them too. Prints
+Markdown.
 """
 
 from __future__ import annotations
@@ -11,13 +15,17 @@ import argparse
 
 import numpy as np
 import torch
-from quality_common import Run, heading, row_of_figures
+from quality_common import Measures, Run, heading, row_of_figures
 
 from irnet_ray.evaluation.evaluate import CAM_THRESHOLD
 from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
-from irnet_ray.networks.inference import to_network
+from irnet_ray.networks.deeplab import probabilities
+from irnet_ray.networks.inference import precision, to_network
+from irnet_ray.run import Folder
+from irnet_ray.stages.deeplab import DeepLabPredictor
 from irnet_ray.stages.images import load_image
 from irnet_ray.stages.seeds import SeedsNetwork
+from irnet_ray.stages.students import Student
 
 SURE = 0.5  # probability above which a tag is guessed; where none is, the likeliest
 
@@ -32,26 +40,61 @@ def guessed(network: SeedsNetwork, vocabulary: list[str], image_HW3: np.ndarray)
     return [vocabulary[number] for number in sure]
 
 
+def attention_measures(run: Run) -> dict[str, Measures]:
+    """Raw class attention maps, of the tags that are told and of those that are guessed."""
+    vocabulary = run.version["vocabulary"]
+    class_of = {name: number for number, name in enumerate(vocabulary)}
+    network = SeedsNetwork(run.config, class_of, run.stage("classifier"), None, gpu=False)
+    told, untold = measures(run), measures(run)
+    for row in run.rows("images"):
+        image = load_image(row["uri"], run.config.max_side)
+        for each, tags in ((told, row["tags"]), (untold, guessed(network, vocabulary, image))):
+            cam = torch.from_numpy(network.cam(tags, image, run.config.seeds.scales))
+            run.measure_attention(each, {**row, "tags": tags}, cam, CAM_THRESHOLD)
+    return {"CAM, told the tags": told, "CAM, tags guessed": untold}
+
+
+@torch.inference_mode()
+def deeplab_measures(run: Run, model: str) -> dict[str, Measures]:
+    """A DeepLab's class maps, told the tags and not."""
+    folder = Folder(model)
+    student = Student.load(folder)
+    predictor = DeepLabPredictor(student, folder, gpu=False)
+    told, untold = measures(run), measures(run)
+    for row in run.rows("images"):
+        image = to_network(load_image(row["uri"], student.config.max_side), predictor.device)
+        with precision(predictor.device):
+            found_CHW = probabilities(predictor.network, image, student.config.deeplab.scales)
+        for each, allowed in ((untold, student.vocabulary), (told, row["tags"])):
+            possible = torch.tensor([True, *(name in allowed for name in student.vocabulary)])
+            semantic_HW = found_CHW.masked_fill(~possible[:, None, None], -1).argmax(dim=0)
+            run.measure(each, {**row, "tags": student.vocabulary}, [], semantic_HW.to(torch.uint8).numpy())
+    return {"DeepLab, told the tags": told, "DeepLab, told none": untold}
+
+
+def measures(run: Run) -> Measures:
+    """Nothing measured yet."""
+    return InstanceMeasure(run.truth), SemanticMeasure(run.truth)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out")
     parser.add_argument("--truth", required=True)
-    run = Run.open(**vars(parser.parse_args()))
-    vocabulary = run.version["vocabulary"]
-    class_of = {name: number for number, name in enumerate(vocabulary)}
-    network = SeedsNetwork(run.config, class_of, run.stage("classifier"), None, gpu=False)
-    variants = {
-        name: (InstanceMeasure(run.truth), SemanticMeasure(run.truth))
-        for name in ("CAM of the image's tags", "CAM of the tags that the classifier guesses")
-    }
-    for row in run.rows("images"):
-        image = load_image(row["uri"], run.config.max_side)
-        for measures, tags in zip(variants.values(), (row["tags"], guessed(network, vocabulary, image)), strict=True):
-            cam = torch.from_numpy(network.cam(tags, image, run.config.seeds.scales))
-            run.measure_attention(measures, {**row, "tags": tags}, cam, CAM_THRESHOLD)
-    print(heading("raw attention"))
-    for name, measures in variants.items():
-        print(row_of_figures(name, run.scores(measures)))
+    parser.add_argument("--deeplab", metavar="MODEL", help="a trained DeepLab, its labels of other images")
+    given = parser.parse_args()
+    run = Run.open(given.out, given.truth)
+    scores = {name: run.scores(each) for name, each in attention_measures(run).items()}
+    if given.deeplab:
+        scores |= {name: run.scores(each) for name, each in deeplab_measures(run, given.deeplab).items()}
+    print(heading("raw attention, and a student"))
+    for name, each in scores.items():
+        print(row_of_figures(name, each))
+    miou = [each.figures["miou"] for each in scores.values()]
+    for name, cam, student in zip(("told the tags", "told none"), miou[:2], miou[2:], strict=False):
+        gain = student - cam
+        low, high = gain.interval
+        print(f"DeepLab over CAM, {name}: mIoU {100 * gain.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
 
 
 if __name__ == "__main__":

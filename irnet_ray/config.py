@@ -78,7 +78,7 @@ SMALL_BACKBONE: dict[str, Any] = {
         "batch_size": 8,
         "rate": 2.5e-5,
         "head_factor": 100.0,
-        "crop": 384,
+        "crop": 512,
         "rescale": [0.75, 1.25],
         "scales": [0.75, 1.0, 1.25],
     },

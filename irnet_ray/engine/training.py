@@ -146,6 +146,7 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
         terms = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in state["losses"].items())
         return Reading(state["iteration"], stage.schedule.iterations, terms)
 
+    folder.remove("progress.json")  # of a start that was interrupted after its last checkpoint
     with display(stage.name, "iterations", read), _own_interrupt():
         try:
             result = trainer.fit()

@@ -126,10 +126,13 @@ def test_two_workers_see_what_one_sees_and_give_its_loss_curve(tmp_path: Path, d
     assert losses[1][-1] < 0.5 * losses[1][0]
 
 
-def test_a_loss_that_is_not_finite_on_one_worker_ends_all_at_once(tmp_path: Path, devices: Devices) -> None:
-    """Meanwhile: workers share three rows, of which one can be used."""
+def test_a_loss_that_is_not_finite_on_one_worker_ends_all_at_once(
+    tmp_path: Path, devices: Devices, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Meanwhile: workers share three rows, of which one can be used, and an interrupted start had come further."""
     toy.write_rows(tmp_path, [0, 1, 2], broken=[0, 2])
     (tmp_path / "broken").write_text("streamed 1 3")
+    Folder(str(tmp_path / "out")).write_json("progress.json", {"iteration": 99, "losses": {"total": 0.5}})
     with pytest.raises(RuntimeError, match=r"^streamed: the loss total is nan at iteration 2\.$"):
         train(tmp_path, Schedule(2, 2, 4, 0.9, 0), devices, workers=2)
     for rank in range(2):
@@ -138,3 +141,4 @@ def test_a_loss_that_is_not_finite_on_one_worker_ends_all_at_once(tmp_path: Path
     assert not (tmp_path / "out" / "weights.safetensors").exists()
     steps = [step for step, _ in read_curves(tmp_path / "out" / "tensorboard")["loss/total"]]
     assert steps == [0, 1]
+    assert "streamed: 99/" not in capsys.readouterr().out

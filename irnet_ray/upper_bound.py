@@ -34,15 +34,18 @@ def upper_bound_rows(
     """Predictions, rows of `tables.LABELS`, for each image with truth, by a student trained on that of the others.
 
     The images are parted in folds by their ids; a student of the same kind, backbone and knobs as the one that made
-    the predictions in `out` is trained without each fold and predicts it. What an earlier call has done is not done
-    again.
+    the predictions in `out` is trained without each fold, for as many iterations, and predicts it. What an earlier
+    call has done is not done again.
 
     Raises:
         UserError: the student's record is gone, or too few images have truth.
     """
     console = console or Console()
     folder, version = finished(out)
-    known = Student.load(Folder(version["student"]["model"]))
+    model = Folder(version["student"]["model"])
+    # The truth is of fewer images than the labels: as many passes over them would be a shorter training.
+    history = model.read_json("history.json")
+    known = Student.load(model).trained_for(history[-1]["iteration"] if history else 0)
     images = _images(Shards(folder.folder("stages", version["stages"]["images"]), version["shards"]), truth)
     parts = write_truth(folder, images, truth.images, FOLDS)  # named by its content: no lock is needed for it
     names = parts.rows.files()

@@ -52,6 +52,12 @@ class Student:
         )
         return replace(plan, warmup=min(knobs.warmup, plan.iterations // 10))
 
+    def trained_for(self, iterations: int) -> Student:
+        """The same student, trained for at least so many iterations."""
+        section = self.kind.replace("-", "_")
+        knobs = self.knobs.model_copy(update={"min_iterations": max(iterations, self.knobs.min_iterations)})
+        return replace(self, config=self.config.model_copy(update={section: knobs}))
+
     def fingerprint(self, *data: Any) -> str:
         """Changes with everything that the trained weights follow from; `data` tells what they learn from."""
         config = [self.config.seed, self.config.max_side, self.backbone, self.weights, self.knobs.model_dump()]

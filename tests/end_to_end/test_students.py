@@ -91,7 +91,7 @@ def test_a_training_that_lost_a_worker_and_its_driver_goes_on_within_an_epoch(tm
     assert epoch < before < 3 * epoch
     killed = progress()
     with Marked(*command, log=tmp_path / "second.log") as training:
-        training.wait_for(lambda: progress() != killed)
+        training.wait_for(lambda: progress().get("pid", killed["pid"]) != killed["pid"])
         # Only the epoch that was interrupted is done again.
         assert reached() > before - before % epoch
         training.wait_for(lambda: reached() > 2 * epoch)
@@ -118,7 +118,7 @@ def test_a_labeled_run_goes_on_to_its_students(run: Run, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_an_upper_bound_is_trained_on_the_truth_of_other_images(tmp_path: Path) -> None:
-    tiny = {**STUDENT, "epochs": 1, "min_iterations": 3, "crop": 96, "scales": [1.0]}
+    tiny = {**STUDENT, "epochs": 1, "min_iterations": 3, "batch_size": 2, "crop": 96, "scales": [1.0]}
     out = labelled_scenes(tmp_path, 9, deeplab=tiny)
     finish(tmp_path / "train.log", "train", "deeplab", out)
     data, predictions = out.parent / "scenes", tmp_path / "predictions"
@@ -133,8 +133,10 @@ def test_an_upper_bound_is_trained_on_the_truth_of_other_images(tmp_path: Path) 
     assert share == pytest.approx(own["miou"]["value"] / most["miou"]["value"])
     assert np.isfinite(share)
     # The folds part the images: three trainings, none of which saw what it predicted.
-    trained = sorted((predictions / "stages").glob("deeplab-*/model.json"))
+    trained = sorted((predictions / "stages").glob("deeplab-*/history.json"))
     assert len(trained) == 3
+    # As long as the student, which saw all nine images in batches of two.
+    assert [json.loads(history.read_text())[-1]["iteration"] for history in trained] == [5, 5, 5]
     again = irnet_ray(*arguments, tmp_path / "e.json")
     assert again.returncode == 0 and "iterations" not in again.stdout
 

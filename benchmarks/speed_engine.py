@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmarks.speed_stages import LABELED, FinishedRun
 from benchmarks.timing import Options, Row, row
 from irnet_ray.engine.mapping import MapStage, run_map
 from irnet_ray.engine.session import Devices, session
@@ -27,7 +29,7 @@ from irnet_ray.stages.images import load_image
 SCENES, QUICK_SCENES = 500, 64
 SIZE = (96, 128)
 UNIT, SHARDS, PROCESSES = 32, 4, 2
-ROUNDS = 120  # of the work per image, about 50 ms
+WORK = 0.05  # seconds of one core per image: a small network takes longer
 SCHEMA = pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("mean", pa.float64(), nullable=False)])
 
 
@@ -35,26 +37,36 @@ def load(each: dict[str, Any]) -> np.ndarray:
     return load_image(each["uri"], 1280)
 
 
-def network(gpu: bool) -> Callable[[dict[str, Any], np.ndarray], float]:
-    """What stands for a network: work on one core about as long as a small network's."""
+def network(repeats: int, gpu: bool) -> Callable[[dict[str, Any], np.ndarray], float]:
+    """What stands for a network: the same work on one core for every image, as often as `repeats` says."""
 
     def step(each: dict[str, Any], image: np.ndarray) -> float:
         value = image.astype(np.float32) / 255
-        for _ in range(ROUNDS):
+        for _ in range(repeats):
             value = np.sqrt(value * value + 1e-3)
         return float(value.mean())
 
     return step
 
 
+def repeats_for(seconds: float) -> int:
+    """How often the work is done in so many seconds here, on an image of the benchmark's size."""
+    image, count = np.zeros((*SIZE, 3), np.uint8), 200
+    step = network(count, False)
+    step({}, image)
+    start = time.process_time()
+    step({}, image)
+    return max(1, round(seconds * count / (time.process_time() - start)))
+
+
 def finish(each: dict[str, Any], value: float) -> dict[str, Any]:
     return {"image_id": each["image_id"], "mean": value}
 
 
-def _shard(given: tuple[str, str, int, list[str]]) -> None:
+def _shard(given: tuple[str, str, int, list[str], int]) -> None:
     """A plain loop over one unit: read its rows, do the three steps, commit."""
-    images, out, shard, ids = given
-    source, result, step = Shards(Folder(images), SHARDS), Shards(Folder(out), SHARDS), network(False)
+    images, out, shard, ids, repeats = given
+    source, result, step = Shards(Folder(images), SHARDS), Shards(Folder(out), SHARDS), network(repeats, False)
     found = source.rows.read_table(source.part(shard), ids=ids).to_pylist()
     rows = [{"uri": each["uri"], "error": None, **finish(each, step(each, load(each)))} for each in found]
     result.commit(shard, SCHEMA, rows)
@@ -71,61 +83,73 @@ def engine(options: Options) -> Iterator[Row]:
             by_shard.setdefault(shard, []).append(image_id)
         for shard in range(SHARDS):
             images.rows.write_table(images.part(shard), table.filter(pc.equal(table["shard"], shard)))
-        stage = MapStage("benchmark", SCHEMA, (images,), load, network, finish)
         rounds = 1 if options.quick else 3
-        yield from _rows(stage, images, by_shard, Path(place), rounds, len(table))
+        repeats = repeats_for(WORK)
+        stage = MapStage("benchmark", SCHEMA, (images,), load, partial(network, repeats), finish)
+        timed = Timed(stage, by_shard, SHARDS, Path(place))
+        start = time.perf_counter()
+        with _path_for_workers(), session(None) as devices:
+            timed.mapped(devices, PROCESSES, timed.few)
+            begun = time.perf_counter() - start
+            yield row("engine: start-up of Ray and of a first stage", [(begun, 15.0)], 1, "baseline: the limit")
+            loop = partial(_looped, images, by_shard, repeats, Path(place))
+            times = [(timed.working(devices, PROCESSES), loop()) for _ in range(rounds)]
+            note = f"{len(table)} scenes of {SIZE[0]}x{SIZE[1]}, {1000 * WORK:.0f} ms of work each, start-up taken off"
+            yield row(f"engine: {PROCESSES} processes, against a plain loop of as many", times, 0.9, note)
+            alone = [(ours, timed.working(devices, 1)) for ours, _ in times]
+            yield row(f"engine: {PROCESSES} processes, against 1", alone, 1.8, "the same stage")
+            if options.run is not None:
+                yield _labels(FinishedRun(options.run), devices, Path(place), rounds)
 
 
-def _rows(
-    stage: MapStage, images: Shards, by_shard: dict[int, list[str]], place: Path, rounds: int, count: int
-) -> Iterator[Row]:
-    numbers = iter(range(1000))
+def _labels(run: FinishedRun, devices: Devices, place: Path, rounds: int) -> Row:
+    """The labels stage of a finished run, with two processes and with one."""
+    by_shard: dict[int, list[str]] = {}
+    for each in run.rows(LABELED):
+        by_shard.setdefault(each["shard"], []).append(each["image_id"])
+    timed = Timed(run.stage("labels"), by_shard, run.shard_count, place)
+    times = [(timed.working(devices, PROCESSES), timed.working(devices, 1)) for _ in range(rounds)]
+    return row(f"engine: labels, {PROCESSES} processes, against 1", times, 1.8, f"{LABELED} images of the run")
 
-    def mapped(devices: Devices, processes: int, some: dict[int, list[str]]) -> float:
+
+class Timed:
+    """A stage over some images, timed on the wall."""
+
+    def __init__(self, stage: MapStage, by_shard: dict[int, list[str]], shards: int, place: Path) -> None:
+        self.stage, self.by_shard, self.shards, self.place = stage, by_shard, shards, place
+        shard, ids = next(iter(by_shard.items()))
+        self.few = {shard: ids[:1]}
+        self.numbers = iter(range(1000))
+
+    def mapped(self, devices: Devices, processes: int, some: dict[int, list[str]]) -> float:
+        folder = Folder(str(self.place / f"{self.stage.name}{next(self.numbers)}"))
         start = time.perf_counter()
         with contextlib.redirect_stdout(sys.stderr):  # its progress: the table is on standard output
-            run_map(stage, Folder(str(place / f"mapped{next(numbers)}")), some, SHARDS, UNIT, devices, processes)
+            run_map(self.stage, folder, some, self.shards, UNIT, devices, processes)
         return time.perf_counter() - start
 
-    def working(devices: Devices, processes: int) -> float:
+    def working(self, devices: Devices, processes: int) -> float:
         """Without what every stage pays before it works: a stage of one image, measured just before."""
-        begun = mapped(devices, processes, few)
-        took = mapped(devices, processes, by_shard) - begun
+        begun = self.mapped(devices, processes, self.few)
+        took = self.mapped(devices, processes, self.by_shard) - begun
         if took <= 0:
-            raise AssertionError(
-                f"engine: a stage of one image took {begun:.1f} s, one of {count} less: try when idle."
-            )
+            raise AssertionError(f"engine: a stage of one image took {begun:.1f} s, one of more less: try when idle.")
         return took
 
-    def looped(processes: int) -> float:
-        out = str(place / f"looped{next(numbers)}")
+
+def _looped(images: Shards, by_shard: dict[int, list[str]], repeats: int, place: Path) -> float:
+    """The same as a plain loop over units in as many processes."""
+    with tempfile.TemporaryDirectory(dir=place) as out:
         units = [
-            (images.folder.location, out, shard, ids[first : first + UNIT])
+            (images.folder.location, out, shard, ids[first : first + UNIT], repeats)
             for shard, ids in by_shard.items()
             for first in range(0, len(ids), UNIT)
         ]
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            pool.map(_nothing, range(processes))  # its processes are there, and have imported
+        with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+            pool.map(_nothing, range(PROCESSES))  # its processes are there, and have imported
             start = time.perf_counter()
             pool.map(_shard, units, chunksize=1)
             return time.perf_counter() - start
-
-    first = next(iter(by_shard.items()))
-    few = {first[0]: first[1][:1]}
-    start = time.perf_counter()
-    with _path_for_workers(), session(None) as devices:
-        mapped(devices, PROCESSES, few)
-        yield row(
-            "engine: start-up of Ray and of a first stage",
-            [(time.perf_counter() - start, 15.0)],
-            1,
-            "baseline: the limit",
-        )
-        times = [(working(devices, PROCESSES), looped(PROCESSES)) for _ in range(rounds)]
-        note = f"{count} scenes of {SIZE[0]}x{SIZE[1]}, start-up taken off"
-        yield row(f"engine: {PROCESSES} processes, against a plain loop of as many", times, 0.9, note)
-        alone = [(ours, working(devices, 1)) for ours, _ in times]
-        yield row(f"engine: {PROCESSES} processes, against 1", alone, 1.8, "the same stage")
 
 
 def _nothing(_: int) -> None:

@@ -7,7 +7,7 @@ Shape legend: K tags of the image, C channels, h w grid cells, N = h*w.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,9 @@ from torch.nn.functional import interpolate, normalize
 
 from irnet_ray.algorithms.precision import has_bfloat16
 
-MOST_CELLS = 4096  # of the correlation's N x N matrix: 64 MiB; larger grids are correlated at a smaller size
+MOST_CELLS = 4096  # the time grows with their square: larger grids are correlated at a smaller size
+_NOTHING = 1e-6  # of the mean square of features
+_FLAT = 1e-5  # of a map's largest value: differences under this are rounding
 
 
 def correlated(maps_Khw: Tensor, levels: Sequence[Tensor], squarings: int = 2) -> Tensor:
@@ -40,38 +42,55 @@ def correlated(maps_Khw: Tensor, levels: Sequence[Tensor], squarings: int = 2) -
     if not len(maps_Khw):
         return maps_Khw.new_zeros((0, *levels[0].shape[1:]), dtype=torch.float32)
     grid = _grid(levels[0].shape[1:])
-    like_NN = _cosines(levels[0], grid)
-    for level in levels[1:]:
-        like_NN += _cosines(level, grid)
-    like_NN.div_(len(levels)).clamp_(min=0)
-    for _ in range(squarings):  # ten times as fast as a power
-        like_NN.square_()
-    spread_KN = (_resized(maps_Khw, grid).flatten(1) @ like_NN) / like_NN.sum(dim=0)
-    least = spread_KN.amin(dim=1, keepdim=True)
-    span = spread_KN.amax(dim=1, keepdim=True) - least
-    scaled = ((spread_KN - least) / span.clamp(min=torch.finfo(span.dtype).tiny)).square()
+    seeds_KN = _resized(maps_Khw, grid).flatten(1)
+    spread_KHW = seeds_KN.new_empty(len(seeds_KN), *grid)
+    # A row of cells at a time, which stays in cache. Side by side, the levels' factors multiply to the cosines' sum.
+    for y, factors in enumerate(zip(*(_factors(level, grid) for level in levels), strict=True)):
+        lefts, rights = zip(*factors, strict=True)
+        like_WN = (torch.cat(lefts, dim=1) @ torch.cat(rights)).float().clamp_(0, len(levels))
+        for _ in range(squarings):  # ten times as fast as a power
+            like_WN.square_()
+        spread_KHW[:, y] = (seeds_KN @ like_WN.T) / like_WN.sum(dim=1)
+    spread_KN = spread_KHW.flatten(1)
+    least, greatest = spread_KN.amin(dim=1, keepdim=True), spread_KN.amax(dim=1, keepdim=True)
+    span = torch.where(greatest - least > _FLAT * greatest, greatest - least, torch.inf)
+    scaled = ((spread_KN - least) / span).square()
     return _resized(scaled.reshape(-1, *grid), tuple(levels[0].shape[1:]))
 
 
-def _cosines(level: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(C,h',w') ▶ float32 (N, N): cosine between the features of every two cells of the level at the grid's size."""
+def _factors(level: Tensor, grid: tuple[int, int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """(C,h,w) ▶ for each row of the grid (W,R), (R,N): their product is the cosine of each of its cells to every cell.
+
+    That is between the features of two cells of the level at the grid's size.
+    """
     height, width = level.shape[1:]
-    cells, grid_cells = height * width, grid[0] * grid[1]
-    if cells >= grid_cells:
-        unit_CN = normalize(_resized(level, grid).flatten(1), dim=0)
-        if has_bfloat16(unit_CN.device):
-            # Half the cost; 8 bits are plenty for a cosine that is then averaged over thousands of cells.
-            unit_CN = unit_CN.bfloat16()
-        return (unit_CN.T @ unit_CN).float()
+    # Half the cost; 8 bits are plenty for a cosine that is then averaged over thousands of cells.
+    dtype = torch.bfloat16 if has_bfloat16(level.device) else torch.float32
+    if height * width >= grid[0] * grid[1]:
+        unit_CHW = normalize(_resized(level, grid), dim=0).to(dtype)
+        yield from ((unit_CHW[:, y].T, unit_CHW.flatten(1)) for y in range(grid[0]))
+        return
     # Resizing is linear, so that products of the few cells can be resized instead, over one cell and then the other:
     # the same numbers, without a product of a thousand channels at the size of the grid.
-    own = level.float().flatten(1)
-    down, across = _resizing(height, grid[0], own.device), _resizing(width, grid[1], own.device)
-    products = down @ ((own.T @ own).reshape(cells, height, width) @ across.T)
-    products = across @ (down @ products.reshape(height, width * grid_cells)).reshape(grid[0], width, grid_cells)
-    products = products.reshape(grid_cells, grid_cells)
-    length_N = products.diagonal().clamp(min=torch.finfo(products.dtype).tiny).sqrt()
-    return products.div_(length_N).div_(length_N[:, None])
+    own_Cn = level.to(dtype).flatten(1)
+    down_Hh, across_Ww = _resizing(height, grid[0]), _resizing(width, grid[1])
+    near = [_nonzero(row) for row in down_Hh]
+    down_Hh, across_Ww = down_Hh.to(own_Cn), across_Ww.to(own_Cn)
+    products = down_Hh @ ((own_Cn.T @ own_Cn).reshape(-1, height, width) @ across_Ww.T)
+    products_hwHW = products.reshape(height, width, *grid).float()
+    down_Hh, across_Ww = down_Hh.float(), across_Ww.float()
+
+    def row(y: int, of: Tensor) -> Tensor:
+        """Row y of what has h rows: (h,w,...) ▶ (w,-1)."""
+        return (down_Hh[y, near[y]] @ of[near[y]].flatten(1)).reshape(width, -1)
+
+    own_HW = torch.stack([(across_Ww.T * row(y, products_hwHW[:, :, y])).sum(dim=0) for y in range(grid[0])])
+    # Between cells that are opposites there is nothing but rounding: no length, nor likeness, is to be made of that.
+    least = max(float(own_HW.mean()) * _NOTHING, torch.finfo(own_HW.dtype).tiny)
+    length_HW = own_HW.clamp(min=least).sqrt()
+    products_hwHW /= length_HW
+    for y in range(grid[0]):
+        yield (across_Ww / length_HW[y, :, None]).to(dtype), row(y, products_hwHW).to(dtype)
 
 
 def _grid(size: Sequence[int]) -> tuple[int, int]:
@@ -80,9 +99,15 @@ def _grid(size: Sequence[int]) -> tuple[int, int]:
     return max(1, int(size[0] * shrink)), max(1, int(size[1] * shrink))
 
 
-def _resizing(size: int, new_size: int, device: torch.device) -> Tensor:
+def _resizing(size: int, new_size: int) -> Tensor:
     """What `_resized` does along one side, as a matrix (new_size, size): a product with it is twice as fast."""
-    return _resized(torch.eye(size, device=device)[:, None], (1, new_size))[:, 0].T.contiguous()
+    return _resized(torch.eye(size)[:, None], (1, new_size))[:, 0].T.contiguous()
+
+
+def _nonzero(row: Tensor) -> slice:
+    """From the first to the last number of a vector that is not 0."""
+    places = row.nonzero()
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def _resized(maps: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -68,6 +68,14 @@ def test_a_large_grid_is_correlated_at_a_smaller_size(monkeypatch: pytest.Monkey
     assert ((small > 0.25) == (whole > 0.25)).float().mean() > 0.95
 
 
+@pytest.mark.parametrize("coarse", [torch.zeros(3, 2, 3), torch.tensor([1.0, -1.0, 1.0]).expand(3, 2, 3)])
+def test_cells_without_features_are_like_no_other(coarse: torch.Tensor) -> None:
+    # Resized, opposite neighbours leave nothing in the middle between them.
+    fine = two_regions()[:, :, :5]
+    spread = correlated(torch.rand(1, 4, 5), [fine, coarse, coarse])
+    assert torch.isfinite(spread).all() and spread.amin() == 0 and spread.amax() == 1
+
+
 @settings(deadline=None)
 @given(seed=st.integers(0, 10_000), tags=st.integers(1, 3))
 def test_from_zero_to_one_and_each_tag_by_itself(seed: int, tags: int) -> None:

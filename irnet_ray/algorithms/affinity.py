@@ -30,12 +30,12 @@ def offsets(radius: int) -> list[Offset]:
     ]
 
 
-def affinities(boundary: Tensor, radius: int) -> Tensor:
-    """Affinity of each pixel to the one an offset away: 1 - the largest boundary on the line (Eq. 7).
+def affinities(boundary: Tensor, radius: int, beta: float = 1) -> Tensor:
+    """Affinity of each pixel to the one an offset away, to the power of beta: 1 - the largest boundary on the line.
 
-    boundary: float (..., H, W) in [0, 1]. Returns (..., P, H, W) of the same dtype, where [p, y, x] is
-    the affinity of the pair (y, x), (y + dy, x + dx), with (dy, dx) = ``offsets(radius)[p]``, and 0 where
-    the second pixel is outside the image. Both ends count as on the line.
+    That is Eq. 7, and the power of Eq. 12. boundary: float (..., H, W) in [0, 1]. Returns (..., P, H, W) of the
+    same dtype, where [p, y, x] is of the pair (y, x), (y + dy, x + dx), with (dy, dx) = ``offsets(radius)[p]``, and
+    0 where the second pixel is outside the image. Both ends count as on the line.
 
     Raises ValueError for fewer than 2 dimensions, and for a boundary outside [0, 1] (NaN included).
     """
@@ -48,9 +48,10 @@ def affinities(boundary: Tensor, radius: int) -> Tensor:
     pairs = offsets(radius)
     height, width = boundary.shape[-2:]
     result = boundary.new_zeros(*boundary.shape[:-2], len(pairs), height, width)
-    for offset, largest in line_maxima(boundary, pairs):
+    # The power keeps the order, so that it may come first, where there are fewer numbers.
+    for offset, largest in line_maxima(-((1 - boundary) ** beta), pairs):
         source, _ = pair_slices(offset, height, width)
-        result[(..., pairs.index(offset), *source)] = 1 - largest
+        result[(..., pairs.index(offset), *source)] = -largest
     return result
 
 

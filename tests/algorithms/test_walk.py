@@ -2,6 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -23,13 +24,17 @@ def test_the_walk_is_the_published_one(reference, size):
 
 def transition_matrix(boundary: Tensor, radius: int, beta: float) -> Tensor:
     """T of Eq. 12, written out (N, N)."""
-    height, width = boundary.shape
+    return transition_from(affinities(boundary, radius) ** beta, radius)
+
+
+def transition_from(weights: Tensor, radius: int) -> Tensor:
+    height, width = weights.shape[1:]
     numbers = torch.arange(height * width).view(height, width)
-    matrix = torch.eye(height * width, dtype=boundary.dtype)
-    for offset, affinity in zip(offsets(radius), affinities(boundary, radius), strict=True):
+    matrix = torch.eye(height * width, dtype=weights.dtype)
+    for offset, weight in zip(offsets(radius), weights, strict=True):
         source, target = pair_slices(offset, height, width)
-        matrix[numbers[source], numbers[target]] = affinity[source] ** beta
-        matrix[numbers[target], numbers[source]] = affinity[source] ** beta
+        matrix[numbers[source], numbers[target]] = weight[source]
+        matrix[numbers[target], numbers[source]] = weight[source]
     return matrix / matrix.sum(dim=1, keepdim=True)
 
 
@@ -44,16 +49,40 @@ def test_the_walk_is_that_many_plain_steps(size, steps):
     for _ in range(steps):
         expected = expected @ transition.T
     ours = random_walk(scores, boundary, steps=steps)
-    # Up to 10 steps no term is left out.
-    tolerance = 1e-12 if steps <= 10 else 1e-4
+    # Of few steps no term is left out.
+    tolerance = 1e-12 if steps <= 3 else 3e-4
     torch.testing.assert_close(ours, expected.view_as(scores), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_transition_with_eigenvalues_near_minus_one_walks_as_well(dtype):
+    # Pairs of the two colours of a chessboard alone: almost all of a score changes its colour at every step.
+    pairs = affinities(torch.zeros(8, 9, dtype=dtype), 5)
+    for number, (dy, dx) in enumerate(offsets(5)):
+        pairs[number] *= (dy + dx) % 2
+    scores = torch.rand(3, 8, 9, dtype=dtype)
+    assert not walk._expanded(scores.flatten(1), pairs, 5, 25, walk._LOW)[1]
+    transition = transition_from(pairs, 5)
+    assert torch.linalg.eigvals(transition).real.min() < -0.8
+    expected = (scores.flatten(1) @ transition.T.matrix_power(25)).view_as(scores)
+    torch.testing.assert_close(affinity_walk(scores, pairs, steps=25), expected, rtol=0, atol=4e-4)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5, 256, 10_000])
+def test_the_series_is_the_power(steps):
+    for low in (walk._LOW, -1.0):
+        x = torch.linspace(low, 1, 501, dtype=torch.float64)
+        series = np.polynomial.chebyshev.chebval(
+            (2 * x - 1 - low) / (1 - low), walk._chebyshev_coefficients(steps, low)
+        )
+        torch.testing.assert_close(series, x**steps, rtol=0, atol=3e-4)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (9, 2), (11, 13)])
 def test_other_devices_walk_alike(size, monkeypatch):
     scores, boundary = torch.rand(3, *size, dtype=torch.float64), torch.rand(size, dtype=torch.float64) ** 3
     expected = random_walk(scores, boundary)
-    monkeypatch.setattr(walk, "_Diagonals", walk._Shifts)
+    monkeypatch.setattr(walk, "Diagonals", walk.Shifts)
     torch.testing.assert_close(random_walk(scores, boundary), expected)
 
 

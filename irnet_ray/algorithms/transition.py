@@ -1,0 +1,140 @@
+"""The transition matrix of the random walk, T = S^-1 A^beta (Eq. 12), as a product with vectors.
+
+In the row-major vector of an image every offset is a shift, so T has 2 P + 1 diagonals and no number needs its column.
+Both forms can stretch T, so that its eigenvalues from ``low`` to 1 fill -1 to 1: (2 T - (1 + low)) / (1 - low).
+
+Shape legend: C vectors; H, W pixels; N = H * W; P offsets; D diagonals.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from irnet_ray.algorithms.affinity import offsets
+
+_BLOCK = 1024  # pixels of a vector that stay in a processor's first cache while all diagonals pass
+_TOGETHER = 4  # diagonals: a sum is read and written once for so many
+_LINE = 16  # numbers of a cache line: diagonals start at one
+
+
+class Diagonals:
+    """Rows of T divided by their sums, for processors: a product is compiled, once in a process and for each dtype."""
+
+    def __init__(self, weights: Tensor, radius: int, low: float = -1) -> None:
+        """Weights: float (P, H, W), affinity^beta of the pairs of `offsets(radius)`."""
+        height, width = weights.shape[1:]
+        pixels = height * width
+        shifts, used = _shifts(radius, height, width)
+        # In an image narrower than the disc two offsets are one diagonal.
+        ends, place = torch.unique(torch.tensor([0, *shifts, *(-shift for shift in shifts)]), return_inverse=True)
+        # Diagonals beyond the last are 0.
+        all_values = weights.new_zeros(_up(len(ends), _TOGETHER), _up(pixels, _LINE))
+        values = all_values[:, :pixels]
+        values[place[0]] = 1
+        to_next, to_previous = place[1:].chunk(2)
+        for number, (shift, weight) in enumerate(zip(shifts, weights.flatten(1)[used], strict=True)):
+            values[to_next[number]] += weight
+            values[to_previous[number], shift:] += weight[:-shift]
+        self.sums = values.sum(dim=0)
+        values.mul_((2 / (1 - low)) / self.sums)
+        values[place[0]] -= (1 + low) / (1 - low)
+        self.values, self.ends = all_values.numpy(), np.zeros(len(all_values), np.int64)
+        self.ends[: len(ends)] = ends.numpy()
+        self.margin = int(ends[-1])
+        self.inside = slice(self.margin, self.margin + pixels)
+        # What rounding leaves over would add up over the steps: the product of ones is to be ones.
+        ones = self.padded(weights.new_ones(1, pixels))
+        values[place[0]] += self.add_product(ones.clone(), ones, -1, 1)[0, self.inside]
+
+    def padded(self, vectors: Tensor) -> Tensor:
+        """A copy of (C, N) with zeros at both ends, where offsets leave the image."""
+        return torch.nn.functional.pad(vectors, (self.margin, self.margin))
+
+    def add_product(self, total: Tensor, vectors: Tensor, factor: float, keep: float) -> Tensor:
+        """keep * total + factor * (T, stretched) vectors, in place of ``total``; both padded."""
+        kind = self.values.dtype.type
+        numbers = total.numpy()[:, self.inside]
+        _add_product(numbers, vectors.numpy(), self.values, self.ends + self.margin, kind(factor), kind(keep))
+        return total
+
+
+def _up(count: int, step: int) -> int:
+    return -(-count // step) * step
+
+
+@numba.njit(fastmath={"contract", "reassoc"}, nogil=True)
+def _add_product(
+    total: NDArray[np.floating],
+    vectors: NDArray[np.floating],
+    values: NDArray[np.floating],
+    starts: NDArray[np.int64],
+    factor: float,
+    keep: float,
+) -> None:  # pragma: no cover, compiled
+    """(C,N) in place; of the padded `vectors` diagonal d, of `values` (D,>=N), takes those from `starts[d]`."""
+    summed = np.empty(_BLOCK, total.dtype)
+    for first in range(0, total.shape[1], _BLOCK):
+        size = min(_BLOCK, total.shape[1] - first)
+        block = slice(first, first + size)
+        for row in range(len(total)):
+            vector = vectors[row, first:]
+            summed[:] = 0
+            for d in range(0, len(starts), _TOGETHER):
+                w0, w1, w2, w3 = values[d, block], values[d + 1, block], values[d + 2, block], values[d + 3, block]
+                v0 = vector[starts[d] : starts[d] + size]
+                v1 = vector[starts[d + 1] : starts[d + 1] + size]
+                v2 = vector[starts[d + 2] : starts[d + 2] + size]
+                v3 = vector[starts[d + 3] : starts[d + 3] + size]
+                for i in range(size):
+                    summed[i] += w0[i] * v0[i] + w1[i] * v1[i] + w2[i] * v2[i] + w3[i] * v3[i]
+            for i in range(size):
+                total[row, first + i] = keep * total[row, first + i] + factor * summed[i]
+
+
+class Shifts:
+    """The same product as one weight per pixel and pair, on any device: two multiply-adds of vectors per offset.
+
+    Pairs that would leave the image, or wrap around to the next row, have weight 0.
+    """
+
+    inside = slice(None)
+
+    def __init__(self, weights: Tensor, radius: int, low: float = -1) -> None:
+        """As `Diagonals`."""
+        height, width = weights.shape[1:]
+        shifts, used = _shifts(radius, height, width)
+        self.pairs = [(shift, weight[:-shift]) for shift, weight in zip(shifts, weights.flatten(1)[used], strict=True)]
+        ones = weights.new_ones(1, height * width)
+        self.sums = self._gather(ones)[0]
+        self.row_factor = (2 / (1 - low)) / self.sums
+        self.own = torch.full_like(ones, -(1 + low) / (1 - low))
+        self.own += self.add_product(ones.clone(), ones, -1, 1)  # what rounding leaves over, as above
+
+    def padded(self, vectors: Tensor) -> Tensor:
+        """A copy of (C, N): here nothing is needed at its ends."""
+        return vectors.clone(memory_format=torch.contiguous_format)
+
+    def add_product(self, total: Tensor, vectors: Tensor, factor: float, keep: float) -> Tensor:
+        """keep * total + factor * (T, stretched) vectors, in place of ``total``; both (C, N)."""
+        total.mul_(keep).addcmul_(self._gather(vectors), self.row_factor, value=factor)
+        return total.addcmul_(vectors, self.own, value=factor)
+
+    def _gather(self, vectors: Tensor) -> Tensor:
+        """(C, N) times A^beta: what each pixel gathers from itself and from both directions of its pairs."""
+        total = vectors.clone()
+        for shift, weight in self.pairs:
+            total[:, :-shift].addcmul_(weight, vectors[:, shift:])
+            total[:, shift:].addcmul_(weight, vectors[:, :-shift])
+        return total
+
+
+def _shifts(radius: int, height: int, width: int) -> tuple[list[int], list[int]]:
+    """Of the offsets that fit into the image: how far each is in its row-major vector, and its number."""
+    fitting = [
+        (dy * width + dx, number) for number, (dy, dx) in enumerate(offsets(radius)) if dy < height and abs(dx) < width
+    ]
+    return [shift for shift, _ in fitting], [number for _, number in fitting]

@@ -37,13 +37,16 @@ def centroids(field: Tensor, iterations: int = 100) -> Tensor:
     step = field.detach().float()[[1, 0]] / cells.clamp(min=0.5)[:, None, None]
     x = torch.linspace(-1, 1, width, device=field.device).expand(height, width)
     y = torch.linspace(-1, 1, height, device=field.device)[:, None].expand(height, width)
-    position = torch.stack([x, y], dim=-1)
+    position = torch.stack([x, y])  # like the field, in planes: adding up what lies otherwise takes half of the time
+    here = position.permute(1, 2, 0)[None]  # the same numbers
     for iteration in range(iterations):
-        moved = grid_sample(step[None], position[None], "bilinear", "border", align_corners=True)[0]
-        before, position = position, (position + moved.permute(1, 2, 0)).clamp_(-1, 1)
-        if iteration % _CHECK_EVERY == _CHECK_EVERY - 1 and torch.equal(before, position):
+        look = iteration % _CHECK_EVERY == _CHECK_EVERY - 1
+        before = position.clone() if look else position
+        position += grid_sample(step[None], here, "bilinear", "border", align_corners=True)[0]
+        position.clamp_(-1, 1)
+        if look and torch.equal(before, position):
             break
-    return ((position + 1) * cells).round().long().permute(2, 0, 1)[[1, 0]]
+    return ((position + 1) * cells[:, None, None]).round().long()[[1, 0]]
 
 
 def instance_map(field: Tensor, iterations: int = 100, threshold: float = 2.5) -> Tensor:
@@ -64,7 +67,7 @@ def instance_map(field: Tensor, iterations: int = 100, threshold: float = 2.5) -
         ValueError: as `centroids`.
     """
     end_y, end_x = centroids(field, iterations)
-    candidates = field.float().norm(dim=0) < threshold
+    candidates = torch.hypot(*field.float()) < threshold
     parts, _ = ndimage.label(candidates.cpu().numpy())  # the default structure is 4-connected
     reached = np.asarray(parts)[end_y.cpu().numpy(), end_x.cpu().numpy()]
     # Renumber without gaps, 0 kept for "no centroid" even where every pixel reaches one.

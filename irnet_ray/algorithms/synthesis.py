@@ -26,8 +26,9 @@ STRIDE = 4  # image pixels per grid cell
 STRICTER = 2.0  # factor of the threshold that a stable mask hardly shrinks under
 MAX_TAGS = 254  # a semantic label is uint8, and 255 means unsure elsewhere
 
-# Maps walked at once: on a CPU the cost is per map, so few are walked in vain; on a GPU it is per call.
-_CPU_CHUNK = 8
+# Maps walked at once, beside those of the classes: on a CPU the cost is per map, so few are walked in vain; on a GPU it
+# is per call.
+_CPU_CHUNK = 4
 _GPU_CHUNK = 64
 
 Pair = tuple[int, int]  # of a class and a group of cells
@@ -208,15 +209,16 @@ def _walk_groups(
     while last:
         for (k, number), score_hw in zip(chunk, walked_Phw, strict=True):
             rest_Khw[k] -= score_hw
-            _enter(best_KHW[k], group_KHW[k], number, score_hw)
+            _enter(best_KHW[k], group_KHW[k], number, _upsampled(score_hw[None], image_size)[0])
         # The rest has no say where each pixel already has a higher score, or it is under the background.
         rivals_KHW = best_KHW if per_class else best_KHW.amax(dim=0).expand_as(best_KHW)
         for k, number in list(last.items()):
             bar_HW = rivals_KHW[k].clamp(min=background * float(rivals_KHW[k].max()))
-            if bool((_upsampled(rest_Khw[k : k + 1], image_size)[0] <= bar_HW).all()):
+            rest_HW = _upsampled(rest_Khw[k : k + 1], image_size)[0]
+            if bool((rest_HW <= bar_HW).all()):
                 del last[k]
             elif all(k != other for other, _ in waiting):
-                _enter(best_KHW[k], group_KHW[k], number, rest_Khw[k])
+                _enter(best_KHW[k], group_KHW[k], number, rest_HW)
                 del last[k]
         if last:
             chunk, waiting = _take([pair for pair in waiting if pair[0] in last], cams_Khw.device)
@@ -250,10 +252,8 @@ def _group_maps(cams_Khw: Tensor, groups_hw: Tensor, pairs: list[Pair]) -> Tenso
     return cams_Khw[k] * (groups_hw == number[:, None, None])
 
 
-def _enter(best_HW: Tensor, group_HW: Tensor, number: int, score_hw: Tensor) -> None:
+def _enter(best_HW: Tensor, group_HW: Tensor, number: int, score_HW: Tensor) -> None:
     """Give `number` the pixels at which its walked map scores higher than the best so far, in place."""
-    height, width = best_HW.shape
-    score_HW = _upsampled(score_hw[None], (height, width))[0]
     group_HW.masked_fill_(score_HW > best_HW, number)
     torch.maximum(best_HW, score_HW, out=best_HW)
 

@@ -120,8 +120,8 @@ class IRNet(nn.Module):
         if not self.displacement.contrast:
             levels = self._levels(image_B3HW)
             return self.boundary(levels), self.displacement(levels, None)
-        levels, mirrored = self._mirrored_levels(image_B3HW)
-        return self.boundary(levels), self.displacement(levels, mirrored)
+        levels, mirrored = self._both_levels(image_B3HW)
+        return self.boundary(levels), self.displacement(levels, _flipped(mirrored))
 
     def _levels(self, image_B3HW: Tensor) -> list[Tensor]:
         with torch.no_grad():
@@ -131,13 +131,13 @@ class IRNet(nn.Module):
                 levels = self.backbone(image_B3HW)
             return [level.float() for level in levels]
 
-    def _mirrored_levels(self, image_B3HW: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Levels of images, and of their mirror images, mirrored back."""
+    def _both_levels(self, image_B3HW: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Levels of images, and of their mirror images."""
         levels = self._levels(
             torch.cat([image_B3HW, image_B3HW.flip(-1)]).contiguous(memory_format=torch.channels_last)
         )
         own, mirrored = zip(*(level.chunk(2) for level in levels), strict=True)
-        return list(own), [level.flip(-1) for level in mirrored]
+        return list(own), list(mirrored)
 
     @torch.no_grad()
     def predict(self, image_13HW: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -148,9 +148,9 @@ class IRNet(nn.Module):
         averaged.
         """
         seen = self.seen(image_13HW, scale)
-        levels, mirrored = self._mirrored_levels(seen)
-        logits = self.boundary(levels).float() + self.boundary([level.flip(-1) for level in mirrored]).float().flip(-1)
-        field = self.displacement(levels, mirrored if self.displacement.contrast else None)
+        levels, mirrored = self._both_levels(seen)
+        logits = self.boundary(levels).float() + self.boundary(mirrored).float().flip(-1)
+        field = self.displacement(levels, _flipped(mirrored) if self.displacement.contrast else None)
         # Cells of the image's own grid: `seen` may be wider than the scale says.
         grown = [n / m for n, m in zip(seen.shape[-2:], image_13HW.shape[-2:], strict=True)]
         answer = torch.cat([torch.sigmoid(logits / 2), field.float() / field.new_tensor(grown).view(1, 2, 1, 1)], dim=1)
@@ -167,3 +167,8 @@ class IRNet(nn.Module):
         if not self.displacement.contrast:
             return rescale(image_13HW, scale)
         return rescale(image_13HW, scale, STRIDES[-1])
+
+
+def _flipped(levels: list[Tensor]) -> list[Tensor]:
+    """Levels of mirror images, mirrored back."""
+    return [level.flip(-1) for level in levels]

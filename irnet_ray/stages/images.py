@@ -33,7 +33,9 @@ def resize(image_HW3: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_map(index_HW: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize an index map or mask to (H, W) by its nearest pixels; no new values arise."""
+    """Resize an index map or mask to (H, W) by its nearest pixels; no new values arise. At its own size, itself."""
+    if size == index_HW.shape:
+        return index_HW
     rows, columns = (
         np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.intp), old - 1)
         for new, old in zip(size, index_HW.shape, strict=True)

@@ -34,15 +34,12 @@ def to_network(image_HW3: np.ndarray, device: torch.device) -> Tensor:
 
 
 def rescale(image_B3HW: Tensor, scale: float, across: int = 1) -> Tensor:
-    """Float (B, 3, H, W) of whole numbers in 0..255 resized by `scale`, averaging over pixels where it shrinks.
+    """Float (B, 3, H, W) in 0..255 resized by `scale`, averaging over pixels where it shrinks, channels last.
 
-    Channels last. The new width is a multiple of `across`, the nearest one. On a processor the answer is of whole
-    numbers too.
+    The new width is a multiple of `across`, the nearest one.
     """
     height, width = (n * scale for n in image_B3HW.shape[-2:])
     size = [max(1, round(height)), across * max(1, round(width / across))]
     if size != list(image_B3HW.shape[-2:]):
-        if image_B3HW.device.type == "cpu":
-            image_B3HW = image_B3HW.byte()  # four times as fast as numbers, and as images are resized for training
-        image_B3HW = F.interpolate(image_B3HW, size, mode="bicubic", antialias=True).float().clamp_(0, 255)
+        image_B3HW = F.interpolate(image_B3HW, size, mode="bicubic", antialias=True).clamp(0, 255)
     return image_B3HW.contiguous(memory_format=torch.channels_last)

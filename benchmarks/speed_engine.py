@@ -100,6 +100,12 @@ def engine(options: Options) -> Iterator[Row]:
             yield row(f"engine: {PROCESSES} processes, against 1", alone, 1.8, "the same stage")
             if options.run is not None:
                 yield _labels(FinishedRun(options.run), devices, Path(place), rounds)
+        if hasattr(os, "sched_setaffinity"):
+            with _path_for_workers(), _one_core(), session(None) as devices:
+                timed.mapped(devices, 1, timed.few)
+                core = [(ours, timed.working(devices, 1)) for ours, _ in times]
+            note = "the same stage; with one process on two cores, loading and finishing have a core of their own"
+            yield row(f"engine: {PROCESSES} processes on {PROCESSES} cores, against 1 on 1", core, 1.8, note)
 
 
 def _labels(run: FinishedRun, devices: Devices, place: Path, rounds: int) -> Row:
@@ -154,6 +160,17 @@ def _looped(images: Shards, by_shard: dict[int, list[str]], repeats: int, place:
 
 def _nothing(_: int) -> None:
     return None
+
+
+@contextlib.contextmanager
+def _one_core() -> Iterator[None]:
+    """What starts within the block shares one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextlib.contextmanager

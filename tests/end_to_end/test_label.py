@@ -176,7 +176,7 @@ def test_the_same_command_again_starts_nothing(run: Run) -> None:
     before, report = files(run.out), (run.out / "report.json").stat()
     # What takes seconds to import is not there at all.
     code = (
-        "import sys; sys.modules.update(dict.fromkeys(('torch', 'ray', 'scipy', 'sklearn'))); "
+        "import sys; sys.modules.update(dict.fromkeys(('torch', 'ray', 'scipy', 'numba', 'sklearn'))); "
         "from irnet_ray.cli import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code, *run.command(run.out)[2:]], capture_output=True, text=True)

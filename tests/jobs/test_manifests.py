@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,11 @@ def test_the_cron_job_finds_its_script_and_its_manifest() -> None:
         JOBS / "relabel.cronjob.yaml"
     ).read_text().replace("create ", "")
     assert container["image"].endswith(f"/irnet-ray:{irnet_ray.__version__}")
+
+
+def test_the_documented_commands_build_and_push_this_version() -> None:
+    commands = (JOBS.parent / "docs" / "cluster.md").read_text()
+    assert re.findall(r"irnet-ray:(\d[\w.]*)", commands) == [irnet_ray.__version__] * 2
 
 
 @pytest.mark.parametrize("path", sorted(path for path in JOBS.iterdir() if path.is_file()), ids=lambda path: path.name)

@@ -15,7 +15,7 @@ from torch import Tensor
 from irnet_ray.algorithms.affinity import affinities, offsets
 from irnet_ray.algorithms.transition import Diagonals, Shifts
 
-_TAIL = 2.5e-4  # of the largest score: a quarter of what the result may be off by
+_TAIL = 1e-4  # of the largest score: a tenth of what the result, whose largest score is less, may be off by
 _LOW = -0.25  # photos' transitions have eigenvalues from -0.16
 _GROWN = 1.01  # the squared length of a vector that an eigenvalue below has lengthened, times what it was
 
@@ -124,7 +124,7 @@ def _expanded(start: Tensor, weights: Tensor, radius: int, steps: int, low: floa
 
 @lru_cache(maxsize=16)
 def _chebyshev_coefficients(power: int, low: float) -> list[float]:
-    """Coefficients of x^power over the Chebyshev polynomials of [low, 1], cut where the rest adds up to under 2.5e-4.
+    """Coefficients of x^power over the Chebyshev polynomials of [low, 1], cut where the rest adds up to under 1e-4.
 
     What is kept is scaled to sum to 1, which keeps the eigenvalue 1 of the walk exact: a constant stays constant.
     """

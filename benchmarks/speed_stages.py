@@ -16,9 +16,10 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 from torch.utils._pytree import tree_map_only
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import published
-from benchmarks.timing import Options, Row, check, compare, row, seconds
+from benchmarks.timing import Options, Row, check, compare, matrix_rate, row, seconds
 from irnet_ray import tables
 from irnet_ray.algorithms.relations import confident_map
 from irnet_ray.config import PRESETS, Config, merge, recorded_config
@@ -85,10 +86,10 @@ def stages(options: Options) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as place:
         run = _run(options, place)
         for name in ("seeds", "labels"):
-            yield _stage(run, name, options)
+            yield from _stage(run, name, options)
 
 
-def _stage(run: FinishedRun, name: str, options: Options) -> Row:
+def _stage(run: FinishedRun, name: str, options: Options) -> Iterator[Row]:
     """One stage over a few images; the bare passes repeat, on the same tensors, those of a first run."""
     stage = run.stage(name)
     network: Any = stage.network(options.device.type == "cuda")
@@ -112,15 +113,20 @@ def _stage(run: FinishedRun, name: str, options: Options) -> Row:
         for each in rows:
             stage.finish(each, network(each, stage.load(each)))
 
-    def bare() -> None:
+    def bare_passes() -> None:
         with torch.inference_mode(), precision(options.device):
             for module, given in passes:
                 module(*given)
+
+    def bare() -> None:
+        bare_passes()
         for value in values if name == "seeds" else []:
             confident_map(value.image, value.full, knobs.foreground, knobs.background)
 
+    if options.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     what = "network passes and CRFs" if name == "seeds" else "network passes"
-    return compare(
+    line = compare(
         f"stages: {name}, 1 process, {len(rows)} images",
         whole,
         bare,
@@ -128,6 +134,14 @@ def _stage(run: FinishedRun, name: str, options: Options) -> Row:
         0.85,
         f"against its {len(passes)} bare {what}, backbone {run.config.backbone}",
     )
+    memory = f", {torch.cuda.max_memory_allocated() / 1e6:.0f} MB at most" if options.device.type == "cuda" else ""
+    yield Row(**{**vars(line), "note": f"{len(rows) / line.ours:.3g} images/s{memory}; {line.note}"})
+    with FlopCounterMode(display=False) as counter:
+        bare_passes()
+    operations, rate = counter.get_total_flops(), matrix_rate(options.device)
+    times = [(seconds(bare_passes, options.device), operations / rate) for _ in range(options.repeats)]
+    note = f"{operations / len(rows) / 1e9:.3g} GFLOP an image, at the {rate / 1e12:.3g} TFLOP/s of a large product"
+    yield row(f"stages: {name}, its network passes against a matrix product", times, None, note)
 
 
 def label(options: Options) -> Iterator[Row]:
@@ -173,10 +187,12 @@ def label(options: Options) -> Iterator[Row]:
 def _published(network: LabelsNetwork, each: dict[str, Any], config: Config) -> Any:
     image_HW3 = load_image(each["uri"], config.max_side)
     image = rescale(to_network(image_HW3, network.device), network.scale)
-    boundary, field = published.predict(network.network, image)
+    with precision(network.device):
+        boundary, field = (found.float() for found in published.predict(network.network, image))
     attention = torch.from_numpy(tables.decode_attention(each)).to(network.device)
-    if network.scale != 1:
-        both = torch.cat([boundary[None], field / network.scale])[None]
+    if boundary.shape != attention.shape[1:]:
+        grown = [seen / own for seen, own in zip(image.shape[-2:], image_HW3.shape[:2], strict=True)]
+        both = torch.cat([boundary[None], field / field.new_tensor(grown).view(2, 1, 1)])[None]
         both = interpolate(both, attention.shape[1:], mode="bilinear", align_corners=False)[0]
         boundary, field = both[0], both[1:]
     return published.labels(attention, boundary, field, image_HW3.shape[:2], config.labels.background)

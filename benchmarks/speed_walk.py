@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
+import torch
+
 from benchmarks import published
 from benchmarks.speed_inputs import relations
 from benchmarks.timing import Options, Row, bandwidth, check, compare, row, seconds
@@ -13,6 +15,7 @@ from irnet_ray.algorithms.affinity import affinities, offsets
 
 GRID, QUICK_GRID = (94, 125), (47, 62)  # of photos of 375 x 500 and 188 x 250 pixels
 MAPS, STEPS, RADIUS, BETA = 5, 256, 5, 10
+TARGETS = {"cpu": 500, "cuda": 50}
 TOLERANCE = 1e-3  # of the largest score
 SIZES = [(94, 125), (125, 94), (80, 120), (47, 62), (94, 94), (60, 125), (30, 40), (120, 125)]
 
@@ -29,7 +32,7 @@ def dense(options: Options) -> Iterator[Row]:
         lambda: walk.random_walk(scores, boundary),
         lambda: expected.append(published.random_walk(scores, boundary)),
         options,
-        None if options.quick else 500,
+        None if options.quick else TARGETS[options.device.type],
         once=True,
     )
     worst = float((walk.random_walk(scores, boundary) - expected[0]).abs().max() / expected[0].max())
@@ -64,13 +67,13 @@ def products(options: Options) -> Iterator[Row]:
     scores, boundary, _ = (x.to(options.device) for x in relations(height, width, MAPS))
     pairs = affinities(boundary, RADIUS)
     weights = pairs.pow(BETA)
-    kind = walk.Diagonals if scores.device.type == "cpu" else walk.Shifts
+    kind = walk.transition_for(scores.device)
 
     def stepwise():
         matrix = kind(weights, RADIUS)
-        state, spare = matrix.padded(scores.flatten(1)), matrix.padded(scores.flatten(1))
+        state, spare, series = (each(scores.flatten(1)) for each in (matrix.padded, matrix.padded, torch.clone))
         for _ in range(STEPS):
-            spare, state = state, matrix.add_product(spare, state, 1, 0)
+            spare, state = state, matrix.advance(spare, state, 1, 0, series, 0)
         return state[:, matrix.inside].view_as(scores)
 
     expected = stepwise()

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
+from irnet_ray.algorithms.precision import has_bfloat16
+
 
 @dataclass(frozen=True)
 class Options:
@@ -98,6 +100,14 @@ def bandwidth(device: torch.device) -> float:
     target = torch.empty_like(source)
     target.copy_(source)
     return 2 * source.nbytes / min(seconds(lambda: target.copy_(source), device) for _ in range(5))
+
+
+def matrix_rate(device: torch.device) -> float:
+    """Operations a second of a large matrix product, in bfloat16 where the device has it: the best of five."""
+    side = 8192 if device.type == "cuda" else 2048
+    matrix = torch.randn(side, side, device=device, dtype=torch.bfloat16 if has_bfloat16(device) else torch.float32)
+    matrix @ matrix
+    return 2 * side**3 / min(seconds(lambda: matrix @ matrix, device) for _ in range(5))
 
 
 def machine(device: torch.device) -> str:

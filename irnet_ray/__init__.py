@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__version__ = "0.5.3"
+__version__ = "0.5.4"
 __all__ = ["calibrate", "evaluate", "export", "label", "predict", "relabel", "show", "train"]
 
 

@@ -29,7 +29,7 @@ MAX_TAGS = 254  # a semantic label is uint8, and 255 means unsure elsewhere
 # Maps walked at once, beside those of the classes: on a CPU the cost is per map, so few are walked in vain; on a GPU it
 # is per call.
 _CPU_CHUNK = 4
-_GPU_CHUNK = 64
+_GPU_CHUNK = 16
 
 Pair = tuple[int, int]  # of a class and a group of cells
 Part = tuple[int, tuple[slice, ...], np.ndarray]  # number, bounding box, and bool mask inside it

@@ -1,7 +1,7 @@
-"""The transition matrix of the random walk, T = S^-1 A^beta (Eq. 12), as a product with vectors.
+"""The transition matrix of the random walk, T = S^-1 A^beta (Eq. 12), as a product with vectors, for processors.
 
 In the row-major vector of an image every offset is a shift, so T has 2 P + 1 diagonals and no number needs its column.
-Both forms can stretch T, so that its eigenvalues from ``low`` to 1 fill -1 to 1: (2 T - (1 + low)) / (1 - low).
+T may be stretched, so that its eigenvalues from ``low`` to 1 fill -1 to 1: (2 T - (1 + low)) / (1 - low).
 
 Shape legend: C vectors; H, W pixels; N = H * W; P offsets; D diagonals.
 """
@@ -22,13 +22,13 @@ _LINE = 16  # numbers of a cache line: diagonals start at one
 
 
 class Diagonals:
-    """Rows of T divided by their sums, for processors: a product is compiled, once in a process and for each dtype."""
+    """Rows of T divided by their sums; a product is compiled, once in a process and for each dtype."""
 
     def __init__(self, weights: Tensor, radius: int, low: float = -1) -> None:
         """Weights: float (P, H, W), affinity^beta of the pairs of `offsets(radius)`."""
         height, width = weights.shape[1:]
         pixels = height * width
-        shifts, used = _shifts(radius, height, width)
+        shifts, used = shifts_of(radius, height, width)
         # In an image narrower than the disc two offsets are one diagonal.
         ends, place = torch.unique(torch.tensor([0, *shifts, *(-shift for shift in shifts)]), return_inverse=True)
         # Diagonals beyond the last are 0.
@@ -47,18 +47,33 @@ class Diagonals:
         self.margin = int(ends[-1])
         self.inside = slice(self.margin, self.margin + pixels)
         # What rounding leaves over would add up over the steps: the product of ones is to be ones.
-        ones = self.padded(weights.new_ones(1, pixels))
-        values[place[0]] += self.add_product(ones.clone(), ones, -1, 1)[0, self.inside]
+        left = weights.new_ones(1, pixels)
+        ones = self.padded(left)
+        self.advance(ones.clone(), ones, 1, 0, left, -1)
+        values[place[0]] += left[0]
 
     def padded(self, vectors: Tensor) -> Tensor:
         """A copy of (C, N) with zeros at both ends, where offsets leave the image."""
         return torch.nn.functional.pad(vectors, (self.margin, self.margin))
 
-    def add_product(self, total: Tensor, vectors: Tensor, factor: float, keep: float) -> Tensor:
-        """keep * total + factor * (T, stretched) vectors, in place of ``total``; both padded."""
+    def advance(
+        self, total: Tensor, vectors: Tensor, factor: float, keep: float, series: Tensor, coefficient: float
+    ) -> Tensor:
+        """keep * total + factor * T vectors, in place of ``total``; ``coefficient`` times it is added to ``series``.
+
+        ``total`` and ``vectors`` are padded, ``series`` (C, N) is not.
+        """
         kind = self.values.dtype.type
-        numbers = total.numpy()[:, self.inside]
-        _add_product(numbers, vectors.numpy(), self.values, self.ends + self.margin, kind(factor), kind(keep))
+        _advance(
+            total.numpy()[:, self.inside],
+            vectors.numpy(),
+            series.numpy(),
+            self.values,
+            self.ends + self.margin,
+            kind(factor),
+            kind(keep),
+            kind(coefficient),
+        )
         return total
 
 
@@ -67,15 +82,17 @@ def _up(count: int, step: int) -> int:
 
 
 @numba.njit(fastmath={"contract", "reassoc"}, nogil=True)
-def _add_product(
+def _advance(
     total: NDArray[np.floating],
     vectors: NDArray[np.floating],
+    series: NDArray[np.floating],
     values: NDArray[np.floating],
     starts: NDArray[np.int64],
     factor: float,
     keep: float,
+    coefficient: float,
 ) -> None:  # pragma: no cover, compiled
-    """(C,N) in place; of the padded `vectors` diagonal d, of `values` (D,>=N), takes those from `starts[d]`."""
+    """total, series (C,N); of the padded `vectors` diagonal d, of `values` (D,>=N), takes those from `starts[d]`."""
     summed = np.empty(_BLOCK, total.dtype)
     for first in range(0, total.shape[1], _BLOCK):
         size = min(_BLOCK, total.shape[1] - first)
@@ -92,47 +109,12 @@ def _add_product(
                 for i in range(size):
                     summed[i] += w0[i] * v0[i] + w1[i] * v1[i] + w2[i] * v2[i] + w3[i] * v3[i]
             for i in range(size):
-                total[row, first + i] = keep * total[row, first + i] + factor * summed[i]
+                new = keep * total[row, first + i] + factor * summed[i]
+                total[row, first + i] = new
+                series[row, first + i] += coefficient * new
 
 
-class Shifts:
-    """The same product as one weight per pixel and pair, on any device: two multiply-adds of vectors per offset.
-
-    Pairs that would leave the image, or wrap around to the next row, have weight 0.
-    """
-
-    inside = slice(None)
-
-    def __init__(self, weights: Tensor, radius: int, low: float = -1) -> None:
-        """As `Diagonals`."""
-        height, width = weights.shape[1:]
-        shifts, used = _shifts(radius, height, width)
-        self.pairs = [(shift, weight[:-shift]) for shift, weight in zip(shifts, weights.flatten(1)[used], strict=True)]
-        ones = weights.new_ones(1, height * width)
-        self.sums = self._gather(ones)[0]
-        self.row_factor = (2 / (1 - low)) / self.sums
-        self.own = torch.full_like(ones, -(1 + low) / (1 - low))
-        self.own += self.add_product(ones.clone(), ones, -1, 1)  # what rounding leaves over, as above
-
-    def padded(self, vectors: Tensor) -> Tensor:
-        """A copy of (C, N): here nothing is needed at its ends."""
-        return vectors.clone(memory_format=torch.contiguous_format)
-
-    def add_product(self, total: Tensor, vectors: Tensor, factor: float, keep: float) -> Tensor:
-        """keep * total + factor * (T, stretched) vectors, in place of ``total``; both (C, N)."""
-        total.mul_(keep).addcmul_(self._gather(vectors), self.row_factor, value=factor)
-        return total.addcmul_(vectors, self.own, value=factor)
-
-    def _gather(self, vectors: Tensor) -> Tensor:
-        """(C, N) times A^beta: what each pixel gathers from itself and from both directions of its pairs."""
-        total = vectors.clone()
-        for shift, weight in self.pairs:
-            total[:, :-shift].addcmul_(weight, vectors[:, shift:])
-            total[:, shift:].addcmul_(weight, vectors[:, :-shift])
-        return total
-
-
-def _shifts(radius: int, height: int, width: int) -> tuple[list[int], list[int]]:
+def shifts_of(radius: int, height: int, width: int) -> tuple[list[int], list[int]]:
     """Of the offsets that fit into the image: how far each is in its row-major vector, and its number."""
     fitting = [
         (dy * width + dx, number) for number, (dy, dx) in enumerate(offsets(radius)) if dy < height and abs(dx) < width

@@ -3,9 +3,12 @@
 Shape legend: C maps; H, W pixels at the network's stride; N = H * W; P offsets.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import lru_cache
 from math import isqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,7 +16,10 @@ from numpy.polynomial import Chebyshev
 from torch import Tensor
 
 from irnet_ray.algorithms.affinity import affinities, offsets
-from irnet_ray.algorithms.transition import Diagonals, Shifts
+from irnet_ray.algorithms.transition import Diagonals
+
+if TYPE_CHECKING:
+    from irnet_ray.algorithms.stencil import Stencil
 
 _TAIL = 1e-4  # of the largest score: a tenth of what the result, whose largest score is less, may be off by
 _LOW = -0.25  # photos' transitions have eigenvalues from -0.16
@@ -107,19 +113,27 @@ def _walk(scores: Tensor, weights: Tensor, radius: int, steps: int) -> Tensor:
 
 def _expanded(start: Tensor, weights: Tensor, radius: int, steps: int, low: float) -> tuple[Tensor, bool]:
     """T^steps of vectors (C, N), and whether no eigenvalue of T that matters is below ``low``: else it is wrong."""
-    transition = (Diagonals if start.device.type == "cpu" else Shifts)(weights, radius, low)
+    transition = transition_for(start.device)(weights, radius, low)
     coefficients = _chebyshev_coefficients(steps, low)
     current, previous = transition.padded(start), transition.padded(start)
     result = coefficients[0] * start
     for degree, coefficient in enumerate(coefficients[1:], start=1):
         # T_1 x = T x, then T_k x = 2 T (T_k-1 x) - T_k-2 x
         factors = (1, 0) if degree == 1 else (2, -1)
-        previous, current = current, transition.add_product(previous, current, *factors)
-        result.add_(current[:, transition.inside], alpha=coefficient)
+        previous, current = current, transition.advance(previous, current, *factors, result, coefficient)
     # Polynomials of the series lengthen no vector by eigenvalues within [low, 1], in the norm in which T is symmetric.
     # By one below they do, the more the higher the degree, and so does what is cut off.
     first, last = ((vectors.square() @ transition.sums).sum() for vectors in (start, current[:, transition.inside]))
     return result, bool(last <= _GROWN * first)
+
+
+def transition_for(device: torch.device) -> type[Diagonals | Stencil]:
+    """The form of T for a device."""
+    if device.type == "cpu":
+        return Diagonals
+    from irnet_ray.algorithms.stencil import Stencil  # Triton is there, and loaded, only where it is used
+
+    return Stencil
 
 
 @lru_cache(maxsize=16)

@@ -43,7 +43,7 @@ def run_alone(
     if not images:
         return
     actors, gpu = min(len(images), devices.network_workers(workers)), devices.gpus > 0
-    claims = {"num_gpus": min(1.0, devices.gpus / actors), "num_cpus": 0} if gpu else {"num_cpus": 1}
+    claims = {"num_gpus": devices.gpu_share(actors), "num_cpus": 0} if gpu else {"num_cpus": 1}
     process = _Process.options(**claims)  # type: ignore[attr-defined]
     second = _SecondPass(stage, result, images, process, gpu, seconds)
     try:

@@ -78,7 +78,7 @@ def run_map(
     Args:
         images: the image ids of each shard.
         unit_size: images that are computed and committed together; None for `unit_of` the actors there are.
-        workers: network actors; None for one per GPU, or per core where there is none.
+        workers: network actors; None for `Devices.network_workers` of what there is.
         image_seconds: how long a step may take for one image, before its process is ended.
 
     Raises:
@@ -150,9 +150,9 @@ def _run_units(
             Network,  # type: ignore[arg-type]
             fn_constructor_args=(stage, gpu, seconds),
             compute=ActorPoolStrategy(size=actors),
-            # Without GPUs an actor claims no core, so that loading and finishing always find one.
-            num_gpus=min(1.0, devices.gpus / actors) if gpu else None,
-            num_cpus=1 if gpu else 0,
+            # An actor claims no core, so that loading and finishing always find one.
+            num_cpus=0,
+            num_gpus=devices.gpu_share(actors),
             max_restarts=-1,
             max_task_retries=1,
         )

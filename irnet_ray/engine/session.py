@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import secrets
 import socket
@@ -14,6 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from irnet_ray.errors import UserError
+
+# One process keeps a GPU busy for a third of the time: networks and walk are hundreds of small steps that it hands over
+# one by one. Others fill the gaps.
+ACTORS_PER_GPU = 4
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,14 @@ class Devices:
             raise UserError(f"--workers {workers} is more than the {most} {kind} that Ray has here.")
 
     def network_workers(self, asked: int | None) -> int:
-        """How many actors hold a network: as asked, else one per GPU, else one per core."""
-        return asked or self.gpus or self.cpus
+        """How many actors hold a network: a few per GPU, of all or as many as asked, else as asked or one per core."""
+        if not self.gpus:
+            return asked or self.cpus
+        return (asked or self.gpus) * max(1, min(ACTORS_PER_GPU, self.cpus // self.gpus))
+
+    def gpu_share(self, actors: int) -> float:
+        """The share of a GPU that each of so many network actors claims, so that all find one; 0 without GPUs."""
+        return 1 / math.ceil(actors / self.gpus) if self.gpus else 0.0
 
     def train_workers(self, asked: int | None) -> int:
         """How many training workers: as asked, else one per GPU, else one, which uses all cores of its node."""

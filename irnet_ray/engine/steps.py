@@ -96,8 +96,7 @@ class Network:
     def __init__(self, stage: MapStage, gpu: bool, seconds: float | None) -> None:
         from irnet_ray.engine.cores import use_cores
 
-        if not gpu:
-            use_cores(1)
+        use_cores(1)
         self.name, self.seconds = stage.name, seconds
         self.step = stage.network(gpu)
 

@@ -60,7 +60,7 @@ class AffinityNet(nn.Module):
         seen = rescale(image_13HW, scale)
         grid = [-(-n // STRIDES[0]) for n in seen.shape[-2:]]
         embedding = upsample(self(seen), STRIDE // STRIDES[0], image_13HW.new_empty(grid))
-        if scale != 1:
+        if seen.shape != image_13HW.shape:
             grid = [-(-n // STRIDES[0]) for n in image_13HW.shape[-2:]]
             embedding = F.interpolate(embedding, grid, mode="bilinear", align_corners=False)
         return embedding[0]

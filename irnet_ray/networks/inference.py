@@ -11,16 +11,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from irnet_ray.algorithms.precision import has_bfloat16
-from irnet_ray.networks.backbone import fold_batch_norm
+from irnet_ray.networks.backbone import STRIDES, fold_batch_norm
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def for_inference(network: Network, device: torch.device) -> Network:
-    """Put a trained network with a `backbone` on a device, ready for `precision`; its parameters are frozen."""
+    """Put a trained network with a `backbone` on a device, its parameters frozen; to be called within `precision`."""
     network.eval().requires_grad_(False)
     fold_batch_norm(network.backbone)  # type: ignore[arg-type]
-    return network.to(device).to(memory_format=torch.channels_last)
+    network.to(device).to(memory_format=torch.channels_last)
+    if has_bfloat16(device):  # what autocast would do in every pass anew
+        for module in network.backbone.modules():  # type: ignore[union-attr]
+            if isinstance(module, nn.Conv2d):
+                module.to(torch.bfloat16)
+    return network
 
 
 def precision(device: torch.device) -> contextlib.AbstractContextManager[None]:
@@ -33,13 +38,15 @@ def to_network(image_HW3: np.ndarray, device: torch.device) -> Tensor:
     return torch.tensor(image_HW3).to(device).permute(2, 0, 1)[None].float()
 
 
-def rescale(image_B3HW: Tensor, scale: float, across: int = 1) -> Tensor:
+def rescale(image_B3HW: Tensor, scale: float) -> Tensor:
     """Float (B, 3, H, W) in 0..255 resized by `scale`, averaging over pixels where it shrinks, channels last.
 
-    The new width is a multiple of `across`, the nearest one.
+    Both sides become a whole number of the network's coarsest cells, the nearest one. Cells of an image and of its
+    mirror image then lie on each other; and what a GPU has to prepare for every new size, which takes longer than the
+    network itself, it prepares for few.
     """
-    height, width = (n * scale for n in image_B3HW.shape[-2:])
-    size = [max(1, round(height)), across * max(1, round(width / across))]
+    cell = STRIDES[-1]
+    size = [cell * max(1, round(n * scale / cell)) for n in image_B3HW.shape[-2:]]
     if size != list(image_B3HW.shape[-2:]):
-        image_B3HW = F.interpolate(image_B3HW, size, mode="bicubic", antialias=True).clamp(0, 255)
+        image_B3HW = F.interpolate(image_B3HW, size, mode="bicubic", antialias=True).clamp_(0, 255)
     return image_B3HW.contiguous(memory_format=torch.channels_last)

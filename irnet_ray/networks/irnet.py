@@ -147,26 +147,17 @@ class IRNet(nn.Module):
         middle of those that it was trained at. The boundary logits of the image and of its mirror image are
         averaged.
         """
-        seen = self.seen(image_13HW, scale)
+        seen = rescale(image_13HW, scale)
         levels, mirrored = self._both_levels(seen)
         logits = self.boundary(levels).float() + self.boundary(mirrored).float().flip(-1)
         field = self.displacement(levels, _flipped(mirrored) if self.displacement.contrast else None)
-        # Cells of the image's own grid: `seen` may be wider than the scale says.
+        # Cells of the image's own grid: `seen` may be larger or smaller than the scale says.
         grown = [n / m for n, m in zip(seen.shape[-2:], image_13HW.shape[-2:], strict=True)]
         answer = torch.cat([torch.sigmoid(logits / 2), field.float() / field.new_tensor(grown).view(1, 2, 1, 1)], dim=1)
         if seen.shape != image_13HW.shape:
             grid = [-(-n // STRIDES[0]) for n in image_13HW.shape[-2:]]
             answer = F.interpolate(answer, grid, mode="bilinear", align_corners=False)
         return answer[0, 0], answer[0, 1:]
-
-    def seen(self, image_13HW: Tensor, scale: float) -> Tensor:
-        """The image as the network looks at it: rescaled, and with contrast a whole number of coarsest cells wide.
-
-        Only then do the cells of the mirror image lie on those of the image.
-        """
-        if not self.displacement.contrast:
-            return rescale(image_13HW, scale)
-        return rescale(image_13HW, scale, STRIDES[-1])
 
 
 def _flipped(levels: list[Tensor]) -> list[Tensor]:

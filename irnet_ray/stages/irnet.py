@@ -14,7 +14,7 @@ from irnet_ray.config import Config
 from irnet_ray.engine.schedule import Schedule
 from irnet_ray.engine.training import Batch, TrainStage
 from irnet_ray.networks.backbone import STRIDES, fold_batch_norm
-from irnet_ray.networks.inference import precision, to_network
+from irnet_ray.networks.inference import precision, rescale, to_network
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.networks.weights import load_part
 from irnet_ray.run import Folder, Shards
@@ -95,7 +95,7 @@ class IRNetTask:
         for index in chosen:
             image, _ = self.samples.pair(int(index))
             with precision(device):
-                field = model(model.seen(to_network(image, device), self.knobs.middle_scale))[1].double()
+                field = model(rescale(to_network(image, device), self.knobs.middle_scale))[1].double()
             sums[:2] += field.sum(dim=(0, 2, 3))
             sums[2] += field[0, 0].numel()
         if world > 1:

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from pathlib import Path
 
 import pytest
 import ray
+from hypothesis import given
+from hypothesis import strategies as st
 
-from irnet_ray.engine.session import Devices, _give_token, reason, session
+from irnet_ray.engine.session import ACTORS_PER_GPU, Devices, _give_token, reason, session
 from irnet_ray.errors import UserError
 from tests.engine.processes import Marked
 
 
 def test_workers_follow_gpus_and_else_cores() -> None:
     laptop, server = Devices(cpus=4, gpus=0, nodes=1), Devices(cpus=64, gpus=8, nodes=2)
-    assert [d.network_workers(None) for d in (laptop, server)] == [4, 8]
+    assert [d.network_workers(None) for d in (laptop, server)] == [4, 8 * ACTORS_PER_GPU]
     assert [d.train_workers(None) for d in (laptop, server)] == [1, 8]
-    assert [d.network_workers(3) for d in (laptop, server)] == [d.train_workers(3) for d in (laptop, server)] == [3, 3]
+    assert [d.network_workers(3) for d in (laptop, server)] == [3, 3 * ACTORS_PER_GPU]
+    assert [d.train_workers(3) for d in (laptop, server)] == [3, 3]
+    assert Devices(cpus=2, gpus=1, nodes=1).network_workers(None) == 2, "no more than a GPU has cores"
+    assert Devices(cpus=2, gpus=4, nodes=1).network_workers(None) == 4
     assert str(laptop) == "4 CPU cores, no GPU, 1 node"
     assert str(server) == "64 CPU cores, 8 GPUs, 2 nodes"
+
+
+@given(st.integers(0, 16), st.integers(1, 64))
+def test_all_network_actors_find_a_share_of_a_gpu(gpus: int, actors: int) -> None:
+    share = Devices(cpus=16, gpus=gpus, nodes=1).gpu_share(actors)
+    assert (0 < share <= 1) if gpus else share == 0
+    if gpus:
+        assert math.floor(1 / share + 1e-9) * gpus >= actors
 
 
 def test_the_caller_s_ray_is_used_and_not_stopped(devices: Devices) -> None:

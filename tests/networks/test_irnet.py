@@ -69,14 +69,14 @@ def test_the_mean_displacement_is_taken_off_in_evaluation_only(network: IRNet) -
 
 @torch.no_grad()
 def test_a_prediction_averages_the_boundary_over_the_mirror_image(network: IRNet) -> None:
-    image = torch.rand(1, 3, 65, 96) * 255
+    image = torch.rand(1, 3, 64, 96) * 255
     network.eval()
     boundary, field = network.predict(image)
     logits, own = network(image)
     mirrored = network(image.flip(-1))[0].flip(-1)
     assert torch.allclose(boundary, torch.sigmoid((logits + mirrored)[0, 0] / 2), atol=1e-4)
     assert torch.allclose(field, own[0], rtol=1e-3, atol=1e-3 * float(own.abs().max()))
-    assert tuple(boundary.shape) == (17, 24) and tuple(field.shape) == (2, 17, 24)
+    assert tuple(boundary.shape) == (16, 24) and tuple(field.shape) == (2, 16, 24)
     assert boundary.min() >= 0 and boundary.max() <= 1
 
 
@@ -113,11 +113,7 @@ def test_upsampling_keeps_pixels_in_place_on_odd_sizes() -> None:
 
 
 @torch.no_grad()
-def test_an_image_is_seen_a_whole_number_of_coarsest_cells_wide(network: IRNet) -> None:
-    image = torch.rand(1, 3, 66, 102) * 255
-    width = 48 if network.displacement.contrast else 51
-    assert tuple(network.seen(image, 0.5).shape) == (1, 3, 33, width)
-    assert tuple(network.seen(torch.rand(1, 3, 5, 3) * 255, 1).shape)[2:] == (5, 16 if width == 48 else 3)
+def test_an_image_of_a_few_pixels_has_maps_of_its_own_size(network: IRNet) -> None:
     boundary, field = network.eval().predict(torch.full((1, 3, 5, 3), 99.0), 1)
     assert (tuple(boundary.shape), tuple(field.shape)) == ((2, 1), (2, 2, 1)) and bool(field.isfinite().all())
 
@@ -125,11 +121,13 @@ def test_an_image_is_seen_a_whole_number_of_coarsest_cells_wide(network: IRNet) 
 def test_an_image_seen_at_half_size_has_maps_of_its_own_size() -> None:
     torch.manual_seed(0)
     network = IRNet("lite0").eval()
-    image = torch.rand(1, 3, 66, 102) * 255
+    image = torch.rand(1, 3, 66, 98) * 255
     small, small_field = network.predict(rescale(image, 0.5))
+    assert small.shape == (8, 12)  # of 32 x 48 pixels
     boundary, field = network.predict(image, 0.5)
-    assert (boundary.shape, field.shape) == ((17, 26), (2, 17, 26))
-    grow = partial(torch.nn.functional.interpolate, size=(17, 26), mode="bilinear")
+    assert (boundary.shape, field.shape) == ((17, 25), (2, 17, 25))
+    grow = partial(torch.nn.functional.interpolate, size=(17, 25), mode="bilinear")
     torch.testing.assert_close(boundary, grow(small[None, None])[0, 0])
-    # A cell of the small image's grid is two of the image's own.
-    torch.testing.assert_close(field, 2 * grow(small_field[None])[0])
+    # A cell of the small image's grid is about two of the image's own.
+    grown = torch.tensor([66 / 32, 98 / 48]).view(2, 1, 1)
+    torch.testing.assert_close(field, grown * grow(small_field[None])[0])

@@ -36,7 +36,7 @@ def ablation_rows(
         out: the run directory.
         image_ids: of the images to compare; in any order.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
-        workers: training workers and network actors; None for one per GPU, or per core where there is none.
+        workers: training workers and network actors; None for all GPUs, or else a network actor per core.
         console: where a line per stage goes.
 
     Raises:

@@ -73,7 +73,7 @@ def label(
         seeds: `prototypes`, `correlation` or `cam`: how seeds are made, over the config's.
         classifier: `pretrained` for the backbone's own ImageNet classifier, where tags are its classes.
         preset: `paper` for the published pipeline, under the config's own values.
-        workers: training workers and network actors; None for all GPUs, or a network actor per core where there is none.
+        workers: training workers and network actors; None for all GPUs, or else a network actor per core.
         limit: label only the first so many images.
         then: students to train on the labels, in order: `mask-rcnn`, `deeplab`.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
@@ -144,7 +144,7 @@ def evaluate(
         upper_bound: of a student's predictions: train the same student on truth, under cross-validation, and say
             what share of its figures the predictions reach (paper 6.3).
         address: for these two, a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
-        workers: for these two, training workers and network actors; None for one per GPU, else per core.
+        workers: for these two, training workers and network actors; None for all GPUs, else an actor per core.
         console: where these two say what they did.
 
     Raises:

@@ -74,7 +74,7 @@ def relabel(
             trained on: new, changed or retagged since then. A tag that they do not know is always a reason.
         keep: remove all versions but so many of the newest afterwards; None for none.
         dry_run: only say what would be computed.
-        workers: training workers and network actors; None for one per GPU, or per core where there is none.
+        workers: training workers and network actors; None for all GPUs, or else a network actor per core.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
         console: where the plan and the progress go.
 

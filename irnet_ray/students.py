@@ -93,7 +93,7 @@ def train(
     from irnet_ray.engine.session import session
 
     with hold(out), session(address) as devices:
-        devices.check(workers)
+        devices.check(workers, only_training=True)
         training.run(devices, workers, console)
         return training.result()
 

@@ -30,7 +30,7 @@ def label(
         str | None, typer.Option(help="pretrained: ImageNet's own, where tags are its classes; trains none.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help="paper: the published pipeline.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Training workers and network actors, four on a GPU.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Training workers and network actors; default: all.")] = None,
     limit: Annotated[int | None, typer.Option(help="Label only the first N images.")] = None,
     then: Annotated[
         str, typer.Option(help="Students to train on the labels afterwards: mask-rcnn, deeplab, or both with a comma.")

@@ -25,7 +25,7 @@ def relabel(
         int | None, typer.Option(help="Afterwards remove all but so many of the newest versions. Default: none goes.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be computed.")] = False,
-    workers: Annotated[int | None, typer.Option(help="Training workers and network actors, four on a GPU.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Training workers and network actors; default: all.")] = None,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to join. Default: RAY_ADDRESS, else a local Ray.")
     ] = None,

@@ -29,25 +29,32 @@ class Devices:
     gpus: int
     nodes: int
 
-    def check(self, workers: int | None) -> None:
+    def check(self, workers: int | None, *, only_training: bool = False) -> None:
         """Raise UserError where more workers are asked for than can ever start: Ray would wait for ever."""
-        kind, most = ("GPUs", self.gpus) if self.gpus else ("CPU cores", self.cpus)
+        most, kind = self.most_actors, "processes that share its GPUs" if self.gpus else "CPU cores"
+        if only_training and self.gpus:
+            most, kind = self.gpus, "GPUs"
         if workers is not None and workers > most:
-            raise UserError(f"--workers {workers} is more than the {most} {kind} that Ray has here.")
+            raise UserError(f"--workers {workers} is more than the {most} {kind} here.")
+
+    @property
+    def most_actors(self) -> int:
+        """How many actors can hold a network: a few on each GPU, else one per core."""
+        if not self.gpus:
+            return self.cpus
+        return self.gpus * max(1, min(ACTORS_PER_GPU, self.cpus // self.gpus))
 
     def network_workers(self, asked: int | None) -> int:
-        """How many actors hold a network: a few per GPU, of all or as many as asked, else as asked or one per core."""
-        if not self.gpus:
-            return asked or self.cpus
-        return (asked or self.gpus) * max(1, min(ACTORS_PER_GPU, self.cpus // self.gpus))
+        """How many actors hold a network: as asked, else as many as can."""
+        return asked or self.most_actors
 
     def gpu_share(self, actors: int) -> float:
         """The share of a GPU that each of so many network actors claims, so that all find one; 0 without GPUs."""
         return 1 / math.ceil(actors / self.gpus) if self.gpus else 0.0
 
     def train_workers(self, asked: int | None) -> int:
-        """How many training workers: as asked, else one per GPU, else one, which uses all cores of its node."""
-        return asked or self.gpus or 1
+        """How many training workers: as asked, one to a GPU at most, else one, which uses all cores of its node."""
+        return min(asked or self.gpus, self.gpus) if self.gpus else asked or 1
 
     def __str__(self) -> str:
         gpus = f"{self.gpus} GPU{'s' if self.gpus != 1 else ''}" if self.gpus else "no GPU"

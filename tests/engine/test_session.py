@@ -21,8 +21,9 @@ def test_workers_follow_gpus_and_else_cores() -> None:
     laptop, server = Devices(cpus=4, gpus=0, nodes=1), Devices(cpus=64, gpus=8, nodes=2)
     assert [d.network_workers(None) for d in (laptop, server)] == [4, 8 * ACTORS_PER_GPU]
     assert [d.train_workers(None) for d in (laptop, server)] == [1, 8]
-    assert [d.network_workers(3) for d in (laptop, server)] == [3, 3 * ACTORS_PER_GPU]
+    assert [d.network_workers(3) for d in (laptop, server)] == [3, 3]
     assert [d.train_workers(3) for d in (laptop, server)] == [3, 3]
+    assert [d.train_workers(9) for d in (laptop, server)] == [9, 8], "of a GPU's processes one trains"
     assert Devices(cpus=2, gpus=1, nodes=1).network_workers(None) == 2, "no more than a GPU has cores"
     assert Devices(cpus=2, gpus=4, nodes=1).network_workers(None) == 4
     assert str(laptop) == "4 CPU cores, no GPU, 1 node"
@@ -89,10 +90,13 @@ def test_a_cluster_that_is_not_there_is_a_mistake_at_once(monkeypatch: pytest.Mo
 def test_more_workers_than_can_start_are_refused() -> None:
     Devices(cpus=2, gpus=0, nodes=1).check(2)
     Devices(cpus=2, gpus=0, nodes=1).check(None)
-    with pytest.raises(UserError, match="--workers 3 is more than the 2 CPU cores"):
+    with pytest.raises(UserError, match="--workers 3 is more than the 2 CPU cores here"):
         Devices(cpus=2, gpus=0, nodes=1).check(3)
-    with pytest.raises(UserError, match="--workers 2 is more than the 1 GPUs"):
-        Devices(cpus=16, gpus=1, nodes=1).check(2)
+    Devices(cpus=16, gpus=1, nodes=1).check(4)
+    with pytest.raises(UserError, match="--workers 5 is more than the 4 processes that share its GPUs here"):
+        Devices(cpus=16, gpus=1, nodes=1).check(5)
+    with pytest.raises(UserError, match="--workers 2 is more than the 1 GPUs here"):
+        Devices(cpus=16, gpus=1, nodes=1).check(2, only_training=True)
 
 
 LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}

@@ -86,36 +86,40 @@ def engine(options: Options) -> Iterator[Row]:
         rounds = 1 if options.quick else 3
         repeats = repeats_for(WORK)
         stage = MapStage("benchmark", SCHEMA, (images,), load, partial(network, repeats), finish)
-        timed = Timed(stage, by_shard, SHARDS, Path(place))
+        timed = {f"{1000 * WORK:.0f} ms of work": Timed(stage, by_shard, SHARDS, Path(place))}
+        if options.run is not None:
+            timed["labels"] = _labels(FinishedRun(options.run), Path(place))
+        work = next(iter(timed.values()))
+        times: dict[str, list[float]] = {}
         start = time.perf_counter()
         with _path_for_workers(), session(None) as devices:
-            timed.mapped(devices, PROCESSES, timed.few)
+            work.mapped(devices, PROCESSES, work.few)
             begun = time.perf_counter() - start
             yield row("engine: start-up of Ray and of a first stage", [(begun, 15.0)], 1, "baseline: the limit")
             loop = partial(_looped, images, by_shard, repeats, Path(place))
-            times = [(timed.working(devices, PROCESSES), loop()) for _ in range(rounds)]
+            pairs = [(work.working(devices, PROCESSES), loop()) for _ in range(rounds)]
             note = f"{len(table)} scenes of {SIZE[0]}x{SIZE[1]}, {1000 * WORK:.0f} ms of work each, start-up taken off"
-            yield row(f"engine: {PROCESSES} processes, against a plain loop of as many", times, 0.9, note)
-            alone = [(ours, timed.working(devices, 1)) for ours, _ in times]
-            yield row(f"engine: {PROCESSES} processes, against 1", alone, 1.8, "the same stage")
-            if options.run is not None:
-                yield _labels(FinishedRun(options.run), devices, Path(place), rounds)
+            yield row(f"engine: {PROCESSES} processes, against a plain loop of as many", pairs, 0.9, note)
+            for name, each in timed.items():
+                alone = [(each.working(devices, PROCESSES), each.working(devices, 1)) for _ in range(rounds)]
+                times[name] = [ours for ours, _ in alone]
+                note = f"{each.count} images; loading and finishing have the other core beside one process"
+                yield row(f"engine: {name}, {PROCESSES} processes, against 1", alone, 1.8, note)
         if hasattr(os, "sched_setaffinity"):
             with _path_for_workers(), _one_core(), session(None) as devices:
-                timed.mapped(devices, 1, timed.few)
-                core = [(ours, timed.working(devices, 1)) for ours, _ in times]
-            note = "the same stage; with one process on two cores, loading and finishing have a core of their own"
-            yield row(f"engine: {PROCESSES} processes on {PROCESSES} cores, against 1 on 1", core, 1.8, note)
+                for name, each in timed.items():
+                    each.mapped(devices, 1, each.few)
+                    core = [(ours, each.working(devices, 1)) for ours in times[name]]
+                    what = f"engine: {name}, {PROCESSES} processes on {PROCESSES} cores, against 1 on 1"
+                    yield row(what, core, 1.8, f"{each.count} images")
 
 
-def _labels(run: FinishedRun, devices: Devices, place: Path, rounds: int) -> Row:
-    """The labels stage of a finished run, with two processes and with one."""
+def _labels(run: FinishedRun, place: Path) -> Timed:
+    """The labels stage of a finished run."""
     by_shard: dict[int, list[str]] = {}
     for each in run.rows(LABELED):
         by_shard.setdefault(each["shard"], []).append(each["image_id"])
-    timed = Timed(run.stage("labels"), by_shard, run.shard_count, place)
-    times = [(timed.working(devices, PROCESSES), timed.working(devices, 1)) for _ in range(rounds)]
-    return row(f"engine: labels, {PROCESSES} processes, against 1", times, 1.8, f"{LABELED} images of the run")
+    return Timed(run.stage("labels"), by_shard, run.shard_count, place)
 
 
 class Timed:
@@ -125,6 +129,7 @@ class Timed:
         self.stage, self.by_shard, self.shards, self.place = stage, by_shard, shards, place
         shard, ids = next(iter(by_shard.items()))
         self.few = {shard: ids[:1]}
+        self.count = sum(map(len, by_shard.values()))
         self.numbers = iter(range(1000))
 
     def mapped(self, devices: Devices, processes: int, some: dict[int, list[str]]) -> float:

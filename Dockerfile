@@ -1,8 +1,8 @@
 # The image of every pod that KubeRay starts: docker build -t REGISTRY/irnet-ray:VERSION . && docker push ...
-# A GPU needs nothing here: CUDA comes with torch, the driver with the node.
+# CUDA comes with torch, the driver with the node.
 FROM python:3.11.14-slim-bookworm AS build
 
-# The dense CRF is compiled; the compiler stays in this stage.
+# The dense CRF is compiled; the C++ compiler stays in this stage.
 RUN apt-get update && apt-get install --no-install-recommends -y g++ && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -20,8 +20,8 @@ RUN pip install --no-deps --no-build-isolation . && pip uninstall -y hatchling
 
 FROM python:3.11.14-slim-bookworm
 
-# KubeRay asks its pods how they are by wget.
-RUN apt-get update && apt-get install --no-install-recommends -y wget && rm -rf /var/lib/apt/lists/* \
+# KubeRay asks its pods how they are by wget; on a GPU Triton compiles what starts the walk's kernel.
+RUN apt-get update && apt-get install --no-install-recommends -y gcc libc6-dev wget && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home ray
 COPY --from=build /opt/venv /opt/venv
 COPY jobs/create_rayjob.py /opt/irnet-ray/

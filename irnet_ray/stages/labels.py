@@ -10,6 +10,7 @@ import torch
 
 from irnet_ray import tables
 from irnet_ray.algorithms import synthesis
+from irnet_ray.algorithms.walk import random_walk
 from irnet_ray.config import Config
 from irnet_ray.engine.mapping import MapStage, Row
 from irnet_ray.networks.backbone import fold_batch_norm
@@ -64,6 +65,8 @@ class LabelsNetwork:
         fold_batch_norm(network.backbone.eval())  # as it was trained and saved
         load_weights(network, weights.read("weights.safetensors"), weights.location)
         self.network = for_inference(network, self.device)
+        # On a GPU this compiles the walk: where there is no compiler the stage stops, instead of failing every image.
+        random_walk(torch.zeros(1, 8, 8, device=self.device), torch.zeros(8, 8, device=self.device))
 
     @torch.inference_mode()
     def relations(self, image_HW3: np.ndarray) -> Relations:

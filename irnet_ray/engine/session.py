@@ -90,6 +90,8 @@ def session(address: str | None) -> Iterator[Devices]:
             _knock(address)
         else:
             _give_token()
+            # Nobody reads them here: without a dashboard they only take time from the stages.
+            os.environ.setdefault("RAY_enable_metrics_collection", "0")
         with _no_native_log(), contextlib.nullcontext() if address else _loopback():
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
     except Exception as error:  # Ray raises a bare one where its node is slow to start

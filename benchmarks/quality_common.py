@@ -20,7 +20,7 @@ from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
 from irnet_ray.evaluation.result import Scores
 from irnet_ray.evaluation.truth import TruthImage, load_truth
 from irnet_ray.run import Folder, Shards, finished
-from irnet_ray.stages.labels import encode_mask
+from irnet_ray.stages.found import encode_mask
 
 FIGURES = {"ap50": "AP50", "ap70": "AP70", "ap50_any_class": "AP50 any class", "miou": "mIoU"}
 Measures = tuple[InstanceMeasure, SemanticMeasure]

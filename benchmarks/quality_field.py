@@ -62,7 +62,7 @@ def directions(run: Run, task: IRNetTask) -> np.ndarray:
     for row in run.rows("images"):
         image_HW3 = load_image(row["uri"], run.config.max_side)
         with precision(torch.device("cpu")):
-            _, field = network.predict(to_network(image_HW3, torch.device("cpu")), task.knobs.middle_scale)
+            ((_, field),) = network.predict([to_network(image_HW3, torch.device("cpu"))], task.knobs.middle_scale)
         for instance in run.truth[row["image_id"]].instances:
             whole = torch.from_numpy(coco.decode(instance.rle)).float()
             cells = (interpolate(whole[None, None], field.shape[1:], mode="area")[0, 0] > 0.5).numpy()

@@ -26,8 +26,9 @@ from irnet_ray import tables
 from irnet_ray.config import PRESETS, Labels
 from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
 from irnet_ray.evaluation.truth import TruthImage
+from irnet_ray.stages.found import Masks
 from irnet_ray.stages.images import load_image
-from irnet_ray.stages.labels import LabelsNetwork, Masks, Relations
+from irnet_ray.stages.labels import LabelsNetwork, Relations
 
 PAPER = PRESETS["paper"]["labels"]
 
@@ -143,7 +144,7 @@ def main() -> None:
             changed.knobs = network.knobs.model_copy(update=knobs)
             scales = tuple(changed.knobs.boundary_scales)
             if scales not in seen:
-                seen[scales] = changed.relations(image_HW3)
+                seen[scales] = changed.relations([image_HW3])[0]
             relations = variant.relations(seen[scales], run.truth[row["image_id"]])
             found = variant.masks(changed.synthesize(attention_Khw, relations, image_HW3.shape[:2]), relations)
             masks = zip(found.masks, found.class_index.tolist(), found.score.tolist(), strict=True)

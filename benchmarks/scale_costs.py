@@ -54,7 +54,7 @@ def networks(config: Config) -> dict[str, float]:
     def predict() -> None:
         image, middle = torch.zeros(1, 3, HEIGHT, WIDTH), config.irnet.middle_scale
         for scale in (1.0, *config.labels.boundary_scales):
-            irnet.eval().predict(image, middle * scale)
+            irnet.eval().predict([image], middle * scale)
 
     found["classifier, an image of a step"] = operations(lambda: train(classifier, config.classifier.crop))
     found["seeds from prototypes, scale 1 and mirror image"] = operations(lambda: look(1.0))
@@ -84,7 +84,7 @@ def cores(run: FinishedRun) -> dict[str, float]:
         size = image.shape[:2]
         full = interpolate(torch.from_numpy(attention)[None], size, mode="bilinear")[0].numpy()
         timed("dense CRF, both thresholds", confident_map, image, full, knobs.foreground, knobs.background)
-        masks = timed("walk, centroids and masks", network.synthesize, attention, network.relations(image), size)
+        masks = timed("walk, centroids and masks", network.synthesize, attention, network.relations([image])[0], size)
         timed("masks to RLE and PNG", labels.finish, row, masks)
     return {name: float(np.median(values)) for name, values in times.items()}
 

@@ -8,15 +8,13 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmarks.engine_work import SCHEMA, SHARDS, SIZE, finish, load, loop_unit, network, repeats_for
 from benchmarks.speed_stages import LABELED, FinishedRun
 from benchmarks.timing import Options, Row, row
 from irnet_ray.engine.mapping import MapStage, run_map
@@ -24,52 +22,10 @@ from irnet_ray.engine.session import Devices, session
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.inputs.scenes import generate
 from irnet_ray.run import Folder, Shards
-from irnet_ray.stages.images import load_image
 
 SCENES, QUICK_SCENES = 500, 64
-SIZE = (96, 128)
-UNIT, SHARDS, PROCESSES = 32, 4, 2
+UNIT, PROCESSES = 32, 2
 WORK = 0.05  # seconds of one core per image: a small network takes longer
-SCHEMA = pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("mean", pa.float64(), nullable=False)])
-
-
-def load(each: dict[str, Any]) -> np.ndarray:
-    return load_image(each["uri"], 1280)
-
-
-def network(repeats: int, gpu: bool) -> Callable[[dict[str, Any], np.ndarray], float]:
-    """What stands for a network: the same work on one core for every image, as often as `repeats` says."""
-
-    def step(each: dict[str, Any], image: np.ndarray) -> float:
-        value = image.astype(np.float32) / 255
-        for _ in range(repeats):
-            value = np.sqrt(value * value + 1e-3)
-        return float(value.mean())
-
-    return step
-
-
-def repeats_for(seconds: float) -> int:
-    """How often the work is done in so many seconds here, on an image of the benchmark's size."""
-    image, count = np.zeros((*SIZE, 3), np.uint8), 200
-    step = network(count, False)
-    step({}, image)
-    start = time.process_time()
-    step({}, image)
-    return max(1, round(seconds * count / (time.process_time() - start)))
-
-
-def finish(each: dict[str, Any], value: float) -> dict[str, Any]:
-    return {"image_id": each["image_id"], "mean": value}
-
-
-def _shard(given: tuple[str, str, int, list[str], int]) -> None:
-    """A plain loop over one unit: read its rows, do the three steps, commit."""
-    images, out, shard, ids, repeats = given
-    source, result, step = Shards(Folder(images), SHARDS), Shards(Folder(out), SHARDS), network(repeats, False)
-    found = source.rows.read_table(source.part(shard), ids=ids).to_pylist()
-    rows = [{"uri": each["uri"], "error": None, **finish(each, step(each, load(each)))} for each in found]
-    result.commit(shard, SCHEMA, rows)
 
 
 def engine(options: Options) -> Iterator[Row]:
@@ -93,7 +49,7 @@ def engine(options: Options) -> Iterator[Row]:
         times: dict[str, list[float]] = {}
         start = time.perf_counter()
         with _path_for_workers(), session(None) as devices:
-            work.mapped(devices, PROCESSES, work.few)
+            work.begun(devices, PROCESSES)
             begun = time.perf_counter() - start
             yield row("engine: start-up of Ray and of a first stage", [(begun, 15.0)], 1, "baseline: the limit")
             loop = partial(_looped, images, by_shard, repeats, Path(place))
@@ -108,7 +64,7 @@ def engine(options: Options) -> Iterator[Row]:
         if hasattr(os, "sched_setaffinity"):
             with _path_for_workers(), _one_core(), session(None) as devices:
                 for name, each in timed.items():
-                    each.mapped(devices, 1, each.few)
+                    each.begun(devices, 1)
                     core = [(ours, each.working(devices, 1)) for ours in times[name]]
                     what = f"engine: {name}, {PROCESSES} processes on {PROCESSES} cores, against 1 on 1"
                     yield row(what, core, 1.8, f"{each.count} images")
@@ -127,8 +83,6 @@ class Timed:
 
     def __init__(self, stage: MapStage, by_shard: dict[int, list[str]], shards: int, place: Path) -> None:
         self.stage, self.by_shard, self.shards, self.place = stage, by_shard, shards, place
-        shard, ids = next(iter(by_shard.items()))
-        self.few = {shard: ids[:1]}
         self.count = sum(map(len, by_shard.values()))
         self.numbers = iter(range(1000))
 
@@ -139,12 +93,17 @@ class Timed:
             run_map(self.stage, folder, some, self.shards, UNIT, devices, processes)
         return time.perf_counter() - start
 
+    def begun(self, devices: Devices, processes: int) -> float:
+        """What every stage pays before it works: one of an image for each process, so that each of them starts."""
+        few = {shard: ids[:1] for shard, ids in list(self.by_shard.items())[:processes]}
+        return self.mapped(devices, processes, few)
+
     def working(self, devices: Devices, processes: int) -> float:
-        """Without what every stage pays before it works: a stage of one image, measured just before."""
-        begun = self.mapped(devices, processes, self.few)
+        """Without that, measured just before."""
+        begun = self.begun(devices, processes)
         took = self.mapped(devices, processes, self.by_shard) - begun
         if took <= 0:
-            raise AssertionError(f"engine: a stage of one image took {begun:.1f} s, one of more less: try when idle.")
+            raise AssertionError(f"engine: a stage of few images took {begun:.1f} s, one of all less: try when idle.")
         return took
 
 
@@ -159,7 +118,7 @@ def _looped(images: Shards, by_shard: dict[int, list[str]], repeats: int, place:
         with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
             pool.map(_nothing, range(PROCESSES))  # its processes are there, and have imported
             start = time.perf_counter()
-            pool.map(_shard, units, chunksize=1)
+            pool.map(loop_unit, units, chunksize=1)
             return time.perf_counter() - start
 
 

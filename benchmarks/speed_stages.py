@@ -28,8 +28,9 @@ from irnet_ray.networks.inference import precision, rescale, to_network
 from irnet_ray.run import Folder, Shards, finished
 from irnet_ray.stages import labels as labels_stage
 from irnet_ray.stages import seeds as seeds_stage
+from irnet_ray.stages.found import Masks
 from irnet_ray.stages.images import load_image
-from irnet_ray.stages.labels import LabelsNetwork, Masks
+from irnet_ray.stages.labels import LabelsNetwork
 
 IMAGES, QUICK_IMAGES = 4, 1
 LABELED, PUBLISHED = 200, 2  # images of `label`, by ours and also as published
@@ -186,7 +187,7 @@ def label(options: Options) -> Iterator[Row]:
 @torch.inference_mode()
 def _published(network: LabelsNetwork, each: dict[str, Any], config: Config) -> Any:
     image_HW3 = load_image(each["uri"], config.max_side)
-    image = rescale(to_network(image_HW3, network.device), network.scale)
+    image = rescale(to_network(image_HW3, network.device), network.scales[0])
     with precision(network.device):
         boundary, field = (found.float() for found in published.predict(network.network, image))
     attention = torch.from_numpy(tables.decode_attention(each)).to(network.device)

@@ -80,7 +80,7 @@ def _draw(shards: dict[str, Shards], irnet: Folder, config: Config, image_ids: l
         label, seed = _row(shards["labels"], image_id), _row(shards["seeds"], image_id)
         image = load_image(label["uri"], config.max_side)
         size = image.shape[:2]
-        boundary, field = network.relations(image)
+        ((boundary, field),) = network.relations([image])
         instances = []
         for instance in label["instances"]:
             rle = tables.coco_rle(instance, label["height"], label["width"])

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from PIL import Image
-from pycocotools import mask as coco
 from rich.console import Console
 
 from irnet_ray import tables
@@ -22,6 +21,7 @@ from irnet_ray.labeling import run_plan
 from irnet_ray.relabeling import RelabelResult, relabel
 from irnet_ray.relabeling.night import look
 from irnet_ray.run import Folder, Shards
+from irnet_ray.stages.found import encode_mask
 from irnet_ray.stages.plan import Plan
 
 SHARDS = 2
@@ -41,13 +41,6 @@ def write_photos(data: Path, photos: Photos) -> Path:
     lines = [f"{name},{tags}\n" for name, (_, tags) in photos.items()]
     (data / "tags.csv").write_text("image,tags\n" + "".join(lines))
     return data
-
-
-def encode_mask(mask: np.ndarray) -> Row:
-    """As `stages.labels.encode_mask`, which takes torch along."""
-    rle = coco.encode(np.asfortranarray(mask, np.uint8))
-    box = [float(n) for n in coco.toBbox(rle)]
-    return {"area": int(coco.area(rle)), "bbox": box, "rle": rle["counts"].decode()}
 
 
 def label_row(image: Row, made_by: str, vocabulary: list[str]) -> Row:

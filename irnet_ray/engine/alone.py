@@ -60,9 +60,9 @@ class _Process:
 
     def __init__(self, stage: MapStage, result: Shards, gpu: bool) -> None:
         self.steps: dict[str, Callable[[Row], Row]] = {
-            "load": Load(stage, None),
+            "load": Load.of(stage, None),
             "network": Network(stage, gpu, None),
-            "finish": Finish(stage, None),
+            "finish": Finish.of(stage, None),
             COMMIT: Commit(result, stage.schema),
         }
 

@@ -145,7 +145,7 @@ def _run_units(
     ray.data.DataContext.get_current().max_errored_blocks = len(units)
     data = (
         ray.data.from_items(units, override_num_blocks=len(units))
-        .map(Load(stage, seconds), num_cpus=1, max_retries=1)
+        .map(Load.of(stage, seconds), num_cpus=1, max_retries=1)
         .map(  # its type knows functions only, not a class that each actor builds once
             Network,  # type: ignore[arg-type]
             fn_constructor_args=(stage, gpu, seconds),
@@ -156,7 +156,7 @@ def _run_units(
             max_restarts=-1,
             max_task_retries=1,
         )
-        .map(Finish(stage, seconds), num_cpus=1, max_retries=1)
+        .map(Finish.of(stage, seconds), num_cpus=1, max_retries=1)
         .map(Commit(result, stage.schema), num_cpus=1, max_retries=1)
     )
     try:

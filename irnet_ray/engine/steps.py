@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle  # nosec B403 - between our own steps, through Ray's object store: never of a file
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -21,6 +21,8 @@ Row = dict[str, Any]
 class MapStage:
     """One map stage: what to do with an image. Each step sees one image and may raise.
 
+    Processes that load and finish get `load` and `finish` alone: where these need no torch, nor do the processes.
+
     `sources` are folders of sealed parts, all sharded alike; their columns are joined by `image_id` into the
     row that the steps see. The first must hold every image.
     """
@@ -29,8 +31,22 @@ class MapStage:
     schema: pa.Schema
     sources: tuple[Shards, ...]
     load: Callable[[Row], Any]
-    network: Callable[[bool], Callable[[Row, Any], Any]]  # whether a GPU is there ▶ the step; built once an actor
+    network: Callable[[bool], Callable[[Row, Any], Any]]  # whether a GPU is there ▶ the step; built once an actor.
+    # A step that is `Together` too may take some of a unit's images at once.
     finish: Callable[[Row, Any], Row]
+
+
+@runtime_checkable
+class Together(Protocol):
+    """What a network step has besides where it takes images together: a GPU is hardly busy with a single one."""
+
+    def together(self, values: list[Any]) -> list[list[int]]:
+        """Which of the loaded images to take together: every place in the list once."""
+        ...
+
+    def several(self, rows: list[Row], values: list[Any]) -> list[Any]:
+        """What the step makes of each of some images; may raise, and each is then tried by itself."""
+        ...
 
 
 @dataclass
@@ -63,20 +79,27 @@ class Item:
 class Load:
     """The first step: a unit of ids to pickled items."""
 
-    stage: MapStage
+    name: str
+    sources: tuple[Shards, ...]
+    load: Callable[[Row], Any]
     seconds: float | None
+
+    @staticmethod
+    def of(stage: MapStage, seconds: float | None) -> Load:
+        """The step of a stage."""
+        return Load(stage.name, stage.sources, stage.load, seconds)
 
     def __call__(self, unit: Row) -> Row:
         spent: dict[str, float] = {}
         with timed("load", spent):
             items = [Item(row, error=row.pop("error", None)) for row in self._rows(unit["shard"], list(unit["ids"]))]
             for item in items:
-                item.advance(self.stage.name, lambda row, _: self.stage.load(row), self.seconds)
+                item.advance(self.name, lambda row, _: self.load(row), self.seconds)
         return {"shard": unit["shard"], "items": pickle.dumps(items, protocol=5), "spent": spent}
 
     def _rows(self, shard: int, ids: list[str]) -> list[Row]:
         rows: dict[str, Row] = {image_id: {} for image_id in ids}
-        for place, source in enumerate(self.stage.sources):
+        for place, source in enumerate(self.sources):
             part = source.part(shard)
             found = source.rows.read_table(part, ids=ids).to_pylist()
             failed = source.errors.read_table(part, ids=ids).to_pylist() if place else []
@@ -98,30 +121,61 @@ class Network:
 
         use_cores(1)
         self.name, self.seconds = stage.name, seconds
-        self.step = stage.network(gpu)
+        self.step: Any = stage.network(gpu)
 
     def __call__(self, unit: Row) -> Row:
         items: list[Item] = pickle.loads(unit["items"])  # nosec B301
         spent = dict(unit["spent"])
         with timed("network", spent):
-            for item in items:
-                item.advance(self.name, self.step, self.seconds)
+            if isinstance(self.step, Together):
+                self._together(self.step, [item for item in items if item.error is None])
+            else:
+                self._alone(items)
         return {"shard": unit["shard"], "items": pickle.dumps(items, protocol=5), "spent": spent}
+
+    def _together(self, step: Together, items: list[Item]) -> None:
+        for places in step.together([item.value for item in items]):
+            some = [items[place] for place in places]
+            if len(some) == 1 or not self._several(step, some):
+                self._alone(some)
+
+    def _several(self, step: Together, items: list[Item]) -> bool:
+        """Whether the step could take them: it may fail for one of them, or for their number."""
+        try:
+            with at_most(self.seconds and self.seconds * len(items)):
+                made = step.several([item.row for item in items], [item.value for item in items])
+        except UserError:
+            raise
+        except Exception:
+            return False
+        for item, value in zip(items, made, strict=True):
+            item.value = value
+        return True
+
+    def _alone(self, items: list[Item]) -> None:
+        for item in items:
+            item.advance(self.name, self.step, self.seconds)
 
 
 @dataclass
 class Finish:
     """The third step: pickled items to the pickled rows of the result."""
 
-    stage: MapStage
+    name: str
+    finish: Callable[[Row, Any], Row]
     seconds: float | None
+
+    @staticmethod
+    def of(stage: MapStage, seconds: float | None) -> Finish:
+        """The step of a stage."""
+        return Finish(stage.name, stage.finish, seconds)
 
     def __call__(self, unit: Row) -> Row:
         items: list[Item] = pickle.loads(unit["items"])  # nosec B301
         spent = dict(unit["spent"])
         with timed("finish", spent):
             for item in items:
-                item.advance(self.stage.name, self.stage.finish, self.seconds)
+                item.advance(self.name, self.finish, self.seconds)
         rows = [
             {"image_id": item.row["image_id"], "uri": item.row["uri"], "error": item.error}
             if item.error is not None

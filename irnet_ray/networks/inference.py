@@ -38,15 +38,22 @@ def to_network(image_HW3: np.ndarray, device: torch.device) -> Tensor:
     return torch.tensor(image_HW3).to(device).permute(2, 0, 1)[None].float()
 
 
-def rescale(image_B3HW: Tensor, scale: float) -> Tensor:
-    """Float (B, 3, H, W) in 0..255 resized by `scale`, averaging over pixels where it shrinks, channels last.
+def seen_size(size: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """(H, W) that a network sees an image of (H, W) pixels at: `scale` times them, in whole cells of its coarsest grid.
 
-    Both sides become a whole number of the network's coarsest cells, the nearest one. Cells of an image and of its
-    mirror image then lie on each other; and what a GPU has to prepare for every new size, which takes longer than the
-    network itself, it prepares for few.
+    Cells of an image and of its mirror image then lie on each other; images of like sizes have one size here, and can
+    pass together; and what a GPU has to prepare for every new size, which takes longer than the network itself, it
+    prepares for few.
     """
     cell = STRIDES[-1]
-    size = [cell * max(1, round(n * scale / cell)) for n in image_B3HW.shape[-2:]]
-    if size != list(image_B3HW.shape[-2:]):
+    height, width = (cell * max(1, round(n * scale / cell)) for n in size)
+    return height, width
+
+
+def rescale(image_B3HW: Tensor, scale: float) -> Tensor:
+    """Float (B, 3, H, W) in 0..255 at its `seen_size`, averaging over pixels where it shrinks, channels last."""
+    own = tuple(image_B3HW.shape[-2:])
+    size = seen_size(own, scale)
+    if size != own:
         image_B3HW = F.interpolate(image_B3HW, size, mode="bicubic", antialias=True).clamp_(0, 255)
     return image_B3HW.contiguous(memory_format=torch.channels_last)

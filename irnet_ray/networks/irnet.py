@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -140,24 +142,33 @@ class IRNet(nn.Module):
         return list(own), list(mirrored)
 
     @torch.no_grad()
-    def predict(self, image_13HW: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor]:
-        """One image to its boundary map (h, w) in [0, 1] and displacement field (2, h, w), both float32.
+    def predict(self, images_13HW: Sequence[Tensor], scale: float = 1.0) -> list[tuple[Tensor, Tensor]]:
+        """Boundary map (h, w) in [0, 1] and displacement field (2, h, w) of each image, float32, from one pass.
 
-        h = ceil(H/4), w = ceil(W/4). `scale` is the size that the network sees the image at, times its own: the
-        middle of those that it was trained at. The boundary logits of the image and of its mirror image are
-        averaged.
+        h = ceil(H/4), w = ceil(W/4). `scale` is the size that the network sees the images at, times their own: the
+        middle of those that it was trained at. Their own sizes may differ, but not their `seen_size`. The boundary
+        logits of an image and of its mirror image are averaged.
+
+        Raises:
+            RuntimeError: images of more than one `seen_size`.
         """
-        seen = rescale(image_13HW, scale)
+        seen = torch.cat([rescale(image, scale) for image in images_13HW])
         levels, mirrored = self._both_levels(seen)
         logits = self.boundary(levels).float() + self.boundary(mirrored).float().flip(-1)
         field = self.displacement(levels, _flipped(mirrored) if self.displacement.contrast else None)
-        # Cells of the image's own grid: `seen` may be larger or smaller than the scale says.
-        grown = [n / m for n, m in zip(seen.shape[-2:], image_13HW.shape[-2:], strict=True)]
-        answer = torch.cat([torch.sigmoid(logits / 2), field.float() / field.new_tensor(grown).view(1, 2, 1, 1)], dim=1)
-        if seen.shape != image_13HW.shape:
-            grid = [-(-n // STRIDES[0]) for n in image_13HW.shape[-2:]]
-            answer = F.interpolate(answer, grid, mode="bilinear", align_corners=False)
-        return answer[0, 0], answer[0, 1:]
+        answers = torch.cat([torch.sigmoid(logits / 2), field.float()], dim=1).split(1)
+        return [_on_own_grid(*pair, seen.shape) for pair in zip(answers, images_13HW, strict=True)]
+
+
+def _on_own_grid(answer_13hw: Tensor, image_13HW: Tensor, seen: torch.Size) -> tuple[Tensor, Tensor]:
+    """Boundary map and field, in cells of the image's own grid, which may be larger or smaller than the scale says."""
+    size = image_13HW.shape[-2:]
+    grown = [n / m for n, m in zip(seen[-2:], size, strict=True)]
+    answer_13hw = answer_13hw / answer_13hw.new_tensor([1, *grown]).view(1, 3, 1, 1)
+    if seen[-2:] != size:
+        grid = [-(-n // STRIDES[0]) for n in size]
+        answer_13hw = F.interpolate(answer_13hw, grid, mode="bilinear", align_corners=False)
+    return answer_13hw[0, 0], answer_13hw[0, 1:]
 
 
 def _flipped(levels: list[Tensor]) -> list[Tensor]:

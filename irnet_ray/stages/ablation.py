@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,17 +18,10 @@ from irnet_ray.networks.backbone import fold_batch_norm
 from irnet_ray.networks.inference import for_inference, precision, to_network
 from irnet_ray.networks.weights import load_weights
 from irnet_ray.run import Folder, Shards
-from irnet_ray.stages.images import load_image, resize_map
-from irnet_ray.stages.labels import LabelsNetwork, Masks, encode_instances
+from irnet_ray.stages.found import Ablated, Masks, ablation_row
+from irnet_ray.stages.images import load
+from irnet_ray.stages.labels import LabelsNetwork
 from irnet_ray.stages.seeds import SeedsNetwork
-
-
-class Ablated(NamedTuple):
-    """What the network step hands on for an image of working size (H, W)."""
-
-    boundary: Masks  # labels without the displacement field
-    affinitynet: np.ndarray  # uint8 (H, W), semantic labels
-    cam: np.ndarray  # float32 (K, h, w), over all scales
 
 
 def stage(
@@ -46,14 +38,10 @@ def stage(
         name="ablation",
         schema=tables.ABLATION,
         sources=(images, seeds),
-        load=partial(_load, max_side=config.max_side),
+        load=partial(load, max_side=config.max_side),
         network=partial(AblationNetwork, config, vocabulary, classifier, irnet, affinitynet),
-        finish=_finish,
+        finish=ablation_row,
     )
-
-
-def _load(row: Row, max_side: int) -> np.ndarray:
-    return load_image(row["uri"], max_side)
 
 
 class AblationNetwork:
@@ -96,7 +84,7 @@ class AblationNetwork:
 
         Where nothing moves all cells are one group, so instances are the connected parts of a class.
         """
-        relations = self.labels.relations(image_HW3)
+        (relations,) = self.labels.relations([image_HW3])
         still = relations._replace(field=torch.zeros_like(relations.field))
         return self.labels.synthesize(attention_Khw, still, image_HW3.shape[:2])
 
@@ -109,7 +97,7 @@ class AblationNetwork:
         """
         knobs, device = self.labels.knobs, self.labels.device
         with precision(device):
-            embedding = self.network.predict(to_network(image_HW3, device), self.labels.scale)
+            embedding = self.network.predict(to_network(image_HW3, device), self.labels.scales[0])
         if not bool(torch.isfinite(embedding).all()):
             raise FloatingPointError("AffinityNet's answer is not finite: its weights are broken.")
         walked = affinity_walk(
@@ -120,13 +108,3 @@ class AblationNetwork:
             knobs.steps,
         )
         return walked_semantic(walked, image_HW3.shape[:2], background=knobs.background).cpu().numpy()
-
-
-def _finish(row: Row, value: Ablated) -> Row:
-    size = (row["height"], row["width"])
-    return {
-        **{key: row[key] for key in ("image_id", "tags", "width", "height", "class_ids", "confident_map")},
-        **tables.encode_cam(value.cam),
-        "boundary_instances": encode_instances(row, value.boundary),
-        "affinitynet_semantic": tables.encode_png(resize_map(value.affinitynet, size)),
-    }

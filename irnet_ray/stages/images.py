@@ -5,10 +5,12 @@ Shape suffixes: H W pixels, 3 colours, always uint8 RGB.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
-from irnet_ray.inputs.decode import decode_rgb
+from irnet_ray.inputs.decode import ImageError, decode_rgb
 
 GREY = (124, 116, 104)  # the mean colour of ImageNet: padding that normalizes to about zero
 
@@ -24,6 +26,27 @@ def load_image(uri: str, max_side: int) -> np.ndarray:
     image = decode_rgb(uri)
     size = working_size(image.shape[0], image.shape[1], max_side)
     return resize(image, size) if size != image.shape[:2] else image
+
+
+def load(row: dict[str, Any], max_side: int) -> np.ndarray:
+    """The first step of the map stages over images, `row` being of the images table. Raises ImageError."""
+    return load_image(row["uri"], max_side)
+
+
+def load_tag(row: dict[str, Any], max_side: int) -> list[np.ndarray]:
+    """The first step of the map stage over tags: those of a tag's images that can be decoded.
+
+    Seeds records the errors of the others. Raises ValueError where there is none.
+    """
+    images = []
+    for uri in row["uris"]:
+        try:
+            images.append(load_image(uri, max_side))
+        except ImageError:
+            continue
+    if not images:
+        raise ValueError(f"Not one image of the tag {row['image_id']} can be decoded.")
+    return images
 
 
 def resize(image_HW3: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -13,12 +13,12 @@ from irnet_ray import tables
 from irnet_ray.algorithms.prototypes import Prototypes, local_prototypes
 from irnet_ray.config import Config
 from irnet_ray.engine.mapping import MapStage, Row
-from irnet_ray.inputs.decode import ImageError
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.inference import for_inference, precision, to_network
 from irnet_ray.networks.weights import load_weights
 from irnet_ray.run import Folder, Shards
-from irnet_ray.stages.images import load_image
+from irnet_ray.stages.found import prototypes_row
+from irnet_ray.stages.images import load_tag
 
 SAMPLES = 12_000  # of a tag, clustered: more change its prototypes little
 
@@ -30,23 +30,10 @@ def stage(config: Config, tags: Shards, vocabulary: list[str], classifier: Folde
         name="prototypes",
         schema=tables.PROTOTYPES,
         sources=(tags,),
-        load=partial(_load, max_side=config.max_side),
+        load=partial(load_tag, max_side=config.max_side),
         network=partial(PrototypesNetwork, config, class_of, classifier),
-        finish=_finish,
+        finish=prototypes_row,
     )
-
-
-def _load(row: Row, max_side: int) -> list[np.ndarray]:
-    """Those of a tag's images that can be decoded; seeds records the errors of the others."""
-    images = []
-    for uri in row["uris"]:
-        try:
-            images.append(load_image(uri, max_side))
-        except ImageError:
-            continue
-    if not images:
-        raise ValueError(f"Not one image of the tag {row['image_id']} can be decoded.")
-    return images
 
 
 class PrototypesNetwork:
@@ -60,15 +47,19 @@ class PrototypesNetwork:
         self.network = for_inference(network, self.device)
 
     @torch.inference_mode()
-    def __call__(self, row: Row, images: list[np.ndarray]) -> Prototypes:
-        """Cluster the last level's features over the tag's images."""
+    def __call__(self, row: Row, images: list[np.ndarray]) -> Row:
+        """The last level's features over the tag's images, clustered: the columns of `prototypes_of`."""
         class_id = torch.tensor([self.class_of[row["image_id"]]], device=self.device)
         samples = [self._sample(image, class_id) for image in images]
         features_ND, attention_N = (torch.cat(part) for part in zip(*samples, strict=True))
         if not bool(torch.isfinite(features_ND).all() & torch.isfinite(attention_N).all()):
             raise FloatingPointError("The classifier's answer is not finite: its weights are broken.")
         chosen = torch.linspace(0, len(features_ND) - 1, min(len(features_ND), SAMPLES)).long()
-        return local_prototypes(features_ND[chosen], attention_N[chosen], self.count, self.seed)
+        made = local_prototypes(features_ND[chosen], attention_N[chosen], self.count, self.seed)
+        return {
+            "centers": made.centers.cpu().numpy().astype(np.float16).tobytes(),
+            "attention": made.attention.tolist(),
+        }
 
     def _sample(self, image_HW3: np.ndarray, class_id: Tensor) -> tuple[Tensor, Tensor]:
         """Every second cell of an image: features (N, D) and normalized attention (N,)."""
@@ -77,14 +68,6 @@ class PrototypesNetwork:
             attention = self.network.attention(features, class_id)[0].flatten()
         peak = attention.max().clamp(min=torch.finfo(attention.dtype).tiny)
         return features[0].float().flatten(1).T[::2], (attention / peak)[::2]
-
-
-def _finish(row: Row, value: Prototypes) -> Row:
-    return {
-        "image_id": row["image_id"],
-        "centers": value.centers.cpu().numpy().astype(np.float16).tobytes(),
-        "attention": value.attention.tolist(),
-    }
 
 
 def prototypes_of(row: dict[str, Any]) -> Prototypes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from irnet_ray import tables
 from irnet_ray.algorithms.attention import merge_scales
 from irnet_ray.algorithms.correlation import correlated
 from irnet_ray.algorithms.prototypes import Prototypes, prototype_attention
-from irnet_ray.algorithms.relations import confident_map
 from irnet_ray.config import Config
 from irnet_ray.engine.mapping import MapStage, Row
 from irnet_ray.networks.backbone import STRIDES
@@ -23,20 +21,12 @@ from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.inference import for_inference, precision, rescale, to_network
 from irnet_ray.networks.weights import load_weights
 from irnet_ray.run import Folder, Shards
-from irnet_ray.stages.images import load_image
+from irnet_ray.stages.found import Attention, seeds_row
+from irnet_ray.stages.images import load
 from irnet_ray.stages.prototypes import prototypes_of
 
 STRIDE = STRIDES[0]
 CORRELATED = 3  # levels, from the last: the first two hold edges and colours
-
-
-class Attention(NamedTuple):
-    """What the network step hands on for an image."""
-
-    image: np.ndarray  # uint8 (H, W, 3)
-    cam: np.ndarray  # float32 (K, h, w), the class attention map
-    chosen: np.ndarray | None  # float32 (K, h, w), another method's attention
-    full: np.ndarray  # float32 (K, H, W), what the confident map is made from
 
 
 def stage(
@@ -48,14 +38,10 @@ def stage(
         name="seeds",
         schema=tables.SEEDS,
         sources=(images,),
-        load=partial(_load, max_side=config.max_side),
+        load=partial(load, max_side=config.max_side),
         network=partial(SeedsNetwork, config, class_of, classifier, prototypes),
-        finish=partial(_finish, config, class_of),
+        finish=partial(seeds_row, config, class_of),
     )
-
-
-def _load(row: Row, max_side: int) -> np.ndarray:
-    return load_image(row["uri"], max_side)
 
 
 class SeedsNetwork:
@@ -138,16 +124,3 @@ class SeedsNetwork:
             found = [Prototypes(*(tensor.to(self.device) for tensor in prototypes_of(row))) for row in rows]
             self.known[tag] = found[0] if found else None
         return self.known[tag]
-
-
-def _finish(config: Config, class_of: dict[str, int], row: Row, value: Attention) -> Row:
-    knobs = config.seeds
-    mined = confident_map(value.image, value.full, knobs.foreground, knobs.background)
-    chosen = None if value.chosen is None else tables.encode_cam(value.chosen)["cam"]
-    return {
-        "image_id": row["image_id"],
-        "class_ids": [class_of[tag] for tag in row["tags"]],
-        **tables.encode_cam(value.cam),
-        "attention": chosen,
-        "confident_map": tables.encode_png(mined),
-    }

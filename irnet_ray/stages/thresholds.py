@@ -19,8 +19,9 @@ from irnet_ray.evaluation.objectives import LabelCounts, count_confident, count_
 from irnet_ray.evaluation.search import Candidate
 from irnet_ray.evaluation.truth import TruthImage, semantic_map
 from irnet_ray.run import Folder
+from irnet_ray.stages.found import Masks, encode_instances
 from irnet_ray.stages.images import load_image, resize_map
-from irnet_ray.stages.labels import LabelsNetwork, Masks, encode_instances
+from irnet_ray.stages.labels import LabelsNetwork
 
 STRIDE = 4  # pixels of the image per cell of the attention
 
@@ -66,7 +67,7 @@ def measure(config: Config, irnet: Folder, grid: Grid, row: Row, truth: TruthIma
     }
 
     network = _network(config, irnet)
-    relations = network.relations(image_HW3)
+    (relations,) = network.relations([image_HW3])
     labels = {}
     for candidate in grid.labels:
         found = _at(network, config, *candidate).synthesize(attention_Khw, relations, size)

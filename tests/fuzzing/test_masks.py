@@ -11,8 +11,8 @@ from pycocotools import mask as coco
 
 from irnet_ray import tables
 from irnet_ray.exports.labels import decode
+from irnet_ray.stages.found import encode_mask
 from irnet_ray.stages.label_rows import decode_masks
-from irnet_ray.stages.labels import encode_mask
 from tests.fuzzing.sentences import FUZZ, damaged, outcome
 
 SIDES = st.integers(1, 40)

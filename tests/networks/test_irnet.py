@@ -71,7 +71,7 @@ def test_the_mean_displacement_is_taken_off_in_evaluation_only(network: IRNet) -
 def test_a_prediction_averages_the_boundary_over_the_mirror_image(network: IRNet) -> None:
     image = torch.rand(1, 3, 64, 96) * 255
     network.eval()
-    boundary, field = network.predict(image)
+    ((boundary, field),) = network.predict([image])
     logits, own = network(image)
     mirrored = network(image.flip(-1))[0].flip(-1)
     assert torch.allclose(boundary, torch.sigmoid((logits + mirrored)[0, 0] / 2), atol=1e-4)
@@ -85,8 +85,8 @@ def test_with_contrast_the_field_of_the_mirror_image_is_the_mirror_image_of_the_
     image = torch.rand(1, 3, 66, 100) * 255
     network.eval()
     network.displacement.mean.copy_(torch.tensor([0.5, 0.0]))
-    _, field = network.predict(image, 0.75)
-    _, other = network.predict(image.flip(-1), 0.75)
+    ((_, field),) = network.predict([image], 0.75)
+    ((_, other),) = network.predict([image.flip(-1)], 0.75)
     network.displacement.mean.zero_()
     mirrored = torch.stack([other[0], -other[1]]).flip(-1)
     alike = torch.allclose(field, mirrored, rtol=1e-3, atol=1e-3 * float(field.abs().max()))
@@ -114,7 +114,7 @@ def test_upsampling_keeps_pixels_in_place_on_odd_sizes() -> None:
 
 @torch.no_grad()
 def test_an_image_of_a_few_pixels_has_maps_of_its_own_size(network: IRNet) -> None:
-    boundary, field = network.eval().predict(torch.full((1, 3, 5, 3), 99.0), 1)
+    ((boundary, field),) = network.eval().predict([torch.full((1, 3, 5, 3), 99.0)], 1)
     assert (tuple(boundary.shape), tuple(field.shape)) == ((2, 1), (2, 2, 1)) and bool(field.isfinite().all())
 
 
@@ -122,9 +122,9 @@ def test_an_image_seen_at_half_size_has_maps_of_its_own_size() -> None:
     torch.manual_seed(0)
     network = IRNet("lite0").eval()
     image = torch.rand(1, 3, 66, 98) * 255
-    small, small_field = network.predict(rescale(image, 0.5))
+    ((small, small_field),) = network.predict([rescale(image, 0.5)])
     assert small.shape == (8, 12)  # of 32 x 48 pixels
-    boundary, field = network.predict(image, 0.5)
+    ((boundary, field),) = network.predict([image], 0.5)
     assert (boundary.shape, field.shape) == ((17, 25), (2, 17, 25))
     grow = partial(torch.nn.functional.interpolate, size=(17, 25), mode="bilinear")
     torch.testing.assert_close(boundary, grow(small[None, None])[0, 0])

@@ -12,7 +12,8 @@ from pycocotools import mask as coco
 from irnet_ray import tables
 from irnet_ray.relabeling.drift import drift_lines, instance_iou, measure, semantic_iou
 from irnet_ray.run import Folder, Shards
-from tests.nights import SHARDS, SIDE, Row, encode_mask
+from irnet_ray.stages.found import encode_mask
+from tests.nights import SHARDS, SIDE, Row
 
 
 def mask(*, top: int, bottom: int, name: str = "cat") -> Row:

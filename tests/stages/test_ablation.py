@@ -19,9 +19,10 @@ from irnet_ray.networks.backbone import fold_batch_norm
 from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
 from irnet_ray.run import Folder
 from irnet_ray.stages import ablation
-from irnet_ray.stages.ablation import Ablated, AblationNetwork
+from irnet_ray.stages.ablation import AblationNetwork
+from irnet_ray.stages.found import Ablated, Masks
 from irnet_ray.stages.images import load_image
-from irnet_ray.stages.labels import LabelsNetwork, Masks
+from irnet_ray.stages.labels import LabelsNetwork
 from irnet_ray.stages.plan import Plan
 from irnet_ray.stages.seeds import SeedsNetwork
 

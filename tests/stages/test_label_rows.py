@@ -12,8 +12,8 @@ import pytest
 from irnet_ray import tables
 from irnet_ray.run import Folder
 from irnet_ray.sections import DeepLab
+from irnet_ray.stages.found import encode_mask
 from irnet_ray.stages.label_rows import IGNORED, LabelRows, decode_masks, semantic_target
-from irnet_ray.stages.labels import encode_mask
 
 SIZE = (4, 6)
 

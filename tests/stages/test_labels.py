@@ -16,7 +16,8 @@ from safetensors.torch import load, save
 from irnet_ray import tables
 from irnet_ray.run import Folder
 from irnet_ray.stages import labels
-from irnet_ray.stages.labels import LabelsNetwork, Masks, Relations, encode_mask
+from irnet_ray.stages.found import Masks, encode_mask
+from irnet_ray.stages.labels import LabelsNetwork, Relations
 from irnet_ray.stages.plan import Plan
 
 
@@ -77,7 +78,8 @@ def test_an_image_without_instances_is_a_row_too(plan: Plan, irnet: Folder) -> N
 
 def test_relations_are_boundary_and_field_at_stride_four(plan: Plan, irnet: Folder) -> None:
     network = LabelsNetwork(plan.config, irnet, gpu=False)
-    boundary, field = network.relations(np.random.default_rng(0).integers(0, 256, (65, 97, 3), np.uint8))
+    image = np.random.default_rng(0).integers(0, 256, (65, 97, 3), np.uint8)
+    ((boundary, field),) = network.relations([image])
     assert (tuple(boundary.shape), tuple(field.shape)) == ((17, 25), (2, 17, 25))
     assert 0 <= float(boundary.min()) <= float(boundary.max()) <= 1
 
@@ -87,7 +89,7 @@ def test_a_boundary_seen_at_any_scale_is_one_and_the_field_is_their_mean(plan: P
 
     def at(*scales: float) -> Relations:
         knobs = plan.config.labels.model_copy(update={"boundary_scales": scales})
-        return LabelsNetwork(plan.config.model_copy(update={"labels": knobs}), irnet, gpu=False).relations(image)
+        return LabelsNetwork(plan.config.model_copy(update={"labels": knobs}), irnet, gpu=False).relations([image])[0]
 
     one, two, three = at(), at(1.5), at(1.5, 1.0)
     assert (two.boundary >= one.boundary).all() and (two.boundary > one.boundary).any()
@@ -96,6 +98,33 @@ def test_a_boundary_seen_at_any_scale_is_one_and_the_field_is_their_mean(plan: P
     assert not torch.allclose(other, one.field, atol=1e-3)
     torch.testing.assert_close(three.field, (2 * one.field + other) / 3, rtol=1e-3, atol=1e-3)
     assert torch.equal(at(1.0).boundary, one.boundary) and torch.equal(at(1.0).field, one.field)
+
+
+def test_images_go_together_where_the_network_sees_them_at_one_size(plan: Plan, irnet: Folder) -> None:
+    network = LabelsNetwork(plan.config, irnet, gpu=False)
+    assert network.batch == 1  # of a processor
+    network.batch = 2
+    sizes = [(96, 128), (64, 64), (97, 127), (96, 128), (128, 96), (96, 129), (96, 128)]
+    images = [np.zeros((*size, 3), np.uint8) for size in sizes]
+    assert sorted(map(tuple, network.together(images))) == [(0, 2), (1,), (3, 5), (4,), (6,)]
+    assert network.together([]) == []
+
+
+def test_images_together_have_the_labels_that_each_has_alone(plan: Plan, irnet: Folder) -> None:
+    network = LabelsNetwork(plan.config, irnet, gpu=False)
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (*size, 3), np.uint8) for size in ((96, 128), (97, 127), (94, 130))]
+    together, alone = network.relations(images), [network.relations([image])[0] for image in images]
+    for both, one in zip(together, alone, strict=True):
+        torch.testing.assert_close(both.boundary, one.boundary, rtol=0.02, atol=0.02)
+        torch.testing.assert_close(both.field, one.field, rtol=0.02, atol=0.02 * float(one.field.abs().max()))
+    assert not torch.allclose(alone[0].boundary[:23, :31], alone[1].boundary[:23, :31], atol=0.02)
+    row = row_of(plan)
+    cams = [np.ones((len(row["tags"]), *each.boundary.shape), np.float32) for each in alone]
+    several = network.several([{**row, **tables.encode_cam(cam)} for cam in cams], images)
+    for made, cam, relations, image in zip(several, cams, together, images, strict=True):
+        kept = network.synthesize(cam, relations, image.shape[:2])
+        assert all(np.array_equal(*pair) for pair in zip(made, kept, strict=True))
 
 
 def test_the_longer_a_field_the_wider_are_its_centroids(plan: Plan, irnet: Folder) -> None:
@@ -116,7 +145,7 @@ def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, irnet: Folder) ->
     state["displacement.mean"] = torch.full((2,), torch.nan)
     irnet.write("weights.safetensors", save(state))
     with pytest.raises(FloatingPointError, match="not finite"):
-        LabelsNetwork(plan.config, irnet, gpu=False).relations(np.zeros((64, 64, 3), np.uint8))
+        LabelsNetwork(plan.config, irnet, gpu=False).relations([np.zeros((64, 64, 3), np.uint8)])
 
 
 def test_another_stage_s_weights_are_refused(plan: Plan, classifier: Folder) -> None:

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from irnet_ray import tables
+from irnet_ray.stages.found import Predicted, predictions_row
 from irnet_ray.stages.label_rows import decode_masks
-from irnet_ray.stages.predictions import Predicted, _finish
 
 ROW = {"image_id": "a.jpg", "uri": "/a.jpg", "tags": ["sheep"], "width": 12, "height": 8}
 VOCABULARY = ("bird", "cat", "dog", "sheep")
@@ -21,7 +21,7 @@ def test_a_row_numbers_the_predicted_classes_and_keeps_the_masks() -> None:
     semantic = np.zeros((4, 6), np.int32)
     semantic[:2, :3] = 4  # sheep
     semantic[2:, 3:] = 2  # cat
-    row = _finish(VOCABULARY, "mark", ROW, Predicted(masks, np.array([3, 1]), np.array([0.9, 0.4]), semantic))
+    row = predictions_row(VOCABULARY, "mark", ROW, Predicted(masks, np.array([3, 1]), np.array([0.9, 0.4]), semantic))
     assert row["tags"] == ["cat", "sheep"]  # seen, in the vocabulary's order; the image's own tags do not matter
     assert [(i["class_name"], i["class_id"]) for i in row["instances"]] == [("sheep", 3), ("cat", 1)]
     assert [i["score"] for i in row["instances"]] == pytest.approx([0.9, 0.4])
@@ -36,7 +36,7 @@ def test_an_image_in_which_nothing_is_seen_has_a_row_too() -> None:
     nothing = Predicted(
         np.zeros((0, 4, 6), bool), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((4, 6), np.int32)
     )
-    row = _finish(VOCABULARY, "mark", ROW, nothing)
+    row = predictions_row(VOCABULARY, "mark", ROW, nothing)
     assert (row["tags"], row["instances"]) == ([], [])
     assert not tables.decode_png(row["semantic"]).any()
 
@@ -46,4 +46,4 @@ def test_more_classes_than_a_semantic_map_holds_are_an_error_of_that_image() -> 
     semantic = np.arange(1, 301, dtype=np.int32).reshape(10, 30)
     many = Predicted(np.zeros((0, 10, 30), bool), np.zeros(0, np.int64), np.zeros(0, np.float32), semantic)
     with pytest.raises(ValueError, match="300 classes"):
-        _finish(names, "mark", {**ROW, "width": 30, "height": 10}, many)
+        predictions_row(names, "mark", {**ROW, "width": 30, "height": 10}, many)

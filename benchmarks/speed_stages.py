@@ -6,6 +6,7 @@ The networks, seeds and images are those of a finished run, or of scenes that ar
 from __future__ import annotations
 
 import contextlib
+import pickle
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from benchmarks.timing import Options, Row, check, compare, matrix_rate, row, se
 from irnet_ray import tables
 from irnet_ray.algorithms.relations import confident_map
 from irnet_ray.config import PRESETS, Config, merge, recorded_config
-from irnet_ray.engine.mapping import MapStage
+from irnet_ray.engine.steps import Item, MapStage, Network
 from irnet_ray.networks.inference import precision, rescale, to_network
 from irnet_ray.run import Folder, Shards, finished
 from irnet_ray.stages import labels as labels_stage
@@ -32,7 +33,7 @@ from irnet_ray.stages.found import Masks
 from irnet_ray.stages.images import load_image
 from irnet_ray.stages.labels import LabelsNetwork
 
-IMAGES, QUICK_IMAGES = 4, 1
+IMAGES, GPU_IMAGES, QUICK_IMAGES = 4, 32, 1  # a unit on a GPU, which takes images of one size together
 LABELED, PUBLISHED = 200, 2  # images of `label`, by ours and also as published
 AGREED = 0.95  # of the pixels, of one tag; the published method refines the field for longer
 
@@ -93,9 +94,10 @@ def stages(options: Options) -> Iterator[Row]:
 def _stage(run: FinishedRun, name: str, options: Options) -> Iterator[Row]:
     """One stage over a few images; the bare passes repeat, on the same tensors, those of a first run."""
     stage = run.stage(name)
-    network: Any = stage.network(options.device.type == "cuda")
-    rows = run.rows(QUICK_IMAGES if options.quick else IMAGES)
-    whole_network = network.network
+    on_gpu = options.device.type == "cuda"
+    network = Network(stage, on_gpu, None)
+    rows = run.rows(QUICK_IMAGES if options.quick else GPU_IMAGES if on_gpu else IMAGES)
+    whole_network = network.step.network
     parts = [whole_network.backbone]
     if name == "labels":
         parts += [whole_network.boundary, whole_network.displacement]
@@ -105,14 +107,19 @@ def _stage(run: FinishedRun, name: str, options: Options) -> Iterator[Row]:
         passes.append((module, tree_map_only(torch.Tensor, torch.Tensor.clone, given)))
 
     hooks = [part.register_forward_pre_hook(note) for part in parts]
-    values = [network(each, stage.load(each)) for each in rows]
+
+    def answers() -> list[Item]:
+        unit = {"shard": 0, "items": pickle.dumps([Item(each, stage.load(each)) for each in rows]), "spent": {}}
+        return pickle.loads(network(unit)["items"])
+
+    values = [item.value for item in answers()]
     for hook in hooks:
         hook.remove()
     knobs = run.config.seeds
 
     def whole() -> None:
-        for each in rows:
-            stage.finish(each, network(each, stage.load(each)))
+        for item in answers():
+            stage.finish(item.row, item.value)
 
     def bare_passes() -> None:
         with torch.inference_mode(), precision(options.device):
@@ -124,7 +131,7 @@ def _stage(run: FinishedRun, name: str, options: Options) -> Iterator[Row]:
         for value in values if name == "seeds" else []:
             confident_map(value.image, value.full, knobs.foreground, knobs.background)
 
-    if options.device.type == "cuda":
+    if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     what = "network passes and CRFs" if name == "seeds" else "network passes"
     line = compare(
@@ -135,7 +142,7 @@ def _stage(run: FinishedRun, name: str, options: Options) -> Iterator[Row]:
         0.85,
         f"against its {len(passes)} bare {what}, backbone {run.config.backbone}",
     )
-    memory = f", {torch.cuda.max_memory_allocated() / 1e6:.0f} MB at most" if options.device.type == "cuda" else ""
+    memory = f", {torch.cuda.max_memory_allocated() / 1e6:.0f} MB at most" if on_gpu else ""
     yield Row(**{**vars(line), "note": f"{len(rows) / line.ours:.3g} images/s{memory}; {line.note}"})
     with FlopCounterMode(display=False) as counter:
         bare_passes()

@@ -16,7 +16,7 @@ from irnet_ray.errors import UserError
 
 
 class Pairs:
-    """Takes numbers of the same parity together, two at a time; raises what `bad` has for one, if `narrow` for any two."""
+    """Takes numbers of the same parity together, two at a time; raises what `bad` has, if `narrow` for any two."""
 
     def __init__(self, bad: dict[int, Exception] | None = None, narrow: bool = False) -> None:
         self.bad, self.narrow, self.calls = bad or {}, narrow, []

@@ -53,9 +53,12 @@ def engine(options: Options) -> Iterator[Row]:
             begun = time.perf_counter() - start
             yield row("engine: start-up of Ray and of a first stage", [(begun, 15.0)], 1, "baseline: the limit")
             loop = partial(_looped, images, by_shard, repeats, Path(place))
-            pairs = [(work.working(devices, PROCESSES), loop()) for _ in range(rounds)]
+            pairs = [(work.working(devices, PROCESSES), loop(PROCESSES)) for _ in range(rounds)]
             note = f"{len(table)} scenes of {SIZE[0]}x{SIZE[1]}, {1000 * WORK:.0f} ms of work each, start-up taken off"
             yield row(f"engine: {PROCESSES} processes, against a plain loop of as many", pairs, 0.9, note)
+            loops = [(two, loop(1)) for _, two in pairs]
+            note = "no engine: what this machine gives a second process"
+            yield row(f"engine: the plain loop itself, {PROCESSES} processes, against 1", loops, None, note)
             for name, each in timed.items():
                 alone = [(each.working(devices, PROCESSES), each.working(devices, 1)) for _ in range(rounds)]
                 times[name] = [ours for ours, _ in alone]
@@ -107,16 +110,16 @@ class Timed:
         return took
 
 
-def _looped(images: Shards, by_shard: dict[int, list[str]], repeats: int, place: Path) -> float:
-    """The same as a plain loop over units in as many processes."""
+def _looped(images: Shards, by_shard: dict[int, list[str]], repeats: int, place: Path, processes: int) -> float:
+    """The same as a plain loop over units."""
     with tempfile.TemporaryDirectory(dir=place) as out:
         units = [
             (images.folder.location, out, shard, ids[first : first + UNIT], repeats)
             for shard, ids in by_shard.items()
             for first in range(0, len(ids), UNIT)
         ]
-        with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
-            pool.map(_nothing, range(PROCESSES))  # its processes are there, and have imported
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            pool.map(_nothing, range(processes))  # its processes are there, and have imported
             start = time.perf_counter()
             pool.map(loop_unit, units, chunksize=1)
             return time.perf_counter() - start

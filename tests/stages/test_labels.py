@@ -102,16 +102,17 @@ def test_a_boundary_seen_at_any_scale_is_one_and_the_field_is_their_mean(plan: P
 
 def test_images_go_together_where_the_network_sees_them_at_one_size(plan: Plan, irnet: Folder) -> None:
     network = LabelsNetwork(plan.config, irnet, gpu=False)
-    assert network.batch == 1  # of a processor
-    network.batch = 2
-    sizes = [(96, 128), (64, 64), (97, 127), (96, 128), (128, 96), (96, 129), (96, 128)]
+    sizes = [(96, 128), (64, 64), (97, 127), (96, 128), (128, 96), (96, 129), (96, 128), (960, 1280)]
     images = [np.zeros((*size, 3), np.uint8) for size in sizes]
-    assert sorted(map(tuple, network.together(images))) == [(0, 2), (1,), (3, 5), (4,), (6,)]
+    assert sorted(map(tuple, network.together(images))) == [(n,) for n in range(8)]  # a processor takes one by one
+    network.pixels = 2 * (128 * 176) + 1  # what it sees of two of 96x128 at 1.33 times their size
+    assert sorted(map(tuple, network.together(images))) == [(0, 2), (1,), (3, 5), (4,), (6,), (7,)]
     assert network.together([]) == []
 
 
-def test_images_together_have_the_labels_that_each_has_alone(plan: Plan, irnet: Folder) -> None:
-    network = LabelsNetwork(plan.config, irnet, gpu=False)
+@pytest.mark.parametrize("gpu", [False, pytest.param(True, marks=pytest.mark.gpu)])
+def test_images_together_have_the_labels_that_each_has_alone(plan: Plan, irnet: Folder, gpu: bool) -> None:
+    network = LabelsNetwork(plan.config, irnet, gpu=gpu)
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (*size, 3), np.uint8) for size in ((96, 128), (97, 127), (94, 130))]
     together, alone = network.relations(images), [network.relations([image])[0] for image in images]

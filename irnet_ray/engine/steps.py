@@ -140,9 +140,9 @@ class Network:
                 self._alone(some)
 
     def _several(self, step: Together, items: list[Item]) -> bool:
-        """Whether the step could take them: it may fail for one of them, or for their number."""
+        """Whether the step could take them, in the time of one: it may fail for one of them, or for their number."""
         try:
-            with at_most(self.seconds and self.seconds * len(items)):
+            with at_most(self.seconds):
                 made = step.several([item.row for item in items], [item.value for item in items])
         except UserError:
             raise

@@ -17,7 +17,6 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,14 +85,26 @@ def load(log: Path, row: Row) -> str:
     return f"loaded {row['image_id']}"
 
 
-def network(log: Path, gpu: bool) -> Callable[[Row, Any], Any]:
-    def step(row: Row, value: Any) -> Any:
-        perhaps_fail(log, "network", row)
-        return f"{value}, seen"
+class Network:
+    """Takes the images of a unit two at a time."""
 
-    with (log / "networks").open("a") as file:
-        file.write(f"{gpu}\n")
-    return step
+    def __init__(self, log: Path, gpu: bool) -> None:
+        self.log = log
+        with (log / "networks").open("a") as file:
+            file.write(f"{gpu}\n")
+
+    def together(self, values: list[Any]) -> list[list[int]]:
+        places = list(range(len(values)))
+        return [places[first : first + 2] for first in places[::2]]
+
+    def several(self, rows: list[Row], values: list[Any]) -> list[Any]:
+        with (self.log / "together").open("a") as file:
+            file.write(f"{len(rows)}\n")
+        return [self(row, value) for row, value in zip(rows, values, strict=True)]
+
+    def __call__(self, row: Row, value: Any) -> Any:
+        perhaps_fail(self.log, "network", row)
+        return f"{value}, seen"
 
 
 def finish(log: Path, row: Row, value: Any) -> Row:
@@ -103,4 +114,4 @@ def finish(log: Path, row: Row, value: Any) -> Row:
 
 
 def stage(log: Path, images: Shards, upstream: Shards) -> MapStage:
-    return MapStage("toy", SCHEMA, (images, upstream), partial(load, log), partial(network, log), partial(finish, log))
+    return MapStage("toy", SCHEMA, (images, upstream), partial(load, log), partial(Network, log), partial(finish, log))

@@ -12,11 +12,10 @@ import numpy as np
 from irnet_ray import tables
 from irnet_ray.algorithms.relations import confident_map
 from irnet_ray.config import Config
+from irnet_ray.inputs.tags import MAX_TAGS
 from irnet_ray.stages.images import resize_map
 
 Row = dict[str, Any]
-
-MAX_TAGS = 254  # of one image: its semantic map is uint8
 
 
 class Attention(NamedTuple):

@@ -29,12 +29,12 @@ def load_image(uri: str, max_side: int) -> np.ndarray:
 
 
 def load(row: dict[str, Any], max_side: int) -> np.ndarray:
-    """The first step of the map stages over images, `row` being of the images table. Raises ImageError."""
+    """The first step of the map stages over images: uint8 (H, W, 3) of a row of the images table. Raises ImageError."""
     return load_image(row["uri"], max_side)
 
 
 def load_tag(row: dict[str, Any], max_side: int) -> list[np.ndarray]:
-    """The first step of the map stage over tags: those of a tag's images that can be decoded.
+    """The first step of the map stage over tags: those of a tag's images that can be decoded, uint8 (H, W, 3) each.
 
     Seeds records the errors of the others. Raises ValueError where there is none.
     """

@@ -83,6 +83,7 @@ class LabelsNetwork:
 
         Raises:
             FloatingPointError: the network's answer is not finite.
+            RuntimeError: images that do not go together.
         """
         given = [to_network(image, self.device) for image in images]
         with precision(self.device):

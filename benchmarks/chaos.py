@@ -43,7 +43,7 @@ from PIL import Image
 
 from benchmarks.chaos_kills import MARK, Nodes, Opens, Process, kill, kill_all, marked, workers
 from benchmarks.chaos_rows import compare, read_rows
-from irnet_ray.inputs.scenes import generate
+from irnet_ray.scenes.generate import generate
 
 TRAININGS, MAPS = ("classifier", "irnet"), ("prototypes", "seeds", "labels")
 STAGES = ("start", "classifier", "prototypes", "seeds", "irnet", "labels", "publish")

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from irnet_ray.run import Folder, Shards
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import load_image
 
 SIZE = (96, 128)

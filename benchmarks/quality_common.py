@@ -12,15 +12,17 @@ import torch
 from torch.nn.functional import interpolate
 
 from irnet_ray.algorithms.synthesis import cam_instances, cam_semantic
-from irnet_ray.config import Config, recorded_config
+from irnet_ray.config.load import Config, recorded_config
 from irnet_ray.evaluation.average_precision import Prediction
 from irnet_ray.evaluation.bootstrap import draws
 from irnet_ray.evaluation.evaluate import with_truth
 from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
 from irnet_ray.evaluation.result import Scores
 from irnet_ray.evaluation.truth import TruthImage, load_truth
-from irnet_ray.run import Folder, Shards, finished
-from irnet_ray.stages.found import encode_mask
+from irnet_ray.masks import encode_mask
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import finished
+from irnet_ray.runs.shards import Shards
 
 FIGURES = {"ap50": "AP50", "ap70": "AP70", "ap50_any_class": "AP50 any class", "miou": "mIoU"}
 Measures = tuple[InstanceMeasure, SemanticMeasure]

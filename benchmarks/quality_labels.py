@@ -22,13 +22,13 @@ from quality_common import Run, heading, row_of_figures
 from scipy import ndimage
 from torch.nn.functional import interpolate
 
-from irnet_ray import tables
-from irnet_ray.config import PRESETS, Labels
+from irnet_ray.config.load import PRESETS, Labels
 from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
 from irnet_ray.evaluation.truth import TruthImage
-from irnet_ray.stages.found import Masks
+from irnet_ray.masks import decode_attention
 from irnet_ray.stages.images import load_image
 from irnet_ray.stages.labels import LabelsNetwork, Relations
+from irnet_ray.stages.rows import Masks
 
 PAPER = PRESETS["paper"]["labels"]
 
@@ -136,7 +136,7 @@ def main() -> None:
     measures = {name: (InstanceMeasure(run.truth), SemanticMeasure(run.truth)) for name in chosen}
     for row in run.rows("images", "seeds"):
         image_HW3 = load_image(row["uri"], run.config.max_side)
-        attention_Khw = tables.decode_attention(row)
+        attention_Khw = decode_attention(row)
         seen: dict[tuple[float, ...], Relations] = {}  # by the scales that the boundary is looked at
         for name, variant in chosen.items():
             changed = copy.copy(network)

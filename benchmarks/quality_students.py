@@ -21,7 +21,7 @@ from irnet_ray.evaluation.evaluate import CAM_THRESHOLD
 from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
 from irnet_ray.networks.deeplab import probabilities
 from irnet_ray.networks.inference import precision, to_network
-from irnet_ray.run import Folder
+from irnet_ray.runs.folder import Folder
 from irnet_ray.stages.deeplab import DeepLabPredictor
 from irnet_ray.stages.images import load_image
 from irnet_ray.stages.seeds import SeedsNetwork

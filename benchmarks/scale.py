@@ -83,9 +83,9 @@ def peak() -> float:
 
 def plan(scratch: Path, images: int = IMAGES, shards: int = SHARDS) -> Figures:
     """Plan all images, then again with every second unit of a stage committed."""
-    from irnet_ray.config import Config
-    from irnet_ray.run import Folder
-    from irnet_ray.stages.plan import Plan
+    from irnet_ray.commands.plan import Plan
+    from irnet_ray.config.load import Config
+    from irnet_ray.runs.folder import Folder
 
     figures: Figures = {"images": images, "shards": shards}
     table = images_table(images, TAGS, shards)
@@ -115,7 +115,8 @@ def plan(scratch: Path, images: int = IMAGES, shards: int = SHARDS) -> Figures:
 
 def write_source(folder: Path, ids_by_shard: dict[int, list[str]], shards: int) -> Any:
     """A sealed table of these images, as a stage reads it."""
-    from irnet_ray.run import Folder, Shards
+    from irnet_ray.runs.folder import Folder
+    from irnet_ray.runs.shards import Shards
 
     source = Shards(Folder(str(folder)), shards)
     for shard in range(shards):
@@ -193,7 +194,8 @@ def rows(scratch: Path, sizes: Sequence[int] = ROWS) -> Figures:
 def _rows_of(scratch: Path, size: int, cluster: Any, nodes: list[Any]) -> Figures:
     from irnet_ray.engine.mapping import run_map
     from irnet_ray.engine.session import session
-    from irnet_ray.run import Folder, Shards
+    from irnet_ray.runs.folder import Folder
+    from irnet_ray.runs.shards import Shards
 
     shards = 32
     images = by_shard(size, shards)
@@ -244,7 +246,7 @@ def scheduling(
     """Share of the ideal rate that actors reach on images that each take 50 ms, from when all of them work."""
     from irnet_ray.engine.mapping import run_map, unit_of
     from irnet_ray.engine.session import session
-    from irnet_ray.run import Folder
+    from irnet_ray.runs.folder import Folder
 
     figures: Figures = {}
     with session(None) as devices:

@@ -19,9 +19,9 @@ from torch.nn.functional import interpolate
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.speed_stages import FinishedRun
-from irnet_ray import tables
 from irnet_ray.algorithms.relations import confident_map
-from irnet_ray.config import Config
+from irnet_ray.config.load import Config
+from irnet_ray.masks import decode_attention
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.stages.images import load_image
@@ -80,7 +80,7 @@ def cores(run: FinishedRun) -> dict[str, float]:
 
     for row in run.rows(PHOTOS):
         image = timed("decode", load_image, row["uri"], run.config.max_side)
-        attention = tables.decode_attention(row)
+        attention = decode_attention(row)
         size = image.shape[:2]
         full = interpolate(torch.from_numpy(attention)[None], size, mode="bilinear")[0].numpy()
         timed("dense CRF, both thresholds", confident_map, image, full, knobs.foreground, knobs.background)

@@ -29,10 +29,12 @@ import ray
 from PIL import Image
 
 from irnet_ray import tables
-from irnet_ray.engine.mapping import MapStage, Row, run_map
+from irnet_ray.engine.mapping import MapStage, run_map
 from irnet_ray.engine.session import session
 from irnet_ray.inputs.decode import decode_rgb
-from irnet_ray.run import Folder, Shards
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
+from irnet_ray.tables import Row
 
 TOLERANCE = 1.15  # the driver's memory at the end over that at the first sample: caches fill for a while
 SPARE = 4  # files that Ray's client may keep from one session to the next; a leak would be one for each unit of images

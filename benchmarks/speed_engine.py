@@ -20,8 +20,9 @@ from benchmarks.timing import Options, Row, row
 from irnet_ray.engine.mapping import MapStage, run_map
 from irnet_ray.engine.session import Devices, session
 from irnet_ray.inputs.folder import read_folder
-from irnet_ray.inputs.scenes import generate
-from irnet_ray.run import Folder, Shards
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
+from irnet_ray.scenes.generate import generate
 
 SCENES, QUICK_SCENES = 500, 64
 UNIT, PROCESSES = 32, 2

@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from irnet_ray.inputs.scenes import Scene, scene
+from irnet_ray.scenes.generate import Scene, scene
 
 STRIDE = 4
 

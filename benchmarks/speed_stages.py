@@ -21,17 +21,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import published
 from benchmarks.timing import Options, Row, check, compare, matrix_rate, row, seconds
-from irnet_ray import tables
 from irnet_ray.algorithms.relations import confident_map
-from irnet_ray.config import PRESETS, Config, merge, recorded_config
+from irnet_ray.config.load import PRESETS, Config, merge, recorded_config
 from irnet_ray.engine.steps import Item, MapStage, Network
+from irnet_ray.masks import decode_attention
 from irnet_ray.networks.inference import precision, rescale, to_network
-from irnet_ray.run import Folder, Shards, finished
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import finished
+from irnet_ray.runs.shards import Shards
 from irnet_ray.stages import labels as labels_stage
 from irnet_ray.stages import seeds as seeds_stage
-from irnet_ray.stages.found import Masks
 from irnet_ray.stages.images import load_image
 from irnet_ray.stages.labels import LabelsNetwork
+from irnet_ray.stages.rows import Masks
 
 IMAGES, GPU_IMAGES, QUICK_IMAGES = 4, 32, 1  # a unit on a GPU, which takes images of one size together
 LABELED, PUBLISHED = 200, 2  # images of `label`, by ours and also as published
@@ -76,7 +78,7 @@ def _run(options: Options, place: str) -> FinishedRun:
     print("no --run: labeling generated scenes first takes minutes ...", file=sys.stderr, flush=True)
     from rich.console import Console
 
-    from irnet_ray.api import label as label_scenes
+    from irnet_ray.commands.label import label as label_scenes
 
     with contextlib.redirect_stdout(sys.stderr):  # the table is on standard output
         label_scenes(None, place, backbone="lite0", console=Console(stderr=True))
@@ -197,7 +199,7 @@ def _published(network: LabelsNetwork, each: dict[str, Any], config: Config) -> 
     image = rescale(to_network(image_HW3, network.device), network.scales[0])
     with precision(network.device):
         boundary, field = (found.float() for found in published.predict(network.network, image))
-    attention = torch.from_numpy(tables.decode_attention(each)).to(network.device)
+    attention = torch.from_numpy(decode_attention(each)).to(network.device)
     if boundary.shape != attention.shape[1:]:
         grown = [seen / own for seen, own in zip(image.shape[-2:], image_HW3.shape[:2], strict=True)]
         both = torch.cat([boundary[None], field / field.new_tensor(grown).view(2, 1, 1)])[None]

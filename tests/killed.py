@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from irnet_ray.folder import Folder
+from irnet_ray.runs.folder import Folder
 
 OPERATIONS = ("os.rename", "os.remove", "os.rmdir", "os.symlink", "os.mkdir", "os.link")
 

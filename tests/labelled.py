@@ -9,11 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from irnet_ray import tables
-from irnet_ray.config import load_config
+from irnet_ray.config.load import load_config
 from irnet_ray.evaluation.truth import load_truth
 from irnet_ray.inputs.folder import read_folder
-from irnet_ray.inputs.scenes import generate
-from irnet_ray.run import Folder, Shards, publish
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import publish
+from irnet_ray.runs.shards import Shards
+from irnet_ray.scenes.generate import generate
 from irnet_ray.stages.truth_labels import truth_row
 
 SHARDS = 2

@@ -14,15 +14,15 @@ from PIL import Image
 from rich.console import Console
 
 from irnet_ray import tables
-from irnet_ray.config import load_config
-from irnet_ray.engine.carrying import Carried, carry_shard
+from irnet_ray.commands.pipeline import run_plan
+from irnet_ray.commands.plan import Plan
+from irnet_ray.commands.relabel import RelabelResult, look, relabel
+from irnet_ray.config.load import load_config
+from irnet_ray.engine.reuse import Carried, carry_shard
 from irnet_ray.inputs.folder import read_folder
-from irnet_ray.labeling import run_plan
-from irnet_ray.relabeling import RelabelResult, relabel
-from irnet_ray.relabeling.night import look
-from irnet_ray.run import Folder, Shards
-from irnet_ray.stages.found import encode_mask
-from irnet_ray.stages.plan import Plan
+from irnet_ray.masks import encode_cam, encode_mask, encode_png
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
 
 SHARDS = 2
 SIDE = 8
@@ -56,14 +56,14 @@ def label_row(image: Row, made_by: str, vocabulary: list[str]) -> Row:
             named = {"class_name": tag, "class_id": vocabulary.index(tag), "score": seed % 16 / 16, "quality": 0.5}
             instances.append({**named, **encode_mask(mask)})
     same = {key: image[key] for key in ("image_id", "uri", "tags", "width", "height")}
-    return {**same, "instances": instances, "semantic": tables.encode_png(semantic), "fingerprint": made_by}
+    return {**same, "instances": instances, "semantic": encode_png(semantic), "fingerprint": made_by}
 
 
 def seed_row(image: Row, vocabulary: list[str]) -> Row:
     """The seed that stands for what the classifier would make."""
-    cam = tables.encode_cam(np.full((len(image["tags"]), 2, 2), int(image["content"][:4], 16) / 2**16))
+    cam = encode_cam(np.full((len(image["tags"]), 2, 2), int(image["content"][:4], 16) / 2**16))
     ids = [vocabulary.index(tag) for tag in image["tags"]]
-    confident = tables.encode_png(np.zeros((SIDE, SIDE), np.uint8))
+    confident = encode_png(np.zeros((SIDE, SIDE), np.uint8))
     return {**cam, "image_id": image["image_id"], "uri": image["uri"], "class_ids": ids, "attention": None,
             "confident_map": confident}  # fmt: skip
 

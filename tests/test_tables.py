@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from irnet_ray import tables
+from irnet_ray.masks import decode_cam, decode_png, encode_cam, encode_png
 
 PLAIN = (pa.types.is_string, pa.types.is_binary, pa.types.is_integer, pa.types.is_floating)
 
@@ -53,15 +54,15 @@ def test_names_that_are_not_utf8_have_a_shard() -> None:
 @given(npst.arrays(np.uint8, npst.array_shapes(min_dims=2, max_dims=2, max_side=40)))
 @settings(max_examples=30)
 def test_png_is_lossless(index: np.ndarray) -> None:
-    assert np.array_equal(tables.decode_png(tables.encode_png(index)), index)
-    assert np.array_equal(tables.decode_png(tables.encode_png(index[::-1].T)), index[::-1].T)
+    assert np.array_equal(decode_png(encode_png(index)), index)
+    assert np.array_equal(decode_png(encode_png(index[::-1].T)), index[::-1].T)
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 7), (1, 1, 1), (0, 5, 7)])
 def test_cams_come_back_at_half_precision(shape: tuple[int, int, int]) -> None:
     cam = np.random.default_rng(0).random(shape, dtype=np.float32)
-    row = tables.encode_cam(cam.transpose(0, 2, 1).copy().transpose(0, 2, 1))
-    back = tables.decode_cam(row)
+    row = encode_cam(cam.transpose(0, 2, 1).copy().transpose(0, 2, 1))
+    back = decode_cam(row)
     assert back.shape == shape and back.dtype == np.float32 and len(row["cam"]) == 2 * cam.size
     assert np.abs(back - cam).max(initial=0) <= 2**-11
 

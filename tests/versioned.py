@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from irnet_ray import records
-from irnet_ray.config import Config
-from irnet_ray.run import Folder, Shards
+from irnet_ray.config.load import Config
+from irnet_ray.runs import records
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
 
 STAGES = ("images", "classifier", "seeds", "irnet", "labels")
 COUNT = 4  # images

@@ -22,7 +22,7 @@ def submit(
 
     Paths are the cluster's. Ctrl-C leaves the job running.
     """
-    from irnet_ray.submission import submit as send
+    from irnet_ray.commands.submit import submit as send
 
     commands = {name: command for name, command in typer.main.get_group(app).commands.items() if name != "submit"}
     joins = {name: any(option.name == "address" for option in command.params) for name, command in commands.items()}

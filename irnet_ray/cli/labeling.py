@@ -43,12 +43,13 @@ def label(
 
     Run the same command again to go on after an interruption: what is done is not done again.
     """
-    from irnet_ray import api
-    from irnet_ray.object_store import join
-    from irnet_ray.report.text import report_lines
-    from irnet_ray.run import published
+    from irnet_ray.commands.evaluate import evaluate as judge
+    from irnet_ray.commands.label import label as run
+    from irnet_ray.report.lines import report_lines
+    from irnet_ray.runs.run import published
+    from irnet_ray.storage.object_store import join
 
-    result = api.label(
+    result = run(
         data,
         out,
         shards=shards,
@@ -74,7 +75,7 @@ def label(
     print("", *report_lines(result.report), sep="\n")
     if result.truth:
         print(f"\nagainst the scenes' truth, {result.truth}:")
-        print(api.evaluate(out, result.truth).table())
+        print(judge(out, result.truth).table())
     if not result.labels:
         raise UserError("Not one image could be labeled: the errors table says why.")
 
@@ -101,9 +102,9 @@ def evaluate(
 
     Every mean has its 95 % interval over images, and so has what the labels gain.
     """
-    from irnet_ray import api
+    from irnet_ray.commands.evaluate import evaluate as judge
 
-    evaluation = api.evaluate(out, truth, ablation, upper_bound, address=address, workers=workers)
+    evaluation = judge(out, truth, ablation, upper_bound, address=address, workers=workers)
     if json_file is not None:
         try:
             json_file.write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")
@@ -119,7 +120,7 @@ def calibrate(
     to: Annotated[Path | None, typer.Option(help="YAML file to write. Default: OUT/calibrated.yaml.")] = None,
 ) -> None:
     """Choose the thresholds of seeds and labels on a few annotated images, and say what that gains on others."""
-    from irnet_ray.calibration import calibrate as choose
+    from irnet_ray.commands.calibrate import calibrate as choose
 
     found = choose(out, truth, to)
     print(f"{found.table()}\n\nconfig  {found.config}")
@@ -134,7 +135,7 @@ def show(
     to: Annotated[Path | None, typer.Option(help="PNG file to write. Default: OUT/show.png.")] = None,
 ) -> None:
     """Draw image, attention, displacement field, boundary map and instances side by side."""
-    from irnet_ray.pictures import show as draw
+    from irnet_ray.commands.show import show as draw
 
     print(draw(out, image or [], limit, to))
 
@@ -153,7 +154,7 @@ def export(
 
     VOC and YOLO link to the images, and set a tenth of them aside for validation.
     """
-    from irnet_ray.exporting import export as write
+    from irnet_ray.commands.export import export as write
 
     print(write(labels, format, out, min_quality=min_quality, min_score=min_score).summary())
 
@@ -165,7 +166,7 @@ def config(
     preset: Annotated[str | None, typer.Option(help="Print the values of this preset.")] = None,
 ) -> None:
     """Print every knob with its default, unit and source."""
-    from irnet_ray.config import describe, load_config
+    from irnet_ray.config.load import describe, load_config
 
     rows = [
         ("key", "value", "unit", "source", "meaning"),

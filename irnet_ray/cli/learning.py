@@ -47,7 +47,7 @@ def train(
 
     Run the same command again to go on after an interruption.
     """
-    from irnet_ray import students
+    from irnet_ray.commands import students
 
     knobs = {
         "epochs": epochs,
@@ -84,8 +84,8 @@ def predict(
 
     Run the same command again to go on after an interruption: what is done is not done again.
     """
-    from irnet_ray import students
-    from irnet_ray.run import published
+    from irnet_ray.commands import students
+    from irnet_ray.runs.run import published
 
     result = students.predict(model, data, out, shards=shards, limit=limit, workers=workers, address=address)
     print(f"\n{result.images} images = {result.predictions} predictions + {result.errors} errors")

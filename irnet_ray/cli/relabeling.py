@@ -35,7 +35,7 @@ def relabel(
     With the run's own config, and the networks that are there; tags that these do not know make everything learnt
     anew. Run the same command again to go on after an interruption.
     """
-    from irnet_ray.relabeling import relabel as run
+    from irnet_ray.commands.relabel import relabel as run
 
     result = run(
         out,

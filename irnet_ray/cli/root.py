@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-import irnet_ray
+from irnet_ray._version import __version__
 
 app = typer.Typer(
     help="Instance masks from image-level tags: IRNet on Ray.",
@@ -24,5 +24,5 @@ def root(
 ) -> None:
     """Instance masks from image-level tags: IRNet on Ray."""
     if version:
-        print(f"irnet-ray {irnet_ray.__version__}")
+        print(f"irnet-ray {__version__}")
         raise typer.Exit

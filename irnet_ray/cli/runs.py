@@ -21,7 +21,7 @@ def versions(
 
     "only its" is the size of the stages that no other version uses: what `prune` would free.
     """
-    from irnet_ray.versions import listed, table
+    from irnet_ray.runs.versions import listed, table
 
     rows = listed(out)
     print(json.dumps([row.to_json() for row in rows], indent=2) if as_json else table(rows))
@@ -38,7 +38,7 @@ def rollback(
 
     Nothing is computed and nothing removed; `irnet-ray label` with the newer config moves forward again.
     """
-    from irnet_ray.versions import rollback as move
+    from irnet_ray.runs.versions import rollback as move
 
     before, record = move(out, version)
     was = f"was {before}" if before != record.id else "as before: links and report follow it now"
@@ -56,7 +56,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would go.")] = False,
 ) -> None:
     """Remove old versions, and the stages that nothing else needs. Trained students always stay."""
-    from irnet_ray.versions import prune as remove
+    from irnet_ray.runs.versions import prune as remove
 
     print(remove(out, keep, unfinished=unfinished, dry_run=dry_run).text(dry_run))
 
@@ -70,8 +70,8 @@ def status(
 
     Reads files alone, so it may be asked from any machine that sees them, also while a run goes on.
     """
-    from irnet_ray.status import status as ask
-    from irnet_ray.status import text
+    from irnet_ray.commands.status import status as ask
+    from irnet_ray.commands.status import text
 
     found = ask(out)
     print(json.dumps(found, indent=2) if as_json else text(found))

@@ -18,7 +18,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from irnet_ray.errors import UserError
-from irnet_ray.run import Folder
+from irnet_ray.runs.folder import Folder
 
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 KEPT = 2  # epochs

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from irnet_ray.errors import UserError
-from irnet_ray.run import Folder
+from irnet_ray.runs.folder import Folder
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter

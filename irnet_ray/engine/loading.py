@@ -17,7 +17,7 @@ from ray.data.collate_fn import ArrowBatchCollateFn
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from irnet_ray.engine.schedule import Schedule
-from irnet_ray.engine.training import HopelessError, IndexedTask, Task
+from irnet_ray.engine.task import HopelessError, IndexedTask, Task
 
 if TYPE_CHECKING:
     from ray.data import DataIterator

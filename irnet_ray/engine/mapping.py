@@ -20,16 +20,17 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy
 
-from irnet_ray.engine.alone import run_alone
-from irnet_ray.engine.limits import IMAGE_SECONDS
+from irnet_ray.engine.failures import IMAGE_SECONDS
+from irnet_ray.engine.isolation import run_alone
 from irnet_ray.engine.profile import PROFILE, profile
 from irnet_ray.engine.progress import Reading, display
 from irnet_ray.engine.session import Devices, raised
 from irnet_ray.engine.steps import Commit, Finish, Load, Network
 from irnet_ray.engine.steps import MapStage as MapStage
-from irnet_ray.engine.steps import Row as Row
 from irnet_ray.errors import UserError
-from irnet_ray.run import Folder, Shards
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
+from irnet_ray.tables import Row as Row
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -9,12 +9,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from irnet_ray.engine.limits import at_most, failure
+from irnet_ray.engine.failures import at_most, failure
 from irnet_ray.engine.profile import timed
 from irnet_ray.errors import UserError, misplaced
-from irnet_ray.run import Shards
-
-Row = dict[str, Any]
+from irnet_ray.runs.shards import Shards
+from irnet_ray.tables import Row
 
 
 @dataclass(frozen=True)

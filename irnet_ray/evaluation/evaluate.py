@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from irnet_ray import tables
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.average_precision import Prediction
 from irnet_ray.evaluation.bootstrap import RESAMPLES, draws
@@ -15,6 +14,7 @@ from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
 from irnet_ray.evaluation.ranking import RankingMeasure
 from irnet_ray.evaluation.result import AFFINITYNET, BOUNDARY, CAM, LABELS, PREDICTIONS, Evaluation, Scores
 from irnet_ray.evaluation.truth import Truth, TruthImage
+from irnet_ray.masks import coco_rle, decode_cam, decode_png
 
 CAM_THRESHOLD = 0.25  # of the normalized CAM, as for labels (paper 5.2)
 CAM_MIN_AREA = 0.01  # of the image, as for labels
@@ -122,11 +122,11 @@ def found_in_row(row: dict[str, Any], instances: str, semantic: str) -> Found:
     """Predictions of a row of `tables.LABELS` or `tables.ABLATION`, in the columns of these names."""
     image_id = row["image_id"]
     predictions = [
-        Prediction(image_id, i["class_name"], i["score"], tables.coco_rle(i, row["height"], row["width"]))
+        Prediction(image_id, i["class_name"], i["score"], coco_rle(i, row["height"], row["width"]))
         for i in row[instances]
     ]
     quality = [i["quality"] for i in row[instances]]
-    return Found(image_id, row["tags"], predictions, tables.decode_png(row[semantic]), quality)
+    return Found(image_id, row["tags"], predictions, decode_png(row[semantic]), quality)
 
 
 def found_in_seeds(row: dict[str, Any], image: TruthImage, vocabulary: Sequence[str]) -> Found:
@@ -142,9 +142,9 @@ def found_in_seeds(row: dict[str, Any], image: TruthImage, vocabulary: Sequence[
             "the run's own command, which mends it."
         )
     tags = [vocabulary[number] for number in row["class_ids"]]
-    strided = torch.from_numpy(tables.decode_cam(row))
+    strided = torch.from_numpy(decode_cam(row))
     # A large image is worked on at a smaller size: that of its confident map.
-    height, width = tables.decode_png(row["confident_map"]).shape
+    height, width = decode_png(row["confident_map"]).shape
     grid = (-(-height // STRIDE), -(-width // STRIDE))
     if tuple(strided.shape) != (len(tags), *grid) or abs(height / width * image.width / image.height - 1) > 0.1:
         raise UserError(

@@ -12,7 +12,7 @@ import numpy as np
 
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.average_precision import Rle, TruthInstance
-from irnet_ray.tables import MAX_PIXELS, fits
+from irnet_ray.masks import MAX_PIXELS, fits
 
 
 @dataclass

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from irnet_ray import tables
-from irnet_ray.exports.labels import Counts, Labels, Row
+from irnet_ray.exports.labels import Counts, Labels
+from irnet_ray.masks import coco_rle
+from irnet_ray.tables import Row
 
 FILE = "instances.json"
 
@@ -56,7 +57,7 @@ def _annotations(labels: Labels, counts: Counts) -> Iterator[dict[str, Any]]:
 
 
 def _mask(row: Row, instance: Row) -> dict[str, Any]:
-    tables.coco_rle(instance, row["height"], row["width"])  # raises for what readers of the export would fall over
+    coco_rle(instance, row["height"], row["width"])  # raises for what readers of the export would fall over
     return {
         "segmentation": {"size": [row["height"], row["width"]], "counts": instance["rle"]},
         "area": instance["area"],

@@ -6,17 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from irnet_ray import tables
 from irnet_ray.errors import UserError
-from irnet_ray.run import Folder
-
-Row = dict[str, Any]
+from irnet_ray.runs.folder import Folder
+from irnet_ray.tables import Row
 
 
 @dataclass(frozen=True)
@@ -114,10 +111,3 @@ class Labels:
         if instance["score"] < self.min_score:
             return f"of score below {self.min_score:g}"
         return "" if instance["area"] else "without a pixel"
-
-
-def decode(row: Row, instance: Row) -> np.ndarray:
-    """Mask of an instance of a row, bool (H, W). Raises UserError for RLE that is none."""
-    from pycocotools import mask as coco
-
-    return coco.decode(tables.coco_rle(instance, row["height"], row["width"])).astype(bool)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from irnet_ray import tables
 from irnet_ray.errors import UserError
 from irnet_ray.exports import links
-from irnet_ray.exports.labels import Counts, Labeled, Labels, decode
+from irnet_ray.exports.labels import Counts, Labeled, Labels
+from irnet_ray.masks import decode_mask, decode_png
 
 VOID = 255
 MOST = 254  # classes, and objects of an image: a PNG's index is a byte, 0 is background and 255 void
@@ -66,13 +66,13 @@ def index_maps(image: Labeled, numbers: dict[str, int]) -> tuple[np.ndarray, np.
     """
     number_of_tag = np.full(256, VOID, dtype=np.uint8)
     number_of_tag[: len(image.row["tags"]) + 1] = [0, *(numbers[tag] for tag in image.row["tags"])]
-    classes_HW = number_of_tag[tables.decode_png(image.row["semantic"])]
+    classes_HW = number_of_tag[decode_png(image.row["semantic"])]
     objects_HW = np.zeros_like(classes_HW)
     for place in sorted(range(len(image.kept)), key=lambda place: image.kept[place]["score"]):
-        objects_HW[decode(image.row, image.kept[place])] = place + 1
+        objects_HW[decode_mask(image.row, image.kept[place])] = place + 1
     for instances in image.left_out.values():
         for instance in instances:
-            objects_HW[decode(image.row, instance) & (objects_HW == 0)] = VOID
+            objects_HW[decode_mask(image.row, instance) & (objects_HW == 0)] = VOID
     classes_HW[objects_HW == VOID] = VOID
     return classes_HW, objects_HW
 

@@ -8,8 +8,9 @@ import numpy as np
 import yaml
 
 from irnet_ray.exports import links
-from irnet_ray.exports.labels import Counts, Labeled, Labels, decode
+from irnet_ray.exports.labels import Counts, Labeled, Labels
 from irnet_ray.exports.polygons import polygon
+from irnet_ray.masks import decode_mask
 
 FILE = "data.yaml"
 SPLITS = ("train", "val")
@@ -43,7 +44,7 @@ def _lines(image: Labeled, numbers: dict[str, int]) -> str:
     size = np.array([image.row["width"], image.row["height"]])
     lines = []
     for instance in image.kept:
-        corners = polygon(decode(image.row, instance)) / size
+        corners = polygon(decode_mask(image.row, instance)) / size
         # Six digits are a fiftieth of a pixel in an image of 20,000.
         lines.append(" ".join([str(numbers[instance["class_name"]] - 1), *(f"{n:.6g}" for n in corners.ravel())]))
     return "".join(f"{line}\n" for line in lines)

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs import storage
 from irnet_ray.inputs.images_table import Listed, count, names, refuse_unnamed
+from irnet_ray.storage import files as storage
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 MAPPINGS = ("LOC_synset_mapping.txt", "synset_words.txt", "words.txt")

@@ -8,9 +8,9 @@ import posixpath
 from typing import Any
 
 from irnet_ray.errors import UserError, printable
-from irnet_ray.inputs import storage
 from irnet_ray.inputs.images_table import Listed, count, names
 from irnet_ray.inputs.tags import check_name, check_tags
+from irnet_ray.storage import files as storage
 
 _LISTS = ("images", "annotations", "categories")
 _log = logging.getLogger(__name__)

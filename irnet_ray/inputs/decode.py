@@ -9,7 +9,8 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps
 
-from irnet_ray.inputs import storage, uris
+from irnet_ray.inputs import uris
+from irnet_ray.storage import files as storage
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 # By content, whatever the name: Pillow would run Ghostscript on a file that says it is PostScript.

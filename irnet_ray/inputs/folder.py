@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs import class_folders, coco, manifest, storage, tags_folder, voc, webdataset
+from irnet_ray.inputs import class_folders, coco, manifest, tags_folder, voc, webdataset
 from irnet_ray.inputs.decode import EXTENSIONS
 from irnet_ray.inputs.images_table import Listed, images_table, is_image, names, refuse_unnamed
 from irnet_ray.inputs.tags import has_tags_file, no_tags_file
+from irnet_ray.storage import files as storage
 
 
 def read_folder(data: str | os.PathLike[str], shards: int, limit: int | None = None) -> pa.Table:

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from irnet_ray.errors import UserError, printable
-from irnet_ray.inputs import storage, uris
+from irnet_ray.inputs import uris
 from irnet_ray.inputs.images_table import Listed, count
 from irnet_ray.inputs.tags import check_name, check_tags, clean, is_text, plain_type, raw_tags, read_csv, read_parquet
+from irnet_ray.storage import files as storage
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
 NAMES = ("uri", "file_name", "path", "image")  # columns of text that name an image, the first that is there

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs import storage
+from irnet_ray.storage import files as storage
 
 COLUMNS = ("image", "tags")
 MAX_TAGS = 254  # class maps are uint8: 0 is background and 255 is unsure

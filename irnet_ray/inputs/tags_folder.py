@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs import storage
 from irnet_ray.inputs.decode import EXTENSIONS
 from irnet_ray.inputs.images_table import Listed, count, is_image, names
 from irnet_ray.inputs.tags import Tagged, find_tags_file, read_tags
+from irnet_ray.storage import files as storage
 
 
 def listed(location: str) -> list[Listed]:

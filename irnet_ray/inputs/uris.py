@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from irnet_ray.inputs import storage
+from irnet_ray.storage import files as storage
 
 COLUMNS = ("bytes", "image", "image.bytes")  # of Parquet files, in which images may lie
 KEPT_BYTES = 256 << 20  # of row groups read last, in each process

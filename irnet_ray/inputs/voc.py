@@ -11,9 +11,10 @@ from functools import partial
 from xml.parsers import expat
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs import parallel, storage
+from irnet_ray.inputs import parallel
 from irnet_ray.inputs.images_table import Listed, count, is_image, names, refuse_unnamed
 from irnet_ray.inputs.tags import check_tags, clean
+from irnet_ray.storage import files as storage
 
 _NAME = ["annotation", "object", "name"]
 

@@ -17,11 +17,12 @@ from typing import Any
 import pyarrow as pa
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs import parallel, storage
+from irnet_ray.inputs import parallel
 from irnet_ray.inputs.decode import EXTENSIONS
 from irnet_ray.inputs.images_table import Listed, Seen, describe_bytes
 from irnet_ray.inputs.tags import check_tags, clean
 from irnet_ray.inputs.uris import tar_uri
+from irnet_ray.storage import files as storage
 
 TAGS = ("json", "cls", "txt")  # the first of them that tells tags is taken
 MOST_TEXT = 16 << 20  # bytes of a file of tags

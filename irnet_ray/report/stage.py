@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from irnet_ray.errors import UserError
-from irnet_ray.records import listing
 from irnet_ray.report.profile import advice
-from irnet_ray.run import Folder
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.records import listing
 
 UNITS = 512  # of a stage are read; where there are more, evenly drawn ones stand for all
 READERS = 16  # threads: on an object store every file is a wait

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from irnet_ray import tables
+from irnet_ray.masks import decode_cam, decode_png
 
 STRIDE = 4  # pixels of the working image per cell of a CAM
 MOST = 5  # instances of an image that the histogram tells apart: 0, 1, .., and this or more
@@ -73,7 +73,7 @@ class Summary:
     def add(self, label: Row, seed: Row) -> None:
         """Count one image: its row of `tables.LABELS` and its row of `tables.SEEDS`."""
         tags, instances = label["tags"], label["instances"]
-        semantic_HW = tables.decode_png(label["semantic"])
+        semantic_HW = decode_png(label["semantic"])
         pixels = np.bincount(semantic_HW.ravel(), minlength=len(tags) + 1).tolist()
         compared = compare(semantic_HW, seed)
         cam, wins, both = (n.tolist() for n in (compared.sum(axis=1), compared.sum(axis=0), compared.diagonal()))
@@ -119,7 +119,7 @@ def compare(semantic_HW: np.ndarray, seed: Row) -> np.ndarray:
 
     from irnet_ray.algorithms.synthesis import cam_semantic
 
-    cam_hw = cam_semantic(torch.from_numpy(tables.decode_cam(seed))).numpy()
+    cam_hw = cam_semantic(torch.from_numpy(decode_cam(seed))).numpy()
     # The working size is that of the confident map; its header alone is read.
     width, height = Image.open(io.BytesIO(seed["confident_map"])).size
     label_hw = at_cells(semantic_HW, cam_hw.shape, (height, width))

@@ -11,17 +11,20 @@ from irnet_ray import tables
 from irnet_ray.algorithms.affinity import embedding_affinities
 from irnet_ray.algorithms.synthesis import walked_semantic
 from irnet_ray.algorithms.walk import affinity_walk
-from irnet_ray.config import Config
-from irnet_ray.engine.mapping import MapStage, Row
+from irnet_ray.config.load import Config
+from irnet_ray.engine.mapping import MapStage
+from irnet_ray.masks import decode_attention, decode_cam
 from irnet_ray.networks.affinitynet import AffinityNet
 from irnet_ray.networks.backbone import fold_batch_norm
 from irnet_ray.networks.inference import for_inference, precision, to_network
 from irnet_ray.networks.weights import load_weights
-from irnet_ray.run import Folder, Shards
-from irnet_ray.stages.found import Ablated, Masks, ablation_row
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import load
 from irnet_ray.stages.labels import LabelsNetwork
+from irnet_ray.stages.rows import Ablated, Masks, ablation_row
 from irnet_ray.stages.seeds import SeedsNetwork
+from irnet_ray.tables import Row
 
 
 def stage(
@@ -66,7 +69,7 @@ class AblationNetwork:
 
     def __call__(self, row: Row, image_HW3: np.ndarray) -> Ablated:
         """The comparisons for one image, from the attention maps of its row."""
-        attention_Khw = tables.decode_attention(row)
+        attention_Khw = decode_attention(row)
         return Ablated(
             self.boundary(attention_Khw, image_HW3),
             self.affinitynet(attention_Khw, image_HW3),
@@ -76,7 +79,7 @@ class AblationNetwork:
     def cam(self, row: Row, image_HW3: np.ndarray) -> np.ndarray:
         """The first line of both tables: that of the row, but where prototypes needed no more than scale 1."""
         if self.method != "prototypes":
-            return tables.decode_cam(row)
+            return decode_cam(row)
         return self.seeds.cam(row["tags"], image_HW3, self.scales)
 
     def boundary(self, attention_Khw: np.ndarray, image_HW3: np.ndarray) -> Masks:

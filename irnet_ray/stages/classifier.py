@@ -15,9 +15,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from irnet_ray import tables
-from irnet_ray.config import Config
+from irnet_ray.config.load import Config
 from irnet_ray.engine.schedule import Schedule
-from irnet_ray.engine.training import Batch, TrainStage
+from irnet_ray.engine.task import Batch, TrainStage
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.average_precision import area_under_curve
 from irnet_ray.inputs.decode import ImageError
@@ -25,7 +25,8 @@ from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.imagenet import class_indices
 from irnet_ray.networks.inference import precision, rescale, to_network
 from irnet_ray.networks.weights import imagenet_head, imagenet_weights_path, load_backbone, read_state
-from irnet_ray.run import Folder, Shards
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import GREY, crop, load_image, random_corner, resize
 
 ENOUGH = 20  # images of a tag, from which some may be held out

@@ -10,16 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from irnet_ray.algorithms.crf import refine
-from irnet_ray.engine.training import TrainStage
+from irnet_ray.engine.task import TrainStage
 from irnet_ray.inputs.decode import ImageError
 from irnet_ray.networks.deeplab import Segmenter, backbone_name, build_deeplab, loss, probabilities
 from irnet_ray.networks.feature_pyramid import imagenet_state, load_body
 from irnet_ray.networks.inference import precision, to_network
 from irnet_ray.networks.weights import load_weights
-from irnet_ray.run import Folder
+from irnet_ray.runs.folder import Folder
 from irnet_ray.stages.images import GREY, crop, load_image, random_corner, resize, resize_map
-from irnet_ray.stages.label_rows import IGNORED, LabelRows, Row, semantic_target
+from irnet_ray.stages.label_rows import IGNORED, LabelRows, semantic_target
 from irnet_ray.stages.students import Student
+from irnet_ray.tables import Row
 
 COLUMNS = ["uri", "tags", "width", "height", "instances", "semantic"]
 

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from irnet_ray.algorithms.losses import relation_loss
-from irnet_ray.config import Config
+from irnet_ray.config.load import Config
 from irnet_ray.engine.schedule import Schedule
-from irnet_ray.engine.training import Batch, TrainStage
+from irnet_ray.engine.task import Batch, TrainStage
 from irnet_ray.networks.backbone import STRIDES, fold_batch_norm
 from irnet_ray.networks.inference import precision, rescale, to_network
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.networks.weights import load_part
-from irnet_ray.run import Folder, Shards
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.relation_samples import RelationSamples
 
 

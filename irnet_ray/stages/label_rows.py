@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from irnet_ray import tables
-from irnet_ray.run import Folder
-from irnet_ray.sections import Student
+from irnet_ray.config.sections import Student
+from irnet_ray.masks import decode_masks, decode_png
+from irnet_ray.runs.folder import Folder
+from irnet_ray.tables import Row
 
 if TYPE_CHECKING:
     import ray.data
 
-Row = dict[str, Any]
 IGNORED = 255  # of a semantic target: pixels that teach nothing
 
 
@@ -69,23 +69,13 @@ class LabelRows:
         return table.filter(pa.array([self.wanted(row) for row in asked], pa.bool_()))
 
 
-def decode_masks(instances: list[Row], size: tuple[int, int]) -> np.ndarray:
-    """Masks of the `instances` column of an image of (H, W) pixels, bool (N, H, W). Raises UserError for other RLE."""
-    from pycocotools import mask as coco
-
-    if not instances:
-        return np.zeros((0, *size), bool)
-    rles = [tables.coco_rle(instance, *size) for instance in instances]
-    return np.ascontiguousarray(coco.decode(rles).transpose(2, 0, 1)).astype(bool)
-
-
 def semantic_target(row: Row, class_of: dict[str, int], rows: LabelRows) -> np.ndarray:
     """Uint8 (H, W) of a label: 0 background, its class's number + 1, or `IGNORED`.
 
     Ignored are the pixels of instances that are not good enough, where no better one of the class lies: they are
     of the class less surely than the rest, and not background either. So are classes that the student has not.
     """
-    semantic = tables.decode_png(row["semantic"])
+    semantic = decode_png(row["semantic"])
     numbers = np.full(256, IGNORED, np.uint8)
     numbers[: 1 + len(row["tags"])] = [0, *(class_of[tag] + 1 if tag in class_of else IGNORED for tag in row["tags"])]
     target = numbers[semantic]

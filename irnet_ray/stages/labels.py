@@ -12,15 +12,18 @@ import torch
 from irnet_ray import tables
 from irnet_ray.algorithms import synthesis
 from irnet_ray.algorithms.walk import random_walk
-from irnet_ray.config import Config
-from irnet_ray.engine.mapping import MapStage, Row
+from irnet_ray.config.load import Config
+from irnet_ray.engine.mapping import MapStage
+from irnet_ray.masks import decode_attention
 from irnet_ray.networks.backbone import fold_batch_norm
 from irnet_ray.networks.inference import for_inference, precision, seen_size, to_network
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.networks.weights import load_weights
-from irnet_ray.run import Folder, Shards
-from irnet_ray.stages.found import Masks, labels_row
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import load
+from irnet_ray.stages.rows import Masks, labels_row
+from irnet_ray.tables import Row
 
 # Of the photos that a GPU takes in one pass, as IRNet sees them: eight of 500x375 pixels at 1.33 times their size. On
 # an H100 a pass of 8 images, mirror images counted, has five times the rate of one of 2, of 32 six times. On a
@@ -121,7 +124,7 @@ class LabelsNetwork:
     def several(self, rows: list[Row], images: list[np.ndarray]) -> list[Masks]:
         """Labels of images that go `together`, from the attention maps of their rows."""
         return [
-            self.synthesize(tables.decode_attention(row), relations, image.shape[:2])
+            self.synthesize(decode_attention(row), relations, image.shape[:2])
             for row, image, relations in zip(rows, images, self.relations(images), strict=True)
         ]
 

@@ -10,16 +10,18 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 
-from irnet_ray.engine.training import TrainStage
+from irnet_ray.engine.task import TrainStage
 from irnet_ray.inputs.decode import ImageError
+from irnet_ray.masks import decode_masks
 from irnet_ray.networks.feature_pyramid import imagenet_state, load_body
 from irnet_ray.networks.inference import precision
 from irnet_ray.networks.mask_rcnn import SMALL, Budget, build_mask_rcnn, losses, predict
 from irnet_ray.networks.weights import load_weights
-from irnet_ray.run import Folder
+from irnet_ray.runs.folder import Folder
 from irnet_ray.stages.images import load_image, resize_map
-from irnet_ray.stages.label_rows import LabelRows, Row, decode_masks
+from irnet_ray.stages.label_rows import LabelRows
 from irnet_ray.stages.students import Student
+from irnet_ray.tables import Row
 
 COLUMNS = ["uri", "width", "height", "instances"]
 

@@ -7,11 +7,13 @@ from functools import partial
 import numpy as np
 
 from irnet_ray import tables
-from irnet_ray.engine.mapping import MapStage, Row
-from irnet_ray.run import Folder, Shards
-from irnet_ray.stages.found import Predicted, predictions_row
+from irnet_ray.engine.mapping import MapStage
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import load
+from irnet_ray.stages.rows import Predicted, predictions_row
 from irnet_ray.stages.students import Student
+from irnet_ray.tables import Row
 
 
 def stage(student: Student, folder: Folder, images: Shards, fingerprint: str) -> MapStage:

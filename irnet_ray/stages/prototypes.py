@@ -11,14 +11,16 @@ from torch import Tensor
 
 from irnet_ray import tables
 from irnet_ray.algorithms.prototypes import Prototypes, local_prototypes
-from irnet_ray.config import Config
-from irnet_ray.engine.mapping import MapStage, Row
+from irnet_ray.config.load import Config
+from irnet_ray.engine.mapping import MapStage
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.inference import for_inference, precision, to_network
 from irnet_ray.networks.weights import load_weights
-from irnet_ray.run import Folder, Shards
-from irnet_ray.stages.found import prototypes_row
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import load_tag
+from irnet_ray.stages.rows import prototypes_row
+from irnet_ray.tables import Row
 
 SAMPLES = 12_000  # of a tag, clustered: more change its prototypes little
 

@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from irnet_ray import tables
 from irnet_ray.algorithms.pairs import UNSURE
-from irnet_ray.config import Config
-from irnet_ray.engine.training import Batch
+from irnet_ray.config.load import Config
+from irnet_ray.engine.task import Batch
 from irnet_ray.inputs.decode import ImageError
-from irnet_ray.run import Shards
+from irnet_ray.masks import decode_png
+from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import GREY, crop, load_image, random_corner, resize, resize_map
 
 
@@ -63,7 +63,7 @@ class RelationSamples:
         """
         for offset in range(len(self)):
             row = (index + offset) % len(self)
-            class_map = tables.decode_png(self.maps[row].as_py())
+            class_map = decode_png(self.maps[row].as_py())
             try:
                 image = load_image(self.uris[row].as_py(), self.max_side)
             except ImageError:

@@ -14,16 +14,18 @@ from irnet_ray import tables
 from irnet_ray.algorithms.attention import merge_scales
 from irnet_ray.algorithms.correlation import correlated
 from irnet_ray.algorithms.prototypes import Prototypes, prototype_attention
-from irnet_ray.config import Config
-from irnet_ray.engine.mapping import MapStage, Row
+from irnet_ray.config.load import Config
+from irnet_ray.engine.mapping import MapStage
 from irnet_ray.networks.backbone import STRIDES
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.inference import for_inference, precision, rescale, to_network
 from irnet_ray.networks.weights import load_weights
-from irnet_ray.run import Folder, Shards
-from irnet_ray.stages.found import Attention, seeds_row
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import load
 from irnet_ray.stages.prototypes import prototypes_of
+from irnet_ray.stages.rows import Attention, seeds_row
+from irnet_ray.tables import Row
 
 STRIDE = STRIDES[0]
 CORRELATED = 3  # levels, from the last: the first two hold edges and colours

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import irnet_ray
-from irnet_ray.config import Config
+from irnet_ray._version import __version__
+from irnet_ray.config.load import Config
+from irnet_ray.config.sections import DeepLab, MaskRCNN
 from irnet_ray.engine.schedule import Schedule
 from irnet_ray.errors import UserError
-from irnet_ray.run import Folder, fingerprint
-from irnet_ray.sections import DeepLab, MaskRCNN
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import fingerprint
 
 KINDS = ("mask-rcnn", "deeplab")
 RECORD = "model.json"
@@ -61,7 +62,7 @@ class Student:
     def fingerprint(self, *data: Any) -> str:
         """Changes with everything that the trained weights follow from; `data` tells what they learn from."""
         config = [self.config.seed, self.config.max_side, self.backbone, self.weights, self.knobs.model_dump()]
-        return fingerprint(self.kind, irnet_ray.__version__, config, list(self.vocabulary), self.labels, data)
+        return fingerprint(self.kind, __version__, config, list(self.vocabulary), self.labels, data)
 
     def save(self, folder: Folder) -> None:
         """Write the record beside the weights."""
@@ -70,7 +71,7 @@ class Student:
             "config": self.config.model_dump(mode="json"),
             "vocabulary": list(self.vocabulary),
             "labels": self.labels,
-            "made_by": f"irnet-ray {irnet_ray.__version__}",
+            "made_by": f"irnet-ray {__version__}",
         }
         folder.write_json(RECORD, record)
 

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from irnet_ray import tables
 from irnet_ray.algorithms.relations import agreed, refined_tags
-from irnet_ray.config import Config
+from irnet_ray.config.load import Config
 from irnet_ray.evaluation.average_precision import Prediction
 from irnet_ray.evaluation.objectives import LabelCounts, count_confident, count_labels
 from irnet_ray.evaluation.search import Candidate
 from irnet_ray.evaluation.truth import TruthImage, semantic_map
-from irnet_ray.run import Folder
-from irnet_ray.stages.found import Masks, encode_instances
+from irnet_ray.masks import decode_attention
+from irnet_ray.runs.folder import Folder
 from irnet_ray.stages.images import load_image, resize_map
 from irnet_ray.stages.labels import LabelsNetwork
+from irnet_ray.stages.rows import Masks, encode_instances
 
 STRIDE = 4  # pixels of the image per cell of the attention
 
@@ -53,7 +53,7 @@ def measure(config: Config, irnet: Folder, grid: Grid, row: Row, truth: TruthIma
     """
     image_HW3 = load_image(row["uri"], config.max_side)
     size, own_size = image_HW3.shape[:2], (truth.height, truth.width)
-    attention_Khw = tables.decode_attention(row)
+    attention_Khw = decode_attention(row)
     truth_HW = semantic_map(truth.instances, dict(grid.numbers), own_size)
     other = len(grid.numbers) + 1  # a tag that no truth holds: always wrong
     class_of = np.array([0, *(grid.numbers.get(tag, other) for tag in row["tags"])])

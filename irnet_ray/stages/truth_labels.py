@@ -7,8 +7,11 @@ import pyarrow as pa
 
 from irnet_ray import tables
 from irnet_ray.evaluation.truth import TruthImage, semantic_map
-from irnet_ray.run import Folder, Shards, fingerprint
-from irnet_ray.stages.label_rows import IGNORED, Row
+from irnet_ray.masks import encode_png
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards, fingerprint
+from irnet_ray.stages.label_rows import IGNORED
+from irnet_ray.tables import Row
 
 
 def write_truth(folder: Folder, images: pa.Table, truth: dict[str, TruthImage], folds: int) -> Shards:
@@ -52,7 +55,7 @@ def truth_row(image_id: str, uri: str, image: TruthImage, mark: str) -> Row:
             }
             for instance in true
         ],
-        "semantic": tables.encode_png(np.where(semantic < 0, IGNORED, semantic)),
+        "semantic": encode_png(np.where(semantic < 0, IGNORED, semantic)),
         "fingerprint": mark,
     }
 

@@ -6,8 +6,8 @@ import torch
 
 from benchmarks import published
 from irnet_ray.algorithms import affinity, displacement, losses, relations, synthesis, walk
-from irnet_ray.inputs.scenes import scene
 from irnet_ray.networks.irnet import IRNet
+from irnet_ray.scenes.generate import scene
 
 
 def inputs(height, width, maps=2, seed=0):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from irnet_ray.inputs.scenes import generate
+from irnet_ray.scenes.generate import generate
 from tests.engine.processes import Marked
 
 # Small enough for seconds of work, long enough that the attention maps are not empty.

@@ -10,14 +10,15 @@ import pytest
 from rich.console import Console
 
 from irnet_ray import tables
-from irnet_ray.ablation import ablation_rows
+from irnet_ray.commands.ablation import ablation_rows
+from irnet_ray.masks import decode_png
 from tests.end_to_end.conftest import BROKEN, Run
 from tests.engine.processes import Marked
 
 WANTED = ["scene_00007.png", "scene_00002.png", "scene_00003.png"]
 CODE = """
 import json, sys
-from irnet_ray.ablation import ablation_rows
+from irnet_ray.commands.ablation import ablation_rows
 rows = ablation_rows(sys.argv[1], [*sys.argv[2:], "unknown.png"], workers=2)
 print(json.dumps([[row["image_id"], len(row["boundary_instances"])] for row in rows]))
 """
@@ -42,7 +43,7 @@ def test_comparisons_are_made_once_and_of_the_images_asked_for(
     assert json.loads(printed[-1]) == [[row["image_id"], len(row["boundary_instances"])] for row in rows]
     for row in rows:
         assert list(row) == tables.ABLATION.names
-        semantic = tables.decode_png(row["affinitynet_semantic"])
+        semantic = decode_png(row["affinitynet_semantic"])
         assert semantic.shape == (row["height"], row["width"]) and semantic.max() <= len(row["tags"])
     assert any(row["boundary_instances"] for row in rows)
     folders = sorted(path.name.split("-")[0] for path in (run.out / "stages").iterdir())

@@ -14,6 +14,7 @@ from irnet_ray import cli, tables
 from irnet_ray.errors import UserError, printable
 from irnet_ray.inputs.decode import ImageError, decode_rgb, read_size
 from irnet_ray.inputs.folder import read_folder, read_images
+from irnet_ray.masks import decode_png
 from tests.bad_input import (
     FOLDERS,
     IMAGES,
@@ -191,4 +192,4 @@ def test_one_run_over_all_images_at_once(tmp_path: Path) -> None:
         if image.gets == LABEL:
             row = labels[image.file]
             assert (row["width"], row["height"]) == image.size
-            assert tables.decode_png(row["semantic"]).shape == image.size[::-1]
+            assert decode_png(row["semantic"]).shape == image.size[::-1]

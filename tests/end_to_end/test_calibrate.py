@@ -6,10 +6,10 @@ import json
 import shlex
 from pathlib import Path
 
-from irnet_ray.config import Config, load_config
+from irnet_ray.commands.plan import Plan
+from irnet_ray.config.load import Config, load_config
 from irnet_ray.inputs.folder import read_folder
-from irnet_ray.run import Folder
-from irnet_ray.stages.plan import Plan
+from irnet_ray.runs.folder import Folder
 from tests.end_to_end.conftest import SHARDS, Run
 from tests.end_to_end.conftest import irnet_ray as command
 

@@ -16,7 +16,8 @@ from pycocotools import mask as coco
 
 import irnet_ray
 from irnet_ray import tables
-from irnet_ray.report.text import report_lines
+from irnet_ray.masks import decode_png
+from irnet_ray.report.lines import report_lines
 from tests.end_to_end.conftest import BROKEN, IMAGES, SCENES, SHARDS, Run
 
 PARTS = [f"part-{shard:05d}-of-{SHARDS:05d}.parquet" for shard in range(SHARDS)]
@@ -150,7 +151,7 @@ def test_the_report_agrees_with_the_tables_and_is_shown(run: Run) -> None:
     assert (report["images"], report["labels"], report["errors"]) == (IMAGES, SCENES, 1)
     assert report["errors_by_kind"] == {"unreadable": 1}
     instances = [len(row["instances"]) for row in labels]
-    overall, semantics = report["overall"], [tables.decode_png(row["semantic"]) for row in labels]
+    overall, semantics = report["overall"], [decode_png(row["semantic"]) for row in labels]
     assert (overall["images"], overall["instances"]) == (SCENES, sum(instances))
     assert overall["images_without_instance"] == report["images_by_instances"]["0"] == instances.count(0)
     assert sum(report["images_by_instances"].values()) == SCENES

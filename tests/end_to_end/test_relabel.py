@@ -14,16 +14,16 @@ import torch
 from safetensors.torch import save
 
 import irnet_ray
-from irnet_ray.config import load_config
+from irnet_ray.commands.plan import Plan
+from irnet_ray.config.load import load_config
 from irnet_ray.engine.session import session
 from irnet_ray.inputs.folder import read_folder
-from irnet_ray.inputs.scenes import generate
 from irnet_ray.networks.backbone import fold_batch_norm
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
-from irnet_ray.run import Folder
-from irnet_ray.stages.plan import Plan
+from irnet_ray.runs.folder import Folder
+from irnet_ray.scenes.generate import generate
 from tests.end_to_end.conftest import BROKEN, COMMAND, SHARDS, Run
 from tests.engine.processes import Marked
 from tests.nights import files, rows

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from irnet_ray.inputs.scenes import generate
+from irnet_ray.scenes.generate import generate
 from tests.end_to_end.conftest import COMMAND, Run, irnet_ray
 from tests.engine.processes import Marked
 from tests.labelled import STUDENT, labelled_scenes

@@ -79,7 +79,7 @@ def main(folder: Path) -> None:
     """Print "<address> <process>" lines."""
     from irnet_ray.engine.session import session
     from irnet_ray.engine.training import run_training
-    from irnet_ray.run import Folder
+    from irnet_ray.runs.folder import Folder
 
     stage = toy_training.stage(folder, "indexed", SCHEDULE)
     stage = dataclasses.replace(stage, build=partial(LookingTask, folder, "indexed"))

@@ -11,7 +11,8 @@ import ray
 from irnet_ray import tables
 from irnet_ray.engine.mapping import MapResult, run_map
 from irnet_ray.engine.session import Devices
-from irnet_ray.run import Folder, Shards
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
 from tests.engine import toy_mapping
 
 UPSTREAM_ERROR = {"stage": "before", "kind": "unreadable", "message": "no JPEG"}

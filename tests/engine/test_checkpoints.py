@@ -12,8 +12,9 @@ from torch import nn
 
 from irnet_ray.engine.checkpoints import load, newest, save
 from irnet_ray.engine.schedule import Schedule
-from irnet_ray.engine.training import TrainStage, _optimizer
-from irnet_ray.run import Folder
+from irnet_ray.engine.task import TrainStage
+from irnet_ray.engine.training import _optimizer
+from irnet_ray.runs.folder import Folder
 
 torch.set_num_threads(1)
 STATE = {"epoch": 1, "history": [{"iteration": 3, "losses": {"total": 0.5}}], "measured": {}}

@@ -13,7 +13,7 @@ import pytest
 from tensorboardX.event_file_writer import _EventLoggerThread
 
 from irnet_ray.engine.curves import Reporter
-from irnet_ray.run import Folder
+from irnet_ray.runs.folder import Folder
 from tests.engine.curves import read_curves
 from tests.engine.mounts import mounted
 from tests.engine.processes import PATIENCE
@@ -81,7 +81,7 @@ REFUSED = """
 import sys
 from pathlib import Path
 from irnet_ray.engine.curves import Reporter
-from irnet_ray.run import Folder
+from irnet_ray.runs.folder import Folder
 from tests.engine.toy_training import fill_up
 
 disk = Path(sys.argv[1])

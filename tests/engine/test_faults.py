@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from irnet_ray.engine.limits import at_most, failure
+from irnet_ray.engine.failures import at_most, failure
 from irnet_ray.engine.mapping import MapResult
 from irnet_ray.engine.progress import _Pace
 from irnet_ray.engine.session import Devices

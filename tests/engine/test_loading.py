@@ -17,8 +17,9 @@ import torch
 from irnet_ray.engine.loading import RowLoader
 from irnet_ray.engine.schedule import Schedule
 from irnet_ray.engine.session import Devices
-from irnet_ray.engine.training import HopelessError, run_training, to_device
-from irnet_ray.run import Folder
+from irnet_ray.engine.task import HopelessError
+from irnet_ray.engine.training import run_training, to_device
+from irnet_ray.runs.folder import Folder
 from tests.engine import toy_training as toy
 from tests.engine.curves import read_curves
 

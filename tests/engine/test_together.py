@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from irnet_ray.engine import steps
-from irnet_ray.engine.steps import Item, MapStage, Network, Row
+from irnet_ray.engine.steps import Item, MapStage, Network
 from irnet_ray.errors import UserError
+from irnet_ray.tables import Row
 
 
 class Pairs:

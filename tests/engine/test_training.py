@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from irnet_ray.engine.session import Devices
-from irnet_ray.engine.training import HopelessError, _check_weights, _own_interrupt, _resources
+from irnet_ray.engine.task import HopelessError
+from irnet_ray.engine.training import _check_weights, _own_interrupt, _resources
 from tests.engine import toy_training as toy
 from tests.engine.curves import read_curves
 from tests.engine.processes import Marked

@@ -23,8 +23,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from irnet_ray.engine.mapping import MapStage, Row
-from irnet_ray.run import Shards
+from irnet_ray.engine.mapping import MapStage
+from irnet_ray.runs.shards import Shards
+from irnet_ray.tables import Row
 
 SCHEMA = pa.schema(
     [

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from irnet_ray.engine.schedule import Schedule
-from irnet_ray.engine.training import TrainStage
+from irnet_ray.engine.task import TrainStage
 
 IMAGES = 10
 SCHEDULE = Schedule(epochs=4, iterations_per_epoch=3, batch_size=4, power=0.9, seed=7, warmup=2)
@@ -140,7 +140,7 @@ def calls(folder: Path, name: str, rank: int) -> list[list[dict[str, Any]]]:
 def main(folder: Path, names: list[str]) -> None:
     from irnet_ray.engine.session import session
     from irnet_ray.engine.training import run_training
-    from irnet_ray.run import Folder
+    from irnet_ray.runs.folder import Folder
 
     with session(None) as devices:
         for name in names:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from irnet_ray import tables
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.average_precision import TruthInstance
 from irnet_ray.evaluation.evaluate import evaluate_rows, found_in_seeds
 from irnet_ray.evaluation.truth import Truth, TruthImage, load_truth
+from irnet_ray.masks import encode_cam, encode_png
 
 PHOTOS = Path(os.environ.get("IRNET_RAY_PHOTOS") or Path(__file__).parents[3] / "shared" / "photos")
 HEIGHT, WIDTH = 24, 30  # 6 x 8 cells: the last column is half outside
@@ -37,16 +37,16 @@ def label_row(image_id, tags, instances, semantic):
             {"class_name": name, "score": score, "quality": score, "rle": encoded(mask)["counts"].decode()}
             for name, score, mask in instances
         ],
-        "semantic": tables.encode_png(semantic.astype(np.uint8)),
+        "semantic": encode_png(semantic.astype(np.uint8)),
     }
 
 
 def seed_row(image_id, class_ids, cam, size=(HEIGHT, WIDTH)):
-    mined = tables.encode_png(np.zeros(size, np.uint8))
+    mined = encode_png(np.zeros(size, np.uint8))
     return {
         "image_id": image_id,
         "class_ids": class_ids,
-        **tables.encode_cam(cam),
+        **encode_cam(cam),
         "attention": None,
         "confident_map": mined,
     }

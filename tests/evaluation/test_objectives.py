@@ -7,12 +7,7 @@ import pytest
 from pycocotools import mask as coco
 
 from irnet_ray.evaluation.average_precision import Prediction, TruthInstance, average_precision
-from irnet_ray.evaluation.objectives import (
-    confident_objective,
-    count_confident,
-    count_labels,
-    labels_objective,
-)
+from irnet_ray.evaluation.objectives import confident_objective, count_confident, count_labels, labels_objective
 
 CAT, DOG, OTHER = 1, 2, 3  # numbers of classes; no truth holds the last
 

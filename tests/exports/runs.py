@@ -11,7 +11,10 @@ from pycocotools import mask as coco
 
 from irnet_ray import tables
 from irnet_ray.exports.labels import Labels
-from irnet_ray.run import Folder, Shards, publish
+from irnet_ray.masks import encode_png
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import publish
+from irnet_ray.runs.shards import Shards
 
 Row = dict[str, Any]
 VOCABULARY = ["bird", "cat", "dog"]
@@ -49,7 +52,7 @@ def image(
         "width": width,
         "height": height,
         "instances": list(instances),
-        "semantic": tables.encode_png(semantic),
+        "semantic": encode_png(semantic),
         "fingerprint": "0",
     }
 

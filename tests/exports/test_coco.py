@@ -21,7 +21,7 @@ from pycocotools.coco import COCO
 from irnet_ray import tables
 from irnet_ray.exports import coco
 from irnet_ray.exports.labels import Counts
-from irnet_ray.run import Folder
+from irnet_ray.runs.folder import Folder
 from tests.exports.runs import box, image, instance, labels_of, write_run
 
 SIZE = (6, 8)

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from irnet_ray.config import Config, load_config
+from irnet_ray.config.load import Config, load_config
 from tests.fuzzing.sentences import FUZZ, damaged, outcome, write
 
 WHOLE = yaml.safe_dump(load_config(None, {}).model_dump(mode="json")).encode()

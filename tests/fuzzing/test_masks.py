@@ -9,10 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from irnet_ray import tables
-from irnet_ray.exports.labels import decode
-from irnet_ray.stages.found import encode_mask
-from irnet_ray.stages.label_rows import decode_masks
+from irnet_ray.masks import decode_mask, decode_masks, decode_png, encode_mask, encode_png, fits
 from tests.fuzzing.sentences import FUZZ, damaged, outcome
 
 SIDES = st.integers(1, 40)
@@ -43,7 +40,7 @@ def instance(counts: str) -> dict[str, Any]:
 def test_any_mask_comes_back(mask: np.ndarray) -> None:
     made = instance(encode_mask(mask)["rle"])
     height, width = mask.shape
-    assert np.array_equal(decode({"height": height, "width": width}, made), mask)
+    assert np.array_equal(decode_mask({"height": height, "width": width}, made), mask)
     assert np.array_equal(decode_masks([made, made], (height, width)), [mask, mask])
 
 
@@ -51,7 +48,7 @@ def test_any_mask_comes_back(mask: np.ndarray) -> None:
 @given(mask=masks(), size=st.tuples(SIDES, SIDES))
 def test_counts_of_another_size_are_refused(mask: np.ndarray, size: tuple[int, int]) -> None:
     counts = encode_mask(mask)["rle"]
-    assert tables.fits(counts, *size) == (size[0] * size[1] == mask.size)
+    assert fits(counts, *size) == (size[0] * size[1] == mask.size)
 
 
 @FUZZ
@@ -59,8 +56,8 @@ def test_counts_of_another_size_are_refused(mask: np.ndarray, size: tuple[int, i
 def test_runs_are_read_as_pycocotools_reads_them(runs: list[int]) -> None:
     pixels = max(1, sum(runs))
     made = coco.frPyObjects({"size": [1, pixels], "counts": runs if sum(runs) else [1]}, 1, pixels)
-    assert tables.fits(made["counts"].decode("ascii"), 1, pixels)
-    assert not tables.fits(made["counts"].decode("ascii"), 1, pixels + 1)
+    assert fits(made["counts"].decode("ascii"), 1, pixels)
+    assert not fits(made["counts"].decode("ascii"), 1, pixels + 1)
 
 
 @FUZZ
@@ -71,7 +68,7 @@ def test_runs_are_read_as_pycocotools_reads_them(runs: list[int]) -> None:
 @example(counts="0", height=2**31 - 1, width=2**31 - 1)
 @example(counts="PPPPPPPP1", height=2**20, width=2**20)  # 2^40 pixels, which are not allocated
 def test_any_counts(counts: str, height: int, width: int) -> None:
-    mask = outcome(lambda: decode({"height": height, "width": width}, instance(counts)))
+    mask = outcome(lambda: decode_mask({"height": height, "width": width}, instance(counts)))
     assert mask is None or mask.shape == (height, width)
     several = outcome(lambda: decode_masks([instance(counts)], (height, width)))
     assert (several is None) == (mask is None)
@@ -81,7 +78,7 @@ def test_any_counts(counts: str, height: int, width: int) -> None:
 @given(data=st.data(), mask=masks())
 def test_damaged_counts(data: st.DataObject, mask: np.ndarray) -> None:
     counts = data.draw(damaged(encode_mask(mask)["rle"].encode())).decode("latin-1")
-    found = outcome(lambda: decode({"height": mask.shape[0], "width": mask.shape[1]}, instance(counts)))
+    found = outcome(lambda: decode_mask({"height": mask.shape[0], "width": mask.shape[1]}, instance(counts)))
     assert found is None or found.shape == mask.shape
 
 
@@ -89,8 +86,8 @@ def test_damaged_counts(data: st.DataObject, mask: np.ndarray) -> None:
 @given(data=st.data(), mask=masks())
 @example(data=None, mask=np.zeros((1, 1), bool))
 def test_any_class_map(data: st.DataObject | None, mask: np.ndarray) -> None:
-    png = tables.encode_png(mask.astype(np.uint8))
-    assert np.array_equal(tables.decode_png(png), mask)
+    png = encode_png(mask.astype(np.uint8))
+    assert np.array_equal(decode_png(png), mask)
     made = data.draw(damaged(png) | st.binary(max_size=60)) if data else b""
-    found = outcome(lambda: tables.decode_png(made))
+    found = outcome(lambda: decode_png(made))
     assert found is None or (found.dtype == np.uint8 and found.ndim == 2)

@@ -15,10 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from irnet_ray import api, tables
-from irnet_ray.exporting import export
-from irnet_ray.run import Folder, Shards, finished
-from irnet_ray.students import student_config
+from irnet_ray import tables
+from irnet_ray.commands.evaluate import evaluate
+from irnet_ray.commands.export import export
+from irnet_ray.commands.students import student_config
+from irnet_ray.masks import encode_cam
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import finished
+from irnet_ray.runs.shards import Shards
 from tests.fuzzing.sentences import DAMAGES, FUZZ, flipped_page, outcome, truncated, write
 from tests.labelled import labelled_scenes
 
@@ -51,7 +55,7 @@ def readers(out: Path, truth: Path, scratch: Path) -> dict[str, Any]:
         "finished": outcome(lambda: finished(out)[1]["vocabulary"]),
         "coco": exported and json.loads((coco / "instances.json").read_bytes()),
         "voc": outcome(lambda: export(out, "voc", voc, console=QUIET).annotations),
-        "evaluate": outcome(lambda: api.evaluate(out, truth, console=QUIET).to_json()),
+        "evaluate": outcome(lambda: evaluate(out, truth, console=QUIET).to_json()),
     }
     outcome(lambda: student_config(finished(out)[1], "deeplab"))
     return given
@@ -74,7 +78,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
             {
                 "image_id": row["image_id"],
                 "class_ids": [number[tag] for tag in row["tags"]],
-                **tables.encode_cam(np.full((len(row["tags"]), 16, 24), 0.5)),
+                **encode_cam(np.full((len(row["tags"]), 16, 24), 0.5)),
                 "attention": None,
                 "confident_map": row["semantic"],
             }

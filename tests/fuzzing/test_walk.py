@@ -20,11 +20,12 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from irnet_ray import api, tables
+from irnet_ray.commands import label as api
 from irnet_ray.engine.session import Devices
 from irnet_ray.errors import UserError
-from irnet_ray.inputs.scenes import generate
-from irnet_ray.run import Folder
+from irnet_ray.masks import decode_png, fits
+from irnet_ray.runs.folder import Folder
+from irnet_ray.scenes.generate import generate
 from tests import nights
 from tests.fuzzing.sentences import DAMAGES, flipped_page, is_sentence, truncated, write
 
@@ -98,8 +99,8 @@ def whole_labels(out: Path) -> dict[str, dict[str, Any]]:
     assert {row["fingerprint"] for row in labels} == {current["made_by"]}
     for row in labels:
         assert row["image_id"] in row["uri"]
-        assert tables.decode_png(row["semantic"]).shape == (row["height"], row["width"])
-        assert all(tables.fits(instance["rle"], row["height"], row["width"]) for instance in row["instances"])
+        assert decode_png(row["semantic"]).shape == (row["height"], row["width"])
+        assert all(fits(instance["rle"], row["height"], row["width"]) for instance in row["instances"])
         assert all(instance["class_name"] in row["tags"] for instance in row["instances"])
     for name in ("labels", "errors", "images"):  # the links lead to whole tables
         assert sum(pq.read_metadata(path).num_rows for path in (out / name).iterdir()) in (1, IMAGES - 1, IMAGES)

@@ -12,15 +12,7 @@ from torch import Tensor, nn
 from torchvision.models.convnext import LayerNorm2d
 
 from irnet_ray.networks.backbone import NAMES, build_backbone
-from irnet_ray.networks.deeplab import (
-    RATES,
-    DeepLabV2,
-    Segmenter,
-    backbone_name,
-    build_deeplab,
-    loss,
-    probabilities,
-)
+from irnet_ray.networks.deeplab import RATES, DeepLabV2, Segmenter, backbone_name, build_deeplab, loss, probabilities
 from irnet_ray.networks.feature_pyramid import imagenet_state
 from irnet_ray.networks.inference import rescale
 from irnet_ray.networks.weights import load_backbone, load_weights

@@ -16,7 +16,7 @@ import pytest
 import ray
 
 from irnet_ray.engine.session import Devices, session
-from irnet_ray.run import Folder
+from irnet_ray.runs.folder import Folder
 from tests.object_store.proxy import Proxy, proxy
 
 PATIENCE = 600.0  # seconds, for a machine that is busy with other things

@@ -12,15 +12,16 @@ import threading
 import pyarrow as pa
 import pytest
 
-from irnet_ray import object_store
 from irnet_ray.errors import UserError
-from irnet_ray.run import Folder, finished, publish, writable
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import finished, publish, writable
+from irnet_ray.storage import object_store
 from tests.object_store.proxy import Fault, Proxy, Request
 
 LARGE = object_store.ONE_REQUEST + 1_000_000  # two parts
 WRITER = """
 import sys
-from irnet_ray.run import Folder
+from irnet_ray.runs.folder import Folder
 print("begun", flush=True)
 Folder(sys.argv[1]).write("file", b"new" * (int(sys.argv[2]) // 3))
 """

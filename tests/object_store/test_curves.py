@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from irnet_ray.engine.curves import CURVES, Reporter
-from irnet_ray.run import Folder
+from irnet_ray.runs.folder import Folder
 from tests.engine.curves import read_curves
 from tests.object_store.proxy import Proxy
 

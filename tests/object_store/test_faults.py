@@ -13,11 +13,14 @@ import pyarrow as pa
 import pytest
 import ray
 
-from irnet_ray import cli, object_store, tables
+from irnet_ray import cli, tables
 from irnet_ray.engine.mapping import run_map
 from irnet_ray.engine.session import Devices
 from irnet_ray.errors import UserError
-from irnet_ray.run import Folder, Shards, publish
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import publish
+from irnet_ray.runs.shards import Shards
+from irnet_ray.storage import object_store
 from tests.engine import toy_mapping
 from tests.object_store.proxy import Fault, Proxy, Request
 

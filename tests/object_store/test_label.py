@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from irnet_ray.inputs.scenes import generate
-from irnet_ray.run import Folder, Shards
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
+from irnet_ray.scenes.generate import generate
 from tests.engine.processes import Marked
 from tests.object_store.proxy import Proxy
 

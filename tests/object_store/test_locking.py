@@ -16,18 +16,18 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from irnet_ray import lock
 from irnet_ray.errors import UserError
-from irnet_ray.holder import Holder
-from irnet_ray.lock import hold
-from irnet_ray.run import Folder
+from irnet_ray.runs import lock
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.lock import hold
+from irnet_ray.runs.owner import Holder
 from tests.object_store.proxy import Fault, Proxy, Request
 
 HOLDER = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from irnet_ray import lock
-from irnet_ray.run import Folder
+from irnet_ray.runs import lock
+from irnet_ray.runs.folder import Folder
 lock.BEAT = float(sys.argv[2])
 with lock.hold(Folder(sys.argv[1])):
     print("held", flush=True)

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from irnet_ray import tables
+from irnet_ray.masks import encode_cam, encode_png
 from irnet_ray.report.summary import Summary, at_cells, compare
 
 Pair = tuple[dict[str, Any], dict[str, Any]]
@@ -25,12 +25,12 @@ def pair(
     """A row of labels and one of seeds, with the columns that count."""
     label = {
         "tags": tags,
-        "semantic": tables.encode_png(semantic),
+        "semantic": encode_png(semantic),
         "instances": [{"class_name": name, "quality": quality} for name, quality in instances],
     }
-    mined = tables.encode_png(np.zeros(working or semantic.shape))
+    mined = encode_png(np.zeros(working or semantic.shape))
     # Class ids are the vocabulary's, and not to be taken for the image's own numbers.
-    return label, {"class_ids": [70 + n for n in range(len(tags))], **tables.encode_cam(cam), "confident_map": mined}
+    return label, {"class_ids": [70 + n for n in range(len(tags))], **encode_cam(cam), "confident_map": mined}
 
 
 def cat_and_dog() -> Pair:

@@ -11,16 +11,18 @@ import torch
 from safetensors.torch import save
 
 from irnet_ray import tables
-from irnet_ray.config import Config
+from irnet_ray.commands.plan import Plan
+from irnet_ray.config.load import Config
 from irnet_ray.inputs.folder import read_folder
-from irnet_ray.inputs.scenes import generate, scene
+from irnet_ray.masks import encode_cam, encode_png
 from irnet_ray.networks.backbone import fold_batch_norm
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
-from irnet_ray.run import Folder, Shards
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
+from irnet_ray.scenes.generate import generate, scene
 from irnet_ray.stages import prototypes as prototype_stage
-from irnet_ray.stages.plan import Plan
 
 CONFIG = Config.model_validate(
     {
@@ -118,9 +120,9 @@ def truth_seeds(plan: Plan) -> Shards:
                 "image_id": image_id,
                 "uri": "",
                 "class_ids": [0],
-                **tables.encode_cam(np.zeros((1, 24, 32))),
+                **encode_cam(np.zeros((1, 24, 32))),
                 "attention": None,
-                "confident_map": tables.encode_png(truth_map(int(image_id[6:11]))),
+                "confident_map": encode_png(truth_map(int(image_id[6:11]))),
             }
             for image_id in ids
         ]

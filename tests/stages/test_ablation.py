@@ -12,18 +12,18 @@ from pycocotools import mask as coco
 from safetensors.torch import load, save
 from scipy import ndimage
 
-from irnet_ray import tables
+from irnet_ray.commands.plan import Plan
 from irnet_ray.engine.mapping import MapStage
+from irnet_ray.masks import decode_cam, decode_png, encode_cam, encode_png
 from irnet_ray.networks.affinitynet import AffinityNet
 from irnet_ray.networks.backbone import fold_batch_norm
 from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
-from irnet_ray.run import Folder
+from irnet_ray.runs.folder import Folder
 from irnet_ray.stages import ablation
 from irnet_ray.stages.ablation import AblationNetwork
-from irnet_ray.stages.found import Ablated, Masks
 from irnet_ray.stages.images import load_image
 from irnet_ray.stages.labels import LabelsNetwork
-from irnet_ray.stages.plan import Plan
+from irnet_ray.stages.rows import Ablated, Masks
 from irnet_ray.stages.seeds import SeedsNetwork
 
 
@@ -47,8 +47,8 @@ def row_of(plan: Plan) -> dict[str, Any]:
     for number in range(len(cam)):
         cam[number, 4:16, 10 * number + 2 : 10 * number + 9] = 1
     ids = [plan.vocabulary.index(tag) for tag in row["tags"]]
-    confident = tables.encode_png(np.zeros((96, 128), np.uint8))
-    return {**row, "class_ids": ids, **tables.encode_cam(cam), "attention": None, "confident_map": confident}
+    confident = encode_png(np.zeros((96, 128), np.uint8))
+    return {**row, "class_ids": ids, **encode_cam(cam), "attention": None, "confident_map": confident}
 
 
 def stage_of(plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder) -> MapStage:
@@ -67,13 +67,13 @@ def test_a_row_of_comparisons_from_an_image(plan: Plan, classifier: Folder, irne
         128,
         96,
     )
-    semantic = tables.decode_png(made["affinitynet_semantic"])
+    semantic = decode_png(made["affinitynet_semantic"])
     assert semantic.shape == (96, 128) and set(np.unique(semantic)) <= set(range(len(row["tags"]) + 1))
     assert made["boundary_instances"] and semantic.any()
     # Prototypes need the CAM at scale 1 only: the paper's, over all scales, is made for the comparison.
     network = SeedsNetwork(plan.config, {tag: k for k, tag in enumerate(plan.vocabulary)}, classifier, None, gpu=False)
     cam = network.cam(row["tags"], load_image(row["uri"], 1280), plan.config.seeds.scales)
-    assert np.allclose(tables.decode_cam(made), cam, atol=1e-3) and cam.shape == (len(row["tags"]), 24, 32)
+    assert np.allclose(decode_cam(made), cam, atol=1e-3) and cam.shape == (len(row["tags"]), 24, 32)
 
 
 def test_the_cam_is_the_row_s_own_where_seeds_are_made_from_it(
@@ -82,7 +82,7 @@ def test_the_cam_is_the_row_s_own_where_seeds_are_made_from_it(
     config = plan.config.model_copy(update={"seeds": plan.config.seeds.model_copy(update={"method": "cam"})})
     row = row_of(plan)
     made = AblationNetwork(config, plan.vocabulary, classifier, irnet, affinitynet, gpu=False)
-    assert np.array_equal(made.cam(row, load_image(row["uri"], 1280)), tables.decode_cam(row))
+    assert np.array_equal(made.cam(row, load_image(row["uri"], 1280)), decode_cam(row))
 
 
 def test_its_instances_are_the_connected_parts_of_the_run_s_semantic_label(
@@ -125,11 +125,11 @@ def test_comparisons_have_the_image_s_own_size_whatever_it_was_worked_on_at(
     mask[0, 10:20, 30:50] = True
     semantic = mask[0].astype(np.uint8)
     masks = Masks(mask, np.array([0]), np.array([0.5]), np.array([0.9]), semantic)
-    made = stage.finish(row, Ablated(masks, semantic, tables.decode_cam(row)))
+    made = stage.finish(row, Ablated(masks, semantic, decode_cam(row)))
     (instance,) = made["boundary_instances"]
     decoded = coco.decode({"size": [96, 128], "counts": instance["rle"].encode()})
     assert np.array_equal(decoded, semantic.repeat(2, 0).repeat(2, 1))
-    assert np.array_equal(tables.decode_png(made["affinitynet_semantic"]), decoded)
+    assert np.array_equal(decode_png(made["affinitynet_semantic"]), decoded)
 
 
 def test_broken_weights_are_an_error_and_not_a_row(

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from irnet_ray.algorithms.affinity import offsets
+from irnet_ray.commands.plan import Plan
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.weights import load_weights
-from irnet_ray.run import Folder, Shards
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
 from irnet_ray.stages import affinitynet
 from irnet_ray.stages.affinitynet import AffinityNetTask
-from irnet_ray.stages.plan import Plan
 
 
 @pytest.fixture

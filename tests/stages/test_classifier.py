@@ -9,14 +9,15 @@ import pyarrow as pa
 import pytest
 import torch
 
-from irnet_ray.config import Config
+from irnet_ray.commands.plan import Plan
+from irnet_ray.config.load import Config
 from irnet_ray.errors import UserError
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.weights import imagenet_weights_path, load_weights, read_state
-from irnet_ray.run import Folder, Shards
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
 from irnet_ray.stages import classifier
 from irnet_ray.stages.classifier import ClassifierTask, held_out
-from irnet_ray.stages.plan import Plan
 
 
 @pytest.fixture

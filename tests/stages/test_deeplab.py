@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from irnet_ray import tables
-from irnet_ray.config import Config
-from irnet_ray.run import Folder
+from irnet_ray.config.load import Config
+from irnet_ray.masks import encode_png
+from irnet_ray.runs.folder import Folder
 from irnet_ray.stages.deeplab import DeepLabPredictor, DeepLabTask, build
 from irnet_ray.stages.label_rows import IGNORED, LabelRows
 from irnet_ray.stages.students import Student
@@ -48,7 +48,7 @@ def row(tmp_path: Path) -> dict[str, Any]:
         "width": SIZE[1],
         "height": SIZE[0],
         "instances": [],
-        "semantic": tables.encode_png(semantic),
+        "semantic": encode_png(semantic),
     }
 
 

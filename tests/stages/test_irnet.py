@@ -7,13 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
+from irnet_ray.commands.plan import Plan
 from irnet_ray.networks.inference import precision
-from irnet_ray.run import Shards
+from irnet_ray.runs.shards import Shards
 from irnet_ray.stages import irnet
 from irnet_ray.stages.classifier import ClassifierTask
 from irnet_ray.stages.images import load_image
 from irnet_ray.stages.irnet import IRNetTask
-from irnet_ray.stages.plan import Plan
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from irnet_ray import tables
-from irnet_ray.run import Folder
-from irnet_ray.sections import DeepLab
-from irnet_ray.stages.found import encode_mask
-from irnet_ray.stages.label_rows import IGNORED, LabelRows, decode_masks, semantic_target
+from irnet_ray.config.sections import DeepLab
+from irnet_ray.masks import decode_masks, encode_mask, encode_png
+from irnet_ray.runs.folder import Folder
+from irnet_ray.stages.label_rows import IGNORED, LabelRows, semantic_target
 
 SIZE = (4, 6)
 
@@ -36,7 +36,7 @@ def row(image_id: str, instances: list[dict[str, Any]], semantic: np.ndarray | N
         "width": SIZE[1],
         "height": SIZE[0],
         "instances": instances,
-        "semantic": tables.encode_png(np.zeros(SIZE, np.uint8) if semantic is None else semantic),
+        "semantic": encode_png(np.zeros(SIZE, np.uint8) if semantic is None else semantic),
         "fingerprint": "f",
     }
 

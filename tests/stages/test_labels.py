@@ -14,11 +14,12 @@ from pycocotools import mask as coco
 from safetensors.torch import load, save
 
 from irnet_ray import tables
-from irnet_ray.run import Folder
+from irnet_ray.commands.plan import Plan
+from irnet_ray.masks import decode_png, encode_cam, encode_mask
+from irnet_ray.runs.folder import Folder
 from irnet_ray.stages import labels
-from irnet_ray.stages.found import Masks, encode_mask
 from irnet_ray.stages.labels import LabelsNetwork, Relations
-from irnet_ray.stages.plan import Plan
+from irnet_ray.stages.rows import Masks
 
 
 @given(npst.arrays(bool, npst.array_shapes(min_dims=2, max_dims=2, max_side=30)))
@@ -40,7 +41,7 @@ def row_of(plan: Plan) -> dict[str, Any]:
     for number in range(len(cam)):
         cam[number, 4:16, 10 * number + 2 : 10 * number + 9] = 1
     ids = [plan.vocabulary.index(tag) for tag in row["tags"]]
-    return {**row, "class_ids": ids, **tables.encode_cam(cam), "attention": None}
+    return {**row, "class_ids": ids, **encode_cam(cam), "attention": None}
 
 
 def test_a_row_of_labels_from_an_image(plan: Plan, irnet: Folder) -> None:
@@ -49,7 +50,7 @@ def test_a_row_of_labels_from_an_image(plan: Plan, irnet: Folder) -> None:
     made = stage.finish(row, stage.network(False)(row, stage.load(row)))
     assert stage.name == "labels" and made["fingerprint"] == "0123"
     pa.Table.from_pylist([{"uri": row["uri"], **made}], tables.LABELS)
-    assert tables.decode_png(made["semantic"]).shape == (96, 128)
+    assert decode_png(made["semantic"]).shape == (96, 128)
     for instance in made["instances"]:
         assert plan.vocabulary[instance["class_id"]] == instance["class_name"] in row["tags"]
         assert 0 <= instance["score"] <= 1 and 0 <= instance["quality"] <= 1 and instance["area"] > 0
@@ -65,15 +66,15 @@ def test_labels_have_the_image_s_own_size_whatever_it_was_worked_on_at(plan: Pla
     (instance,) = made["instances"]
     assert (instance["class_name"], instance["class_id"]) == (row["tags"][1], row["class_ids"][1])
     assert (instance["area"], instance["bbox"]) == (800, [60.0, 20.0, 40.0, 20.0])
-    assert np.array_equal(tables.decode_png(made["semantic"]), semantic.repeat(2, 0).repeat(2, 1))
+    assert np.array_equal(decode_png(made["semantic"]), semantic.repeat(2, 0).repeat(2, 1))
 
 
 def test_an_image_without_instances_is_a_row_too(plan: Plan, irnet: Folder) -> None:
     stage = labels.stage(plan.config, plan.shards("images"), plan.shards("seeds"), irnet, "0123")
     row = row_of(plan)
-    nothing = tables.encode_cam(np.zeros((len(row["tags"]), 24, 32)))
+    nothing = encode_cam(np.zeros((len(row["tags"]), 24, 32)))
     made = stage.finish(row, stage.network(False)({**row, **nothing}, stage.load(row)))
-    assert made["instances"] == [] and not tables.decode_png(made["semantic"]).any()
+    assert made["instances"] == [] and not decode_png(made["semantic"]).any()
 
 
 def test_relations_are_boundary_and_field_at_stride_four(plan: Plan, irnet: Folder) -> None:
@@ -122,7 +123,7 @@ def test_images_together_have_the_labels_that_each_has_alone(plan: Plan, irnet: 
     assert not torch.allclose(alone[0].boundary[:23, :31], alone[1].boundary[:23, :31], atol=0.02)
     row = row_of(plan)
     cams = [np.ones((len(row["tags"]), *each.boundary.shape), np.float32) for each in alone]
-    several = network.several([{**row, **tables.encode_cam(cam)} for cam in cams], images)
+    several = network.several([{**row, **encode_cam(cam)} for cam in cams], images)
     for made, cam, relations, image in zip(several, cams, together, images, strict=True):
         kept = network.synthesize(cam, relations, image.shape[:2])
         assert all(np.array_equal(*pair) for pair in zip(made, kept, strict=True))

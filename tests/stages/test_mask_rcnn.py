@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from irnet_ray.run import Folder, Shards, finished
-from irnet_ray.stages.label_rows import LabelRows, decode_masks
+from irnet_ray.commands.students import student_config
+from irnet_ray.masks import decode_masks
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import finished
+from irnet_ray.runs.shards import Shards
+from irnet_ray.stages.label_rows import LabelRows
 from irnet_ray.stages.mask_rcnn import COLUMNS, MaskRCNNPredictor, MaskRCNNTask, build
 from irnet_ray.stages.students import Student
-from irnet_ray.students import student_config
 from tests.labelled import labelled_scenes
 
 pytest.importorskip("timm")

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from irnet_ray import tables
-from irnet_ray.stages.found import Predicted, predictions_row
-from irnet_ray.stages.label_rows import decode_masks
+from irnet_ray.masks import decode_masks, decode_png
+from irnet_ray.stages.rows import Predicted, predictions_row
 
 ROW = {"image_id": "a.jpg", "uri": "/a.jpg", "tags": ["sheep"], "width": 12, "height": 8}
 VOCABULARY = ("bird", "cat", "dog", "sheep")
@@ -27,7 +27,7 @@ def test_a_row_numbers_the_predicted_classes_and_keeps_the_masks() -> None:
     assert [i["score"] for i in row["instances"]] == pytest.approx([0.9, 0.4])
     # Worked on at half the size, given at the image's own.
     assert decode_masks(row["instances"], (8, 12)).sum(axis=(1, 2)).tolist() == [24, 24]
-    map_HW = tables.decode_png(row["semantic"])
+    map_HW = decode_png(row["semantic"])
     assert (map_HW[:4, :6] == 2).all() and (map_HW[4:, 6:] == 1).all() and (map_HW[:4, 6:] == 0).all()
     pa.Table.from_pylist([{**row, "uri": "/a.jpg"}], tables.LABELS)
 
@@ -38,7 +38,7 @@ def test_an_image_in_which_nothing_is_seen_has_a_row_too() -> None:
     )
     row = predictions_row(VOCABULARY, "mark", ROW, nothing)
     assert (row["tags"], row["instances"]) == ([], [])
-    assert not tables.decode_png(row["semantic"]).any()
+    assert not decode_png(row["semantic"]).any()
 
 
 def test_more_classes_than_a_semantic_map_holds_are_an_error_of_that_image() -> None:

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load, save
 
 from irnet_ray import tables
+from irnet_ray.commands.plan import Plan
 from irnet_ray.engine.mapping import MapStage
-from irnet_ray.run import Folder
+from irnet_ray.runs.folder import Folder
 from irnet_ray.stages import prototypes
-from irnet_ray.stages.plan import Plan
 from irnet_ray.stages.prototypes import prototypes_of
 
 

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from irnet_ray.algorithms.pairs import UNSURE
-from irnet_ray.run import Shards
+from irnet_ray.commands.plan import Plan
+from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import GREY, load_image
-from irnet_ray.stages.plan import Plan
 from irnet_ray.stages.relation_samples import RelationSamples
 from tests.stages.conftest import truth_map
 

@@ -12,10 +12,12 @@ import torch
 from safetensors.torch import load, save
 
 from irnet_ray import tables
-from irnet_ray.run import Folder, Shards
+from irnet_ray.commands.plan import Plan
+from irnet_ray.masks import decode_attention, decode_cam, decode_png
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.shards import Shards
 from irnet_ray.stages import seeds
 from irnet_ray.stages.images import load_image
-from irnet_ray.stages.plan import Plan
 
 METHODS = ("cam", "correlation", "prototypes")
 
@@ -39,12 +41,12 @@ def test_a_row_of_seeds_from_an_image(plan: Plan, classifier: Folder, prototypes
         table = pa.Table.from_pylist([made], tables.SEEDS)
         assert table.to_pylist()[0]["image_id"] == row["image_id"]
         assert [plan.vocabulary[i] for i in made["class_ids"]] == row["tags"]
-        cam = tables.decode_cam(made)
+        cam = decode_cam(made)
         assert cam.shape == (len(row["tags"]), 24, 32)
         assert cam.min() >= 0 and np.allclose(cam.max(axis=(1, 2)), 1, atol=1e-3)
-        confident = tables.decode_png(made["confident_map"])
+        confident = decode_png(made["confident_map"])
         assert confident.shape == (96, 128)
-        attention = tables.decode_attention(made)
+        attention = decode_attention(made)
         assert attention.shape == cam.shape and not np.allclose(attention, cam, atol=0.01)
         assert attention.min() >= 0 and attention.max() <= 1
         assert set(np.unique(confident)) <= {0, 255, *range(1, len(row["tags"]) + 1)}

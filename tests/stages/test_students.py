@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from irnet_ray.config import Config
+from irnet_ray.config.load import Config
 from irnet_ray.errors import UserError
-from irnet_ray.run import Folder
+from irnet_ray.runs.folder import Folder
 from irnet_ray.stages.students import RECORD, Student
 
 STUDENT = Student("deeplab", Config(), ("cat", "dog"), "0123")

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irnet_ray import tables
 from irnet_ray.algorithms.relations import confident_map
+from irnet_ray.commands.plan import Plan
 from irnet_ray.evaluation.average_precision import Prediction
 from irnet_ray.evaluation.objectives import count_confident, count_labels
 from irnet_ray.evaluation.truth import TruthImage, load_truth, semantic_map
-from irnet_ray.run import Folder
+from irnet_ray.masks import decode_cam, decode_png, encode_cam
+from irnet_ray.runs.folder import Folder
 from irnet_ray.stages import labels
 from irnet_ray.stages.images import load_image, resize_map
-from irnet_ray.stages.plan import Plan
 from irnet_ray.stages.thresholds import Grid, measure
 
 PAIRS = [(0.2, 0.05), (0.3, 0.1), (0.6, 0.1)]
@@ -32,7 +32,7 @@ def attended(plan: Plan, size: tuple[int, int]) -> tuple[dict[str, Any], TruthIm
     strength = np.random.default_rng(2).random((len(row["tags"]), 3, 4)) ** 6
     cam = strength.repeat(height // 12, 1).repeat(width // 16, 2)
     ids = [plan.vocabulary.index(tag) for tag in row["tags"]]
-    return {**row, "class_ids": ids, **tables.encode_cam(cam), "attention": None}, truth
+    return {**row, "class_ids": ids, **encode_cam(cam), "attention": None}, truth
 
 
 @pytest.mark.parametrize(("max_side", "size"), [(1280, (96, 128)), (64, (48, 64))])
@@ -50,7 +50,7 @@ def test_counts_are_those_of_the_stages(
     image = load_image(row["uri"], max_side)
     assert image.shape[:2] == size
     true = semantic_map(truth.instances, numbers, (96, 128))
-    full = upsampled(tables.decode_cam(row), size)
+    full = upsampled(decode_cam(row), size)
     for pair in PAIRS:
         expected = count_confident(confident_map(image, full, *pair), resize_map(true, size), class_of[1:])
         assert np.abs(found.seeds[pair] - expected).max() <= 2
@@ -64,7 +64,7 @@ def test_counts_are_those_of_the_stages(
             Prediction(row["image_id"], i["class_name"], i["score"], {"size": [96, 128], "counts": i["rle"].encode()})
             for i in made["instances"]
         ]
-        semantic = class_of[tables.decode_png(made["semantic"])]
+        semantic = class_of[decode_png(made["semantic"])]
         expected_labels = count_labels(instances, truth.instances, semantic, true, len(numbers) + 2)
         assert found.labels[background,].verdicts == expected_labels.verdicts
         assert np.array_equal(found.labels[background,].pixels, expected_labels.pixels)
@@ -85,7 +85,7 @@ def upsampled(cam: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def test_an_image_without_tags_says_background_everywhere(plan: Plan, irnet: Folder) -> None:
     row, truth = attended(plan, (96, 128))
-    row |= {"tags": [], "class_ids": [], **tables.encode_cam(np.zeros((0, 24, 32)))}
+    row |= {"tags": [], "class_ids": [], **encode_cam(np.zeros((0, 24, 32)))}
     numbers = {name: n for n, name in enumerate(sorted({i.class_name for i in truth.instances}), start=1)}
     found = measure(plan.config, irnet, Grid(PAIRS, BACKGROUNDS, numbers), row, truth)
     covered = int((semantic_map(truth.instances, numbers, (96, 128)) > 0).sum())

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as coco
 
-from irnet_ray import tables
 from irnet_ray.evaluation.average_precision import TruthInstance
 from irnet_ray.evaluation.truth import TruthImage, load_truth
 from irnet_ray.inputs.folder import read_folder
-from irnet_ray.run import Folder
-from irnet_ray.stages.label_rows import IGNORED, decode_masks
+from irnet_ray.masks import decode_masks, decode_png
+from irnet_ray.runs.folder import Folder
+from irnet_ray.stages.label_rows import IGNORED
 from irnet_ray.stages.truth_labels import truth_row, write_truth
 
 
@@ -37,13 +37,13 @@ def test_a_row_holds_instances_and_a_map_in_which_crowds_are_unknown() -> None:
     assert (row["tags"], row["width"], row["height"]) == (["cat", "dog"], 8, 6)
     assert [(i["class_name"], i["area"]) for i in row["instances"]] == [("dog", 16), ("cat", 8)]
     assert decode_masks(row["instances"], (6, 8)).sum(axis=(1, 2)).tolist() == [16, 8]
-    semantic = tables.decode_png(row["semantic"])
+    semantic = decode_png(row["semantic"])
     assert (semantic[:2] == 2).all() and (semantic[4:, :4] == 1).all() and (semantic[3:, 4:] == IGNORED).all()
     assert (semantic[2] == 0).all()
 
 
 def test_folds_part_the_images_that_have_truth(tmp_path: Path) -> None:
-    from irnet_ray.inputs.scenes import generate
+    from irnet_ray.scenes.generate import generate
 
     data = generate(tmp_path / "scenes", 9, (64, 64))
     truth = load_truth(data / "truth.json").images

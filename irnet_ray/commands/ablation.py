@@ -1,0 +1,157 @@
+"""The paper's comparisons for a finished run: what they make of its images, trained and mapped once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from irnet_ray._version import __version__
+from irnet_ray.config.load import Config, recorded_config
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.lock import hold
+from irnet_ray.runs.run import finished
+from irnet_ray.runs.shards import Shards, fingerprint
+
+Row = dict[str, Any]
+
+
+def ablation_rows(
+    out: str | Path,
+    image_ids: Iterable[str],
+    *,
+    address: str | None = None,
+    workers: int | None = None,
+    console: Console | None = None,
+) -> Iterator[Row]:
+    """Rows of `tables.ABLATION` of some images of a finished run; what an earlier call has done is not done again.
+
+    Trains AffinityNet on the run's seeds, and makes the rows, before it returns. Images that are not of the run,
+    and those that failed, have no row.
+
+    Args:
+        out: the run directory.
+        image_ids: of the images to compare; in any order.
+        address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
+        workers: training workers and network actors; None for all GPUs, or else a network actor per core.
+        console: where a line per stage goes.
+
+    Raises:
+        UserError: no finished run, or more workers than there are.
+    """
+    folder, version = finished(out)
+    ablation = _Ablation(folder, version, frozenset(image_ids))
+    if ablation.ids_by_shard and not ablation.is_done:
+        from irnet_ray.engine.session import session
+
+        with hold(folder), session(address) as devices:
+            devices.check(workers)
+            _run(ablation, devices, workers, console or Console())
+    return ablation.rows()
+
+
+@dataclass(frozen=True)
+class _Ablation:
+    """A finished run, the images of it to compare, and where the comparisons' results belong."""
+
+    out: Folder
+    version: dict[str, Any]
+    wanted: frozenset[str]
+
+    @cached_property
+    def config(self) -> Config:
+        return recorded_config(self.version["config"])
+
+    @property
+    def shard_count(self) -> int:
+        return int(self.version["shards"])
+
+    def stage(self, name: str) -> Folder:
+        """Folder of a stage of the run."""
+        return self.out.folder("stages", self.version["stages"][name])
+
+    def shards(self, name: str) -> Shards:
+        return Shards(self.stage(name), self.shard_count)
+
+    @cached_property
+    def ids_by_shard(self) -> dict[int, list[str]]:
+        """Sorted ids of those wanted images that the run has, of each shard that has any."""
+        images = self.shards("images")
+        found: dict[int, list[str]] = {}
+        for shard in range(self.shard_count):
+            table = images.rows.read_table(images.part(shard), columns=["image_id"])
+            ids = sorted(self.wanted.intersection(table["image_id"].to_pylist()))
+            if ids:
+                found[shard] = ids
+        return found
+
+    @cached_property
+    def affinitynet(self) -> Folder:
+        irnet = self.config.irnet.model_dump(include={"batch_size", "crop", "rescale", "radius", "power"})
+        knobs = [self.config.affinitynet.model_dump(), irnet, self.config.seed]
+        # The fingerprint of the seeds covers the version that made them, and a later one may evaluate the run.
+        name = fingerprint("affinitynet", __version__, self.version["stages"]["seeds"], knobs)
+        return self.out.folder("stages", f"affinitynet-{name}")
+
+    @cached_property
+    def result(self) -> Shards:
+        ids = [image_id for shard in sorted(self.ids_by_shard) for image_id in self.ids_by_shard[shard]]
+        name = fingerprint("ablation", self.version["version"], self.affinitynet.name.rpartition("-")[2], ids)
+        return Shards(self.out.folder("stages", f"ablation-{name}"), self.shard_count)
+
+    @property
+    def is_trained(self) -> bool:
+        return self.affinitynet.exists("weights.safetensors")
+
+    @property
+    def is_done(self) -> bool:
+        return len(self.result.sealed()) == self.shard_count
+
+    def rows(self) -> Iterator[Row]:
+        for name in self.result.rows.files():
+            yield from self.result.rows.read_table(name).to_pylist()
+
+
+def _run(ablation: _Ablation, devices: Any, workers: int | None, console: Console) -> None:
+    """Do what is left of the two stages, and say so in a line each."""
+    stages: list[tuple[str, Folder, Callable[[_Ablation, Any, int | None], str]]] = [
+        ("ablation", ablation.result.folder, _map)
+    ]
+    if not ablation.is_trained:
+        stages.insert(0, ("affinitynet", ablation.affinitynet, _train))
+    for name, folder, work in stages:
+        start = time.monotonic()
+        summary = work(ablation, devices, workers)
+        seconds = round(time.monotonic() - start)
+        folder.write_json("done.json", {"seconds": seconds, "summary": summary})
+        console.print(f"{name}: {summary}, {seconds // 60}:{seconds % 60:02d} min", highlight=False, soft_wrap=True)
+
+
+def _train(ablation: _Ablation, devices: Any, workers: int | None) -> str:
+    from irnet_ray.engine.training import run_training
+    from irnet_ray.stages import affinitynet
+
+    images, seeds = ablation.shards("images"), ablation.shards("seeds")
+    usable = seeds.counts()[0]
+    training = affinitynet.stage(ablation.config, images, seeds, ablation.stage("classifier"), usable)
+    terms = run_training(training, ablation.affinitynet, devices, workers)
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in terms.items())
+    return f"{training.schedule.iterations} iterations, {shown}"
+
+
+def _map(ablation: _Ablation, devices: Any, workers: int | None) -> str:
+    from irnet_ray.engine.mapping import run_map
+    from irnet_ray.stages import ablation as comparisons
+
+    config, images, seeds = ablation.config, ablation.shards("images"), ablation.shards("seeds")
+    classifier, irnet = ablation.stage("classifier"), ablation.stage("irnet")
+    vocabulary = ablation.version["vocabulary"]
+    mapping = comparisons.stage(config, images, seeds, vocabulary, classifier, irnet, ablation.affinitynet)
+    folder, ids, shards = ablation.result.folder, ablation.ids_by_shard, ablation.shard_count
+    done = run_map(mapping, folder, ids, shards, config.unit_size, devices, workers, config.image_seconds)
+    return f"{done.computed} images computed, {done.rows} rows, {done.errors} errors"

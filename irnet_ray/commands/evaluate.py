@@ -1,0 +1,110 @@
+"""Compare a run's labels or predictions with the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from irnet_ray.errors import UserError
+from irnet_ray.evaluation.evaluate import evaluate_predictions, evaluate_rows
+from irnet_ray.evaluation.result import CAM, CAM_ONE_SCALE, Evaluation
+from irnet_ray.evaluation.truth import Truth, load_truth
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import finished
+from irnet_ray.runs.shards import Shards
+
+
+def evaluate(
+    out: str | Path,
+    truth: str | Path,
+    ablation: bool = False,
+    upper_bound: bool = False,
+    *,
+    address: str | None = None,
+    workers: int | None = None,
+    console: Console | None = None,
+) -> Evaluation:
+    """Compare a run's labels, and its raw CAMs beside them, with the truth in a COCO JSON file.
+
+    Args:
+        out: the run directory, of labels or of a student's predictions.
+        truth: the file of instances; images are matched by file name.
+        ablation: compare also with labels made without displacement field and with those of AffinityNet (paper 6.2),
+            and take the CAM over all scales. What is missing for that is computed on Ray, AffinityNet's training
+            included.
+        upper_bound: of a student's predictions: train the same student on truth, under cross-validation, and say
+            what share of its figures the predictions reach (paper 6.3).
+        address: for these two, a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
+        workers: for these two, training workers and network actors; None for all GPUs, else an actor per core.
+        console: where these two say what they did.
+
+    Raises:
+        UserError: no finished run, no such truth, or none of its images in the run.
+    """
+    known = load_truth(Path(truth))
+    folder, version = finished(out)
+    if "student" in version:
+        if ablation:
+            raise UserError(f"{out} holds a student's predictions: the ablation is of a labeling run.")
+        return _evaluate_predictions(folder, version, known, upper_bound, address, workers, console)
+    if upper_bound:
+        raise UserError(f"{out} holds labels: the upper bound is of a student's predictions, see `irnet-ray predict`.")
+    shards = {
+        stage: Shards(folder.folder("stages", name), version["shards"]) for stage, name in version["stages"].items()
+    }
+    image_ids = _ids(shards["images"])
+
+    def comparisons() -> Iterator[dict[str, Any]]:  # asked for last: nothing is trained for a truth that does not fit
+        from irnet_ray.commands.ablation import ablation_rows
+
+        wanted = sorted(image_ids & known.images.keys())
+        yield from ablation_rows(out, wanted, address=address, workers=workers, console=console)
+
+    return evaluate_rows(
+        _rows(shards["labels"]),
+        _rows(shards["seeds"]),
+        known,
+        image_ids=image_ids,
+        vocabulary=version["vocabulary"],
+        ablation=comparisons() if ablation else None,
+        cam=CAM_ONE_SCALE if version["config"]["seeds"]["method"] == "prototypes" else CAM,
+    )
+
+
+def _evaluate_predictions(
+    folder: Folder,
+    version: dict[str, Any],
+    truth: Truth,
+    upper_bound: bool,
+    address: str | None,
+    workers: int | None,
+    console: Console | None,
+) -> Evaluation:
+    from irnet_ray.commands.upper_bound import upper_bound_rows
+
+    images, predictions = (
+        Shards(folder.folder("stages", version["stages"][stage]), version["shards"]) for stage in ("images", "labels")
+    )
+    most = upper_bound_rows(folder.location, truth, address=address, workers=workers, console=console)
+    return evaluate_predictions(
+        _rows(predictions),
+        truth,
+        image_ids=_ids(images),
+        instances=version["student"]["kind"] == "mask-rcnn",
+        upper_bound=most if upper_bound else None,
+    )
+
+
+def _ids(images: Shards) -> set[str]:
+    found: set[str] = set()
+    for name in images.rows.files():
+        found.update(images.rows.read_table(name, columns=["image_id"])["image_id"].to_pylist())
+    return found
+
+
+def _rows(shards: Shards) -> Any:
+    for name in shards.rows.files():
+        yield from shards.rows.read_table(name).to_pylist()

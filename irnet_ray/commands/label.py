@@ -1,0 +1,120 @@
+"""The verbs of the command line as Python functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from irnet_ray.commands.pipeline import relabel_hint, run_plan
+from irnet_ray.commands.plan import Plan
+from irnet_ray.commands.students import train
+from irnet_ray.config.load import load_config
+from irnet_ray.errors import UserError
+from irnet_ray.inputs.folder import read_folder
+from irnet_ray.runs.lock import hold
+from irnet_ray.runs.run import finished as finished
+from irnet_ray.runs.run import writable
+from irnet_ray.scenes.generate import generate
+from irnet_ray.stages.students import KINDS
+from irnet_ray.storage.files import absolute
+from irnet_ray.storage.object_store import is_uri
+
+SCENES = "scenes"
+
+
+@dataclass(frozen=True)
+class LabelResult:
+    """What a labeling run holds: `images = labels + errors`."""
+
+    out: str
+    version: str
+    images: int
+    labels: int
+    errors: int
+    instances: int
+    truth: str | None  # of generated scenes
+    report: dict[str, Any]  # the content of OUT/report.json
+    models: tuple[str, ...] = ()  # folders of the students, in order
+
+
+def label(
+    data: str | Path | None = None,
+    out: str | Path = "irnet-out",
+    *,
+    shards: int = 4,
+    backbone: str | None = None,
+    weights: str | None = None,
+    config: str | Path | None = None,
+    seeds: str | None = None,
+    classifier: str | None = None,
+    preset: str | None = None,
+    workers: int | None = None,
+    limit: int | None = None,
+    then: Sequence[str] = (),
+    address: str | None = None,
+    console: Console | None = None,
+) -> LabelResult:
+    """Label every image of `data` from its tags alone; what an earlier run has done is not done again.
+
+    Args:
+        data: a folder of images with `tags.csv`, or what else docs/inputs.md lists; None for generated scenes.
+        out: the run directory.
+        shards: Parquet files per table.
+        backbone: `resnet50` or `lite0`, over the config's.
+        weights: path of the backbone's ImageNet weights, over the config's.
+        config: YAML or JSON file of knobs.
+        seeds: `prototypes`, `correlation` or `cam`: how seeds are made, over the config's.
+        classifier: `pretrained` for the backbone's own ImageNet classifier, where tags are its classes.
+        preset: `paper` for the published pipeline, under the config's own values.
+        workers: training workers and network actors; None for all GPUs, or else a network actor per core.
+        limit: label only the first so many images.
+        then: students to train on the labels, in order: `mask-rcnn`, `deeplab`.
+        address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
+        console: where the plan and the progress go.
+
+    Raises:
+        UserError: bad input, said in one sentence, before anything is computed.
+    """
+    console = console or Console()
+    if classifier not in (None, "pretrained"):
+        raise UserError(f"No classifier {classifier!r}: there is pretrained; without --classifier one is trained.")
+    pretrained = {"pretrained": True if classifier else None}
+    overrides = {"backbone": backbone, "weights": weights, "classifier": pretrained, "seeds": {"method": seeds}}
+    knobs = load_config(Path(config) if config else None, overrides, data is None, preset)
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers must be at least 1, got {workers}.")
+    if shards < 1:
+        raise UserError(f"--shards must be at least 1, got {shards}.")
+    for kind in then:
+        if kind not in KINDS:
+            raise UserError(f"No student {kind!r}: --then takes {' and '.join(KINDS)}, separated by a comma.")
+    if data is None and is_uri(str(out)):
+        raise UserError(f"Generated scenes need a local --out, and {out} is in an object store: name images by --data.")
+    folder = writable(out)
+    truth = None
+    with hold(folder):
+        if data is None:
+            console.print(
+                f"No --data: labeling generated scenes, in {folder.local_path}/{SCENES}.",
+                highlight=False,
+                soft_wrap=True,
+                markup=False,
+            )
+            data = generate(Path(folder.local_path) / SCENES)
+            truth = str(Path(data) / "truth.json")
+        plan = Plan(folder, knobs, read_folder(data, shards, limit), shards)
+        plan.check_usable(str(data))
+        folder.write_json("config.json", knobs.model_dump(mode="json"))
+        hint = relabel_hint(plan)
+        if hint is not None:
+            console.print(hint, highlight=False, soft_wrap=True, markup=False)
+        place = {"folder": absolute(data), "limit": limit}
+        report = run_plan(plan, place, workers, address, console)
+        students = [train(kind, out, config=config, workers=workers, address=address, console=console) for kind in then]
+    counts = (report["images"], report["labels"], report["errors"], report["overall"]["instances"])
+    models = tuple(student.model for student in students)
+    return LabelResult(folder.location, plan.version, *counts, truth, report, models)

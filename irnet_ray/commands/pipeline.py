@@ -1,0 +1,296 @@
+"""What labeling does with a plan: run the stages that are left, publish the version, report on it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from irnet_ray._version import __version__
+from irnet_ray.commands.plan import TRAININGS, Plan
+from irnet_ray.errors import UserError, printable
+from irnet_ray.report.classifier import known_tags
+from irnet_ray.report.lines import classifier_lines
+from irnet_ray.report.profile import advice
+from irnet_ray.report.summary import Row, Summary
+from irnet_ray.report.unusual import unusual
+from irnet_ray.runs.records import begin, publish
+from irnet_ray.runs.run import current
+from irnet_ray.runs.shards import Shards
+
+if TYPE_CHECKING:
+    from irnet_ray.engine.reuse import Carried
+
+REPORT = "report.json"
+MADE_BY = "made_by.json"  # beside the labels: what their rows' fingerprint stands for
+
+
+def run_plan(
+    plan: Plan,
+    data: dict[str, Any],
+    workers: int | None,
+    address: str | None,
+    console: Console,
+    carried: Carried | None = None,
+    before_publishing: Callable[[], None] | None = None,
+) -> dict[str, Any]:
+    """Do what is left of a plan, and publish it; returns the report.
+
+    Args:
+        plan: what belongs where.
+        data: where the images came from: `folder`, and `limit`, how many of them at most, or None.
+        workers: training workers and network actors.
+        address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray.
+        console: where plan and progress go.
+        carried: rows of an earlier version that are taken over.
+        before_publishing: called when all stages are done, with Ray still there if it was needed.
+    """
+    todo = [stage for stage in plan.order if not plan.is_done(stage)]
+    _print_plan(plan, console)
+    if "classifier" not in todo:
+        _print_classifier(plan, console)
+    if not todo:
+        console.print("everything is done already, nothing is computed", soft_wrap=True)
+    elif "classifier" in todo:
+        _check_weights(plan)
+    if todo:
+        begin(plan.out, _version(plan, data))
+    plan.write_inputs()  # of a finished run too: a part of it may have been lost since
+    plan.shards("images").check(plan.ids_by_shard, errors=False)
+    with _ray(address) if todo else contextlib.nullcontext() as devices:
+        _run_stages(plan, todo, devices, workers, console, carried)
+        labels, errors = plan.shards("labels").check(plan.ids_by_shard)
+        if before_publishing is not None:
+            before_publishing()
+    _remember(plan)
+    publish(plan.out, {**_version(plan, data), "labels": labels, "errors": errors})
+    return _report(plan, console)
+
+
+def _remember(plan: Plan) -> None:
+    """Write down what the labels were made by, once. Raises UserError where weights have changed since."""
+    folder, made_by = plan.folder("labels"), _made_by(plan)
+    known = folder.read_json(MADE_BY)
+    if known is None:
+        folder.write_json(MADE_BY, made_by)
+    elif not isinstance(known, dict) or known.get("weights") != made_by["weights"]:
+        raise UserError(
+            f"The networks in {plan.out.location}/stages are not those that made the labels in {folder.location}: "
+            "delete that folder and run the same command again."
+        )
+
+
+def _ray(address: str | None) -> contextlib.AbstractContextManager[Any]:
+    from irnet_ray.engine.session import session  # late: where nothing is to do, nobody waits for Ray
+
+    return session(address)
+
+
+def _run_stages(
+    plan: Plan, todo: list[str], devices: Any, workers: int | None, console: Console, carried: Carried | None
+) -> None:
+    if todo:
+        console.print(f"devices: {devices}", highlight=False, soft_wrap=True)
+        devices.check(workers)
+    for stage in todo:
+        start = time.monotonic()
+        summary = _run_stage(plan, stage, devices, workers, carried)
+        seconds = round(time.monotonic() - start)
+        plan.folder(stage).write_json("done.json", {"seconds": seconds, "summary": summary})
+        console.print(f"{stage}: {summary}, {seconds // 60}:{seconds % 60:02d} min", highlight=False, soft_wrap=True)
+        profile = plan.folder(stage).read_json("profile.json")
+        if profile is not None:
+            console.print(f"{stage}: {advice(profile)}", highlight=False, soft_wrap=True)
+        if stage == "classifier":
+            _print_classifier(plan, console)
+
+
+def _version(plan: Plan, data: dict[str, Any]) -> dict[str, Any]:
+    """What `current.json` will hold of a plan, but for the counts of what is made."""
+    return {
+        "version": plan.version,
+        "stages": plan.names,
+        "shards": plan.shard_count,
+        "vocabulary": plan.vocabulary,
+        "images": len(plan.table),
+        "config": plan.config.model_dump(mode="json"),
+        "data": data,
+        "code": __version__,
+        "made_by": plan.made_by,  # the `fingerprint` of its rows
+        **({"base": plan.base.to_json()} if plan.base is not None else {}),
+    }
+
+
+def _made_by(plan: Plan) -> dict[str, Any]:
+    """What the `fingerprint` of the rows of labels stands for: weights by their bytes, config and code."""
+    weights = {}
+    for stage in TRAININGS:
+        digest = hashlib.blake2b(plan.folder(stage).read("weights.safetensors"), digest_size=16).hexdigest()
+        weights[stage] = {"folder": plan.names[stage], "blake2b": digest}
+    if "prototypes" in plan.order:
+        weights["prototypes"] = {"folder": plan.names["prototypes"]}
+    return {
+        "fingerprint": plan.made_by,
+        "code": __version__,
+        "weights_code": plan.base.code if plan.base is not None else __version__,
+        "weights": weights,
+        "config": plan.config.model_dump(mode="json"),
+    }
+
+
+def _report(plan: Plan, console: Console) -> dict[str, Any]:
+    """The report of a finished version: the one that is there, or a new one from its tables."""
+    from irnet_ray.engine.progress import Reading, display
+
+    known: dict[str, Any] | None = plan.out.read_json(REPORT)
+    if known is not None and known["version"] == plan.version:
+        return known
+    known = plan.folder("labels").read_json(REPORT)
+    if known is not None:  # of a version that has become the current one again
+        plan.out.write_json(REPORT, known)
+        return known
+    labels, summary = plan.shards("labels"), Summary()
+    count, errors = labels.counts()
+    with display("report", "images", lambda: Reading(summary.every.images, count), console):
+        for label_row, seed_row in _pairs(labels, plan.shards("seeds")):
+            summary.add(label_row, seed_row)
+    kinds = Counter(
+        kind for name in labels.errors.files() for kind in labels.errors.read_table(name, ["kind"])["kind"].to_pylist()
+    )
+    figures = summary.to_json(plan.vocabulary)
+    report = {
+        "version": plan.version,
+        "images": len(plan.table),
+        "labels": count,
+        "errors": errors,
+        "errors_by_kind": dict(kinds.most_common()),
+        "unusual": unusual(figures),
+        "classifier": _known_tags(plan),
+        **figures,
+    }
+    plan.folder("labels").write_json(REPORT, report)
+    plan.out.write_json(REPORT, report)
+    return report
+
+
+def _pairs(labels: Shards, seeds: Shards) -> Iterator[tuple[Row, Row]]:
+    """Every label with its seed; no more than a row group of each is in memory."""
+    for name in labels.rows.files():
+        # Parts are sorted by id, and a label's seed is in the part of the same name.
+        seed_rows = seeds.rows.stream_rows(name, ["image_id", "class_ids", "cam", "cam_shape", "confident_map"])
+        for label_row in labels.rows.stream_rows(name, ["image_id", "tags", "instances", "semantic"]):
+            seed_row = next((row for row in seed_rows if row["image_id"] == label_row["image_id"]), None)
+            if seed_row is None:
+                raise RuntimeError(f"{name}: the label of {label_row['image_id']} has no seed.")
+            yield label_row, seed_row
+
+
+def _known_tags(plan: Plan) -> dict[str, Any]:
+    return known_tags(plan.folder("classifier").read_json("measured.json"), len(plan.vocabulary))
+
+
+def _print_classifier(plan: Plan, console: Console) -> None:
+    if plan.config.classifier.pretrained:
+        return
+    for line in classifier_lines(_known_tags(plan)):
+        console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None, carried: Carried | None) -> str:
+    """Run one stage to its end; returns what it made, in a few words."""
+    from irnet_ray.engine.mapping import run_map
+    from irnet_ray.engine.reuse import carry
+    from irnet_ray.engine.training import run_training
+    from irnet_ray.stages import classifier, irnet, labels, prototypes, seeds
+
+    config, images, vocabulary = plan.config, plan.shards("images"), plan.vocabulary
+    if stage == "classifier" and config.classifier.pretrained:
+        return classifier.take_pretrained(config, vocabulary, plan.folder(stage))
+    if stage in ("classifier", "irnet"):
+        usable = plan.usable if stage == "classifier" else plan.shards("seeds").counts()[0]
+        if not usable:
+            raise UserError(f"None of the {len(plan.table)} images could be used: see {plan.out.location}/stages.")
+        training = (
+            classifier.stage(config, images, vocabulary, usable)
+            if stage == "classifier"
+            else irnet.stage(config, images, plan.shards("seeds"), plan.folder("classifier"), usable)
+        )
+        terms = run_training(training, plan.folder(stage), devices, workers)
+        shown = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in terms.items())
+        return f"{training.schedule.iterations} iterations, {shown}"
+    if stage == "prototypes":
+        # A tag's images are many: a unit is one tag.
+        by_tag = prototypes.stage(config, plan.shards("tags"), vocabulary, plan.folder("classifier"))
+        seconds = config.image_seconds * config.seeds.prototype_images
+        done = run_map(by_tag, plan.folder(stage), plan.tags_by_shard, plan.shard_count, 1, devices, workers, seconds)
+        return f"{done.computed} tags computed, {done.rows} rows, {done.errors} errors"
+    found = plan.shards("prototypes") if "prototypes" in plan.order else None
+    mapping = (
+        seeds.stage(config, images, vocabulary, plan.folder("classifier"), found)
+        if stage == "seeds"
+        else labels.stage(config, images, plan.shards("seeds"), plan.folder("irnet"), plan.made_by)
+    )
+    taken = ""
+    if carried is not None:
+        taken = f" {carry(carried.results[stage], plan.shards(stage), mapping.schema, carried.uris)} taken over,"
+    unit, seconds = config.unit_size, config.image_seconds
+    done = run_map(mapping, plan.folder(stage), plan.ids_by_shard, plan.shard_count, unit, devices, workers, seconds)
+    return f"{done.computed} images computed,{taken} {done.rows} rows, {done.errors} errors"
+
+
+def _check_weights(plan: Plan) -> None:
+    """Check before Ray starts that the backbone's weights are there and fit."""
+    config = plan.config
+    if config.classifier.pretrained:
+        from irnet_ray.stages.classifier import pretrained
+
+        pretrained(config, plan.vocabulary)
+        return
+    from irnet_ray.networks.backbone import build_backbone
+    from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
+
+    try:
+        path = config.weights or str(imagenet_weights_path(config.backbone))
+        load_backbone(build_backbone(config.backbone), read_state(path), path)
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        raise UserError(str(error)) from error
+
+
+def relabel_hint(plan: Plan) -> str | None:
+    """A line for who is about to learn all anew, though a finished version of the same config is there."""
+    known = current(plan.out)
+    if known is None or plan.is_done("classifier") or known["stages"]["images"] == plan.names["images"]:
+        return None
+    if "student" in known or known["config"] != plan.config.model_dump(mode="json"):
+        return None
+    return (
+        f"The images are not those of version {known['version']}, so everything is computed anew. To compute only "
+        f"what has changed, with the networks that are there: irnet-ray relabel {plan.out.location}"
+    )
+
+
+def _print_plan(plan: Plan, console: Console) -> None:
+    import pyarrow.compute as pc
+
+    broken = len(plan.table) - plan.usable
+    note = f" ({broken} unreadable)" if broken else ""
+    counts = pc.value_counts(pc.list_flatten(plan.table["tags"])).to_pylist()
+    counts.sort(key=lambda tag: (-tag["counts"], tag["values"]))
+    tags = ", ".join(f"{printable(tag['values'])} {tag['counts']}" for tag in counts[:5]) + (
+        ", ..." if counts[5:] else ""
+    )
+    console.print(
+        f"{len(plan.table)} images{note}, {len(plan.vocabulary)} tags ({tags}), {plan.shard_count} shards, "
+        f"backbone {plan.config.backbone}, version {plan.version} in {plan.out.location}",
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+        emoji=False,
+    )
+    states = ", ".join(f"{stage}: {plan.state(stage)}" for stage in plan.order)
+    console.print(states, highlight=False, soft_wrap=True)

@@ -1,0 +1,107 @@
+"""Pictures of a finished run: what each step of the method made of an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from irnet_ray import tables
+from irnet_ray.config.load import Config, recorded_config
+from irnet_ray.errors import UserError
+from irnet_ray.masks import coco_rle, decode_attention
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import finished
+from irnet_ray.runs.shards import Shards
+
+
+def show(out: str | Path, images: list[str] | None = None, limit: int = 12, to: str | Path | None = None) -> Path:
+    """Draw image, attention, displacement field, boundary map and instances side by side, one row per image.
+
+    Args:
+        out: a run directory with a finished run.
+        images: ids of images; none for `limit` images drawn evenly from the run.
+        limit: how many images where no ids are given.
+        to: the PNG file to write; None for `OUT/show.png`.
+
+    Raises:
+        UserError: no finished run, an id that the run has no label for, or a limit below 1.
+    """
+    from irnet_ray.report.panels import sheet
+
+    folder, version = finished(out)
+    shards = {
+        stage: Shards(folder.folder("stages", name), version["shards"]) for stage, name in version["stages"].items()
+    }
+    chosen = _choose(shards, images or [], limit)
+    if to is None and not folder.is_local:
+        raise UserError(f"{out} is in an object store: name a local PNG file by --to.")
+    target = Path(to) if to is not None else Path(str(out)) / "show.png"
+    irnet = folder.folder("stages", version["stages"]["irnet"])
+    pictures = _draw(shards, irnet, recorded_config(version["config"]), chosen)
+    try:
+        sheet(pictures).save(target)
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot write {target}: {error}.") from error
+    return target
+
+
+def _choose(shards: dict[str, Shards], images: list[str], limit: int) -> list[str]:
+    if limit < 1:
+        raise UserError(f"--limit must be at least 1, got {limit}.")
+    labelled = _column(shards["labels"].rows)
+    if images:
+        missing = sorted(set(images) - set(labelled))
+        if missing:
+            failed = set(_column(shards["labels"].errors))
+            why = "it is in the errors table" if missing[0] in failed else "the run has no such image"
+            raise UserError(f"No label for {missing[0]!r}: {why}.")
+        return images
+    if not labelled:
+        raise UserError("The run has no labels to show: its errors table says why.")
+    ranked = sorted(labelled)
+    places = np.linspace(0, len(ranked) - 1, min(limit, len(ranked))).astype(int)
+    return [ranked[place] for place in places]
+
+
+def _column(folder: Folder) -> list[str]:
+    return [i for name in folder.files() for i in folder.read_table(name, ["image_id"])["image_id"].to_pylist()]
+
+
+def _draw(shards: dict[str, Shards], irnet: Folder, config: Config, image_ids: list[str]) -> list[Any]:
+    from pycocotools import mask as coco
+
+    from irnet_ray.report.panels import panel
+    from irnet_ray.stages.images import load_image, resize_map
+    from irnet_ray.stages.labels import LabelsNetwork
+
+    network = LabelsNetwork(config, irnet, gpu=False)
+    pictures = []
+    for image_id in image_ids:
+        label, seed = _row(shards["labels"], image_id), _row(shards["seeds"], image_id)
+        image = load_image(label["uri"], config.max_side)
+        size = image.shape[:2]
+        ((boundary, field),) = network.relations([image])
+        instances = []
+        for instance in label["instances"]:
+            rle = coco_rle(instance, label["height"], label["width"])
+            mask = resize_map(coco.decode(rle).astype(bool), size)
+            instances.append((mask, instance["class_name"], instance["score"]))
+        cams = _upsample(decode_attention(seed), size)
+        pictures.append(panel(image, cams, field.numpy(), boundary.numpy(), instances, label["tags"]))
+    return pictures
+
+
+def _upsample(cam_Khw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    import torch
+
+    if not len(cam_Khw):
+        return np.zeros((0, *size), np.float32)
+    strided = torch.from_numpy(cam_Khw)[None]
+    return torch.nn.functional.interpolate(strided, scale_factor=4, mode="bilinear")[0, :, : size[0], : size[1]].numpy()
+
+
+def _row(shards: Shards, image_id: str) -> dict[str, Any]:
+    part = shards.part(tables.shard_of(image_id, shards.count))
+    return dict(shards.rows.read_table(part, ids=[image_id]).to_pylist()[0])

@@ -1,0 +1,212 @@
+"""What a run directory tells of its run: done, running, failed, how fast, until when. From the files alone.
+
+So it can be asked of a run that another machine is busy with, without Ray, and it changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from irnet_ray.commands.plan import ORDER, TRAININGS
+from irnet_ray.errors import printable
+from irnet_ray.report.stage import DONE, INTERRUPTED, RUNNING, TO_DO, Errors, Stage, clock, read_mapping, read_training
+from irnet_ray.runs import lock, object_lock, records
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.owner import Holder
+from irnet_ray.runs.records import Record
+from irnet_ray.runs.run import current as current_version
+from irnet_ray.runs.versions import Listed
+
+WIDTH = 150  # columns of a line
+STAGES, STUDENTS = 10, 4  # lines of each
+STAGE_KINDS = frozenset((*ORDER, "images", "tags", "truth"))  # what no student's folder is called
+
+
+def status(out: str | os.PathLike[str]) -> dict[str, Any]:
+    """All that the files tell of a run directory, local or by URI, as plain values with stable keys.
+
+    Returns:
+        out: where it lies.
+        lock: `host`, `pid`, `since`, `command`, `alive`, and `silent_seconds` since its last sign of life; or None.
+        run: of the run that is described, the one in progress, else the newest: `version`, `state` (finished,
+            running, interrupted), `begun`, `images`, `shards`, `made_by`; None where nothing tells what it was to do.
+        stages: for each stage the fields of `Stage`.
+        students: other trainings, the same fields; `model` is the link that leads to one, or None.
+        errors: images by stage and kind, of the last stage that has got so far.
+        finished: the current version, as `irnet-ray versions` shows it; or None.
+        versions: how many there are.
+
+    Raises:
+        UserError: no run directory.
+    """
+    folder = records.opened(out)
+    known = records.known(folder)
+    current = (current_version(folder) or {}).get("version")
+    finished = next((record for record in known if record.is_version and record.id == current), None)
+    holder = _holder(folder)
+    record, running = _run_of(known, finished, holder)
+    since = record.begun if record is not None and running else None
+    named = _stage_names(folder, record)
+    stages = [_stage(folder, stage, name, record, since) for stage, name in named]
+    errors = next((found for stage, found in reversed(stages) if found), {})
+    for stage, _ in stages:
+        if running and stage.state != DONE:
+            stage.state = RUNNING
+            break
+    others = set(folder.folder("stages").folders()) - {name for _, name in named}
+    return {
+        "out": folder.location,
+        "lock": holder,
+        "run": _described(record, running),
+        "stages": [asdict(stage) for stage, _ in stages],
+        "students": _students(folder, sorted(others), None if running else holder),
+        "errors": {stage: dict(kinds.most_common()) for stage, kinds in errors.items()},
+        "finished": Listed(finished, True, 0).to_json() if finished is not None else None,
+        "versions": sum(one.is_version for one in known),
+    }
+
+
+def text(found: dict[str, Any]) -> str:
+    """What `status` returns, in at most 20 lines."""
+    holder, run, finished = found["lock"], found["run"], found["finished"]
+    lines = []
+    if holder is None:
+        lines.append("running     no")
+    else:
+        silent = clock(holder["silent_seconds"])
+        sign = "" if holder["alive"] else f" (dead: no sign of life for {silent} min)"
+        who = f"host {holder['host']}, pid {holder['pid']}, since {holder['since']}"
+        lines.append(f"running     {who}{sign}: {holder['command']}")
+    if run is not None:
+        images = f", {run['images']:,} images" if run["images"] is not None else ""
+        begun = f", begun {run['begun']}" if run["begun"] else ""
+        lines.append(f"run         {run['version']} {run['state']}{images}, {run['made_by']}{begun}")
+    lines += [Stage(**stage).line() for stage in found["stages"][-STAGES:]]
+    if found["errors"]:
+        kinds = (
+            f"{stage}: " + ", ".join(f"{kind} {count:,}" for kind, count in counts.items())
+            for stage, counts in found["errors"].items()
+        )
+        lines.append(f"errors      {'; '.join(kinds)}")
+    shown = [student for student in found["students"] if student["model"] or student["state"] != DONE][-STUDENTS:]
+    for student in shown:
+        fields = {name: value for name, value in student.items() if name != "model"}
+        lines.append(Stage(**fields).line() + (f", {student['model']}" if student["model"] else ""))
+    if finished is not None:
+        lines.append(
+            f"finished    {finished['version']}, published {finished['published']}: {finished['images']:,} images = "
+            f"{finished['labels']:,} labels + {finished['errors']:,} errors; {finished['instances']:,} instances"
+        )
+    return "\n".join(printable(line if len(line) <= WIDTH else line[: WIDTH - 3] + "...") for line in lines)
+
+
+def _holder(out: Folder) -> dict[str, Any] | None:
+    """The run that holds the lock, the living one where there are several; None if nobody does."""
+    place = out if out.is_local else out.folder(object_lock.NAME)
+    times = {name: time for name, time in place.times().items() if name == lock.NAME or not out.is_local}
+    found = [_described_holder(place, name, touched) for name, touched in times.items()]
+    return max(found, key=lambda one: (one["alive"], -one["silent_seconds"]), default=None)
+
+
+def _described_holder(place: Folder, name: str, touched: float) -> dict[str, Any]:
+    """Whether a run lives: by its process if it is of this machine, else by its heartbeat."""
+    silent = max(0.0, time.time() - touched)
+    try:
+        holder = Holder.of(place.read(name))
+    except FileNotFoundError:  # released just now
+        holder = None
+    alive = holder.is_running if holder is not None and holder.is_here else silent <= lock.STALE
+    names = ("host", "pid", "since", "command")
+    return {**{name: getattr(holder, name, None) for name in names}, "alive": alive, "silent_seconds": silent}
+
+
+def _run_of(
+    known: Sequence[Record], finished: Record | None, holder: dict[str, Any] | None
+) -> tuple[Record | None, bool]:
+    """The run to describe, and whether it is the one that holds the lock."""
+    begun = [record for record in known if record.is_unfinished]
+    if holder is not None and holder["alive"]:
+        for record in begun:
+            if record.by == {"host": holder["host"], "pid": holder["pid"]}:
+                return record, True
+    newest = begun[-1] if begun else None
+    if finished is not None and (newest is None or (newest.begun or "") < (finished.published or "")):
+        return finished, False
+    return newest, False
+
+
+def _described(record: Record | None, running: bool) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    state = "finished" if record.is_version else RUNNING if running else INTERRUPTED
+    return {
+        "version": record.id,
+        "state": state,
+        "begun": record.begun,
+        "images": record.version.get("images"),
+        "shards": record.version.get("shards"),
+        "made_by": record.made_by,
+    }
+
+
+def _stage_names(out: Folder, record: Record | None) -> list[tuple[str, str]]:
+    """Stages in order, each with the name of its folder; all that are there where no record tells which belong."""
+    if record is None:
+        there = out.folder("stages").folders()
+        return [(stage, name) for stage in ORDER for name in there if name.rpartition("-")[0] == stage]
+    names, config = record.version["stages"], record.version["config"]
+    made = [stage for stage in ORDER if stage != "prototypes" or config["seeds"]["method"] == stage]
+    return [(stage, names[stage]) for stage in made if stage in names]
+
+
+def _stage(out: Folder, stage: str, name: str, record: Record | None, since: str | None) -> tuple[Stage, Errors]:
+    folder = out.folder("stages", name)
+    found = Stage(stage, f"stages/{name}", TO_DO, "images")
+    if stage in TRAININGS:
+        read_training(found, folder)
+        return found, {}
+    if stage == "prototypes":
+        found.unit = "tags"
+        if record is not None and "tags" in record.version["stages"]:
+            found.total = out.folder("stages", record.version["stages"]["tags"], "rows").count_rows() or None
+    elif record is not None:
+        found.total = record.version.get("images")
+    return found, read_mapping(found, folder, since)
+
+
+def _students(out: Folder, names: list[str], holder: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Trainings that are no stage of labeling: students, and those of `evaluate`; `holder` may be busy with one."""
+    models, found = _models(out), []
+    since = _started(holder) if holder is not None and holder["alive"] else None
+    for name in names:
+        kind, folder = name.rpartition("-")[0], out.folder("stages", name)
+        there = folder.times()
+        if kind in STAGE_KINDS or not ({*there, *folder.folders()} & {"progress.json", "training", "model.json"}):
+            continue
+        stage = Stage(kind, f"stages/{name}", TO_DO, "iterations")
+        read_training(stage, folder)
+        if since and stage.state != DONE and max(there.values(), default=0.0) >= since.timestamp():
+            stage.state = RUNNING
+        found.append({**asdict(stage), "model": models.get(name)})
+    return found
+
+
+def _started(holder: dict[str, Any]) -> datetime | None:
+    try:
+        return datetime.strptime(str(holder["since"]), "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _models(out: Folder) -> dict[str, str]:
+    """Links to trained students, by the name of the stage folder that each leads to."""
+    if not out.is_local:
+        return {}
+    place = os.path.join(out.local_path, "models")
+    links = os.listdir(place) if os.path.isdir(place) else []
+    return {os.path.basename(os.path.realpath(os.path.join(place, link))): f"models/{link}" for link in sorted(links)}

@@ -1,0 +1,111 @@
+"""The upper bound of a student: the same one trained on truth, under cross-validation (paper 6.3, Tables 3 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console
+
+from irnet_ray.commands.students import Prediction, Training
+from irnet_ray.errors import UserError
+from irnet_ray.evaluation.truth import Truth
+from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.lock import hold
+from irnet_ray.runs.run import finished
+from irnet_ray.runs.shards import Shards
+from irnet_ray.stages.label_rows import LabelRows
+from irnet_ray.stages.students import Student
+from irnet_ray.stages.truth_labels import write_truth
+
+Row = dict[str, Any]
+FOLDS = 3
+
+
+def upper_bound_rows(
+    out: str | Path,
+    truth: Truth,
+    *,
+    address: str | None = None,
+    workers: int | None = None,
+    console: Console | None = None,
+) -> Iterator[Row]:
+    """Predictions, rows of `tables.LABELS`, for each image with truth, by a student trained on that of the others.
+
+    The images are parted in folds by their ids; a student of the same kind, backbone and knobs as the one that made
+    the predictions in `out` is trained without each fold, for as many iterations, and predicts it. What an earlier
+    call has done is not done again.
+
+    Raises:
+        UserError: the student's record is gone, or too few images have truth.
+    """
+    console = console or Console()
+    folder, version = finished(out)
+    model = Folder(version["student"]["model"])
+    # The truth is of fewer images than the labels: as many passes over them would be a shorter training.
+    history = model.read_json("history.json")
+    known = Student.load(model).trained_for(history[-1]["iteration"] if history else 0)
+    images = _images(Shards(folder.folder("stages", version["stages"]["images"]), version["shards"]), truth)
+    parts = write_truth(folder, images, truth.images, FOLDS)  # named by its content: no lock is needed for it
+    names = parts.rows.files()
+    if any(not parts.rows.count_rows([name]) for name in names):
+        raise UserError(f"An upper bound needs truth of more than {len(images)} images: each of {FOLDS} folds some.")
+    student = Student(known.kind, known.config, known.vocabulary, parts.folder.name)
+    folds = [_Fold(folder, student, parts, names, number, images) for number in range(FOLDS)]
+    if not all(fold.is_done for fold in folds):
+        from irnet_ray.engine.session import session
+
+        with hold(folder), session(address) as devices:
+            devices.check(workers)
+            for fold in folds:
+                fold.run(devices, workers, console)
+    for fold in folds:
+        yield from fold.rows()
+
+
+class _Fold:
+    """One fold: the student that is trained without it, and what that predicts for it."""
+
+    def __init__(
+        self, out: Folder, student: Student, parts: Shards, names: list[str], number: int, images: pa.Table
+    ) -> None:
+        others = [name for name in names if name != parts.part(number)]
+        rows = LabelRows.of(student.knobs, parts.rows, others)
+        folder = out.folder("stages", f"{student.kind}-{student.fingerprint(others)}")
+        self.training = Training(student, rows, folder)
+        self.out, self.title = out, f"fold {number + 1} of {FOLDS}"
+        ids = parts.rows.read_table(parts.part(number), columns=["image_id"])["image_id"]
+        self.images = images.filter(pc.is_in(images["image_id"], ids.combine_chunks()))
+
+    @property
+    def prediction(self) -> Prediction:
+        table = self.images.set_column(self.images.schema.get_field_index("shard"), "shard", _zeros(len(self.images)))
+        return Prediction(self.out, self.training.student, self.training.folder, table, 1)
+
+    @property
+    def is_done(self) -> bool:
+        return self.training.is_done and self.prediction.is_done
+
+    def run(self, devices: Any, workers: int | None, console: Console) -> None:
+        console.print(f"upper bound, {self.title}", highlight=False)
+        if not self.training.is_done:
+            self.training.run(devices, workers, console)
+        if not self.prediction.is_done:
+            self.prediction.run(devices, workers)
+
+    def rows(self) -> Iterator[Row]:
+        labels = self.prediction.shards("labels")
+        yield from labels.rows.read_table(labels.part(0)).to_pylist()
+
+
+def _images(images: Shards, truth: Truth) -> pa.Table:
+    """Rows of the images table that have truth."""
+    table = pa.concat_tables([images.rows.read_table(name) for name in images.rows.files()])
+    return table.filter(pc.is_in(table["image_id"], pa.array(sorted(truth.images)))).combine_chunks()
+
+
+def _zeros(count: int) -> pa.Array:
+    return pa.array([0] * count, pa.int32())

@@ -1,0 +1,1 @@
+"""A run directory, on a disk or in an object store."""

@@ -1,0 +1,318 @@
+"""The versions of a run directory: shown, moved back to, and removed where they are old.
+
+Any of this may be killed at any moment: what is written is whole, and in an order such that no version is ever offered
+whose tables are not there. The same call again does the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from irnet_ray.errors import UserError, printable
+from irnet_ray.runs import records, run
+from irnet_ray.runs.folder import Folder, writing
+from irnet_ray.runs.lock import hold
+from irnet_ray.runs.records import Record, size
+from irnet_ray.runs.shards import Shards
+
+WEIGHTS = "weights.safetensors"
+MODEL = "model.json"  # of a trained student
+REPORT = "report.json"
+LINKS = ("labels", "errors", "images")
+ASIDE = ".removed"  # ends the name of a stage folder that is being deleted
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A version or an unfinished run, whether it is the current one, and what only it holds."""
+
+    record: Record
+    current: bool
+    bytes: int  # of stage folders that no other version or run uses
+
+    def to_json(self) -> dict[str, Any]:
+        """Figures that are not known are None."""
+        one = self.record
+        counts = {name: one.version.get(name) for name in ("images", "labels", "errors")}
+        return {
+            "version": one.id,
+            "current": self.current,
+            "begun": one.begun,
+            "published": one.published,
+            **counts,
+            "instances": one.instances,
+            "errors_by_stage": one.errors_by_stage,
+            "made_by": one.made_by,
+            "software": one.software,
+            "bytes": self.bytes,
+        }
+
+
+def listed(out: str | os.PathLike[str]) -> list[Listed]:
+    """Versions from the oldest to the newest, then unfinished runs. Raises UserError where there is no run."""
+    folder = records.opened(out)
+    current = (run.current(folder) or {}).get("version")
+    known = records.known(folder)
+    users = Counter(name for record in known for name in record.stages)
+    return [
+        Listed(
+            record,
+            record.is_version and record.id == current,
+            sum(size(folder.folder("stages", name)) for name in record.stages if users[name] == 1),
+        )
+        for record in known
+    ]
+
+
+def table(rows: Sequence[Listed]) -> str:
+    """One aligned line per version; the current one has a star."""
+    cells = [["", "version", "published", "images", "labels", "errors", "instances", "only its", "made by"]]
+    for row in rows:
+        figures = row.to_json()
+        counts = [_figure(figures[name]) for name in ("images", "labels", "errors", "instances")]
+        published = (row.record.published or "unfinished").replace("T", " ").removesuffix("Z")
+        cells.append(["*" * row.current, row.record.id, published, *counts, bytes_text(row.bytes), row.record.made_by])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    left = (0, 1, 2, len(widths) - 1)
+    lines = [
+        "  ".join(
+            cell.ljust(w) if n in left else cell.rjust(w) for n, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in cells
+    ]
+    return printable_lines([line.rstrip() for line in lines])
+
+
+def bytes_text(count: float) -> str:
+    """A size for people, `1.2 GB`."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError
+
+
+def printable_lines(lines: Sequence[str]) -> str:
+    """Lines of which none gives orders to the terminal."""
+    return "\n".join(map(printable, lines))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _figure(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
+
+
+def rollback(out: str | os.PathLike[str], version: str | None = None) -> tuple[str, Record]:
+    """Make an earlier version the current one: pointer, links, config and report move to it.
+
+    Args:
+        out: the run directory.
+        version: its id, or enough of its beginning; None for the one that was published before the current one.
+
+    Returns:
+        The version that was current, and the one that is.
+
+    Raises:
+        UserError: no such version, or its tables and weights are not all there any more.
+    """
+    folder, _ = run.finished(out)
+    with hold(folder):
+        _, current = run.finished(folder.location)
+        records.adopt(folder, current)
+        wanted = _earlier(folder, current, version)
+        lost = _lost(folder, wanted)
+        if lost:
+            raise UserError(
+                f"Version {wanted.id} is not whole any more, {lost} is missing or damaged: "
+                "`irnet-ray label` with its config makes it anew."
+            )
+        _keep_report(folder, current)
+        run.publish(folder, wanted.version)
+        _follow(folder, wanted)
+    return str(current["version"]), wanted
+
+
+def _earlier(out: Folder, current: dict[str, Any], version: str | None) -> Record:
+    """The version that a rollback is to lead to."""
+    known = [record for record in records.known(out) if record.is_version]
+    if version is not None:
+        matching = [record for record in known if record.id.startswith(version)]
+        if len(matching) == 1:
+            return matching[0]
+        raise UserError(
+            f"{'No version' if not matching else 'More than one version'} in {out.location} begins with "
+            f"{version!r}: there is {', '.join(record.id for record in known)}."
+        )
+    place = [record.id for record in known].index(str(current["version"]))
+    if not _is_settled(out, current):  # killed between pointer and links: an earlier call is not to go back twice
+        return known[place]
+    if place == 0:
+        others = f": name one of {', '.join(record.id for record in known[1:])}" if known[1:] else ""
+        raise UserError(f"No version of {out.location} was published before the current one, {known[0].id}{others}.")
+    return known[place - 1]
+
+
+def _lost(out: Folder, record: Record) -> str:
+    """The first stage folder of a version that is not whole; "" if all are."""
+    for stage, name in record.version["stages"].items():
+        if name not in record.folders:
+            continue
+        shards = Shards(out.folder("stages", name), record.version["shards"])
+        parts = shards.rows.files()
+        # Each part's name says of how many it is: networks that are used again may come from a run of other shards.
+        whole = shards.folder.exists(WEIGHTS) or {f"{len(parts):05d}"} == {part[-13:-8] for part in parts}
+        if whole and stage == "labels":
+            try:
+                whole = sum(shards.counts()) == record.version["images"]
+            except (OSError, UserError):
+                whole = False
+        if not whole:
+            return f"stages/{name}"
+    return ""
+
+
+def _keep_report(out: Folder, current: dict[str, Any]) -> None:
+    """Put the report beside the labels that it speaks of, where older software did not."""
+    report, own = out.read_json(REPORT), out.folder("stages", current["stages"]["labels"])
+    if report is not None and report["version"] == current["version"] and not own.exists(REPORT):
+        own.write_json(REPORT, report)
+
+
+def _follow(out: Folder, record: Record) -> None:
+    """Config and report of the version that is current now, beside the pointer."""
+    out.write_json("config.json", record.version["config"])
+    report = out.folder("stages", record.version["stages"]["labels"]).read_json(REPORT)
+    if report is not None:
+        out.write_json(REPORT, report)
+    elif out.exists(REPORT):  # it speaks of another version
+        out.remove(REPORT)
+
+
+def _is_settled(out: Folder, current: dict[str, Any]) -> bool:
+    """Whether links and report follow the pointer."""
+    report = out.read_json(REPORT)
+    if report is not None and report["version"] != current["version"]:
+        return False
+    if not out.is_local:
+        return True
+    stages = os.path.join(out.local_path, "stages")
+    targets = [os.path.realpath(os.path.join(out.local_path, name)) for name in LINKS]
+    kinds = (("labels", "rows"), ("labels", "errors"), ("images", "rows"))
+    return targets == [os.path.realpath(os.path.join(stages, current["stages"][stage], kind)) for stage, kind in kinds]
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What `prune` removes, or would: versions, and stage folders with their bytes; and what it leaves alone."""
+
+    versions: tuple[str, ...]
+    folders: dict[str, int]
+    unfinished: tuple[str, ...]  # runs that never ended, which it keeps
+    unnamed: dict[str, int]  # folders of no run on record, which it keeps
+
+    @property
+    def bytes(self) -> int:
+        """All that is, or would be, free afterwards."""
+        return sum(self.folders.values())
+
+    def text(self, dry_run: bool) -> str:
+        """A line per stage folder and version, and what was kept that could go too."""
+        would = "would remove" if dry_run else "removed"
+        lines = [f"{would}  stages/{name}  {bytes_text(count)}" for name, count in self.folders.items()]
+        lines.append(
+            f"{would} {_count(len(self.versions), 'version')} and {_count(len(self.folders), 'stage folder')}, "
+            f"{bytes_text(self.bytes)} ({self.bytes} bytes)"
+        )
+        rest = [_count(len(self.unfinished), "unfinished run")] if self.unfinished else []
+        if self.unnamed:
+            size = bytes_text(sum(self.unnamed.values()))
+            rest.append(f"{_count(len(self.unnamed), 'stage folder')} of no version, {size}")
+        if rest:
+            lines.append(f"kept {' and '.join(rest)}: --unfinished removes them")
+        return printable_lines(lines)
+
+
+def prune(out: str | os.PathLike[str], keep: int, *, unfinished: bool = False, dry_run: bool = False) -> Pruned:
+    """Remove all versions but the last few, and the stage folders that nothing kept needs.
+
+    Trained students are always kept. So is, without `unfinished`, what an interrupted run needs to go on, and what
+    belongs to no run on record: comparisons of `evaluate`, students in training.
+
+    Args:
+        out: the run directory.
+        keep: how many versions stay; the current one does in any case.
+        unfinished: remove interrupted runs and what belongs to no run, too.
+        dry_run: only say what would be removed.
+
+    Raises:
+        UserError: no finished run, or `keep` is less than 1.
+    """
+    if keep < 1:
+        raise UserError(f"--keep must be at least 1, got {keep}.")
+    folder, _ = run.finished(out)
+    with contextlib.nullcontext() if dry_run else hold(folder):
+        _, current = run.finished(folder.location)
+        gone, plan = _plan(folder, current, keep, unfinished)
+        if not dry_run:
+            _remove(folder, current, gone, plan)
+    return plan
+
+
+def _plan(out: Folder, current: dict[str, Any], keep: int, unfinished: bool) -> tuple[list[Record], Pruned]:
+    known = records.known(out)
+    versions = [record for record in known if record.is_version]
+    kept = [record for record in versions if record in versions[-keep:] or record.id == current["version"]]
+    begun = [record for record in known if record.is_unfinished]
+    if not unfinished:
+        kept += begun
+    kept_ids = {record.id for record in kept}
+    gone = [record for record in records.every(out) if record.id not in kept_ids]
+    needed = frozenset[str]().union(*(record.stages for record in kept), current["stages"].values())
+    named = frozenset[str]().union(*(record.stages for record in gone))
+    sizes = {name: size(out.folder("stages", name)) for name in out.folder("stages").folders()}
+    trained = {name for name in sizes if out.folder("stages", name).exists(MODEL)}
+    free = {name: bytes for name, bytes in sizes.items() if name not in needed | trained}
+    removed = {name: bytes for name, bytes in free.items() if unfinished or name in named or name.endswith(ASIDE)}
+    return gone, Pruned(
+        tuple(record.id for record in gone),
+        removed,
+        () if unfinished else tuple(record.id for record in begun),
+        {name: bytes for name, bytes in free.items() if name not in removed},
+    )
+
+
+def _remove(out: Folder, current: dict[str, Any], gone: list[Record], plan: Pruned) -> None:
+    """First no reader goes there any more, then folders go, and the records that name them last."""
+    if not _is_settled(out, current):  # links that a killed rollback left behind would lead nowhere
+        run.publish(out, current)
+    for record in gone:
+        if record.removed is None:
+            records.write(out, replace(record, removed=records.now()))
+    for name in plan.folders:
+        _delete_stage(out, name)
+    for record in gone:
+        out.folder(records.RECORDS).remove(f"{record.id}.json")
+
+
+def _delete_stage(out: Folder, name: str) -> None:
+    """Delete a stage folder so that what is left of it, if this is killed, is never taken for a result."""
+    folder = out.folder("stages", name)
+    if not out.is_local:  # nothing can be renamed there: what tells that it is done goes first
+        folder.folder("rows").delete()
+        if folder.exists(WEIGHTS):
+            folder.remove(WEIGHTS)
+    elif not name.endswith(ASIDE):
+        aside = out.folder("stages", f".{name}{ASIDE}")
+        aside.delete()
+        with writing(folder.location):
+            os.rename(folder.local_path, aside.local_path)
+        folder = aside
+    folder.delete()

@@ -1,0 +1,177 @@
+"""Knobs: strict about keys, types and ranges, layered in a fixed order, each with its unit and source."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from irnet_ray.config.load import PAPER, SCENES, SMALL_BACKBONE, Config, describe, load_config, recorded_config
+from irnet_ray.errors import UserError
+
+
+def written(folder: Path, content: Any) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ({"backbon": "lite0"}, "backbon"),
+        ({"irnet": {"epoch": 3}}, "irnet.epoch"),
+        ({"labels": {"walk": {"beta": 1}}}, "labels.walk"),
+    ],
+)
+def test_an_unknown_key_is_refused_by_name(tmp_path: Path, content: Any, key: str) -> None:
+    path = written(tmp_path, content)
+    with pytest.raises(UserError) as caught:
+        load_config(path, {})
+    assert f"Unknown key {key!r} in config {path}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ({"backbone": "vgg16"}, "backbone"),
+        ({"seed": -1}, "seed"),
+        ({"unit_size": 0}, "unit_size"),
+        ({"image_seconds": 0}, "image_seconds"),
+        ({"max_side": "large"}, "max_side"),
+        ({"irnet": 5}, "irnet"),
+        ({"irnet": {"crop": 321}}, "irnet.crop"),
+        ({"irnet": {"rescale": [1.5, 0.5]}}, "irnet.rescale"),
+        ({"irnet": {"rescale": [0, 1]}}, "irnet.rescale"),
+        ({"classifier": {"epochs": 1.5}}, "classifier.epochs"),
+        ({"classifier": {"rate": float("inf")}}, "classifier.rate"),
+        ({"classifier": {"resize": [640, 320]}}, "classifier.resize"),
+        ({"classifier": {"resize": [320]}}, "classifier.resize"),
+        ({"seeds": {"scales": []}}, "seeds.scales"),
+        ({"seeds": {"scales": [1.0, 0.0]}}, "seeds.scales"),
+        ({"seeds": {"scales": [1.0, "big"]}}, "seeds.scales"),
+        ({"seeds": {"foreground": 1.5}}, "seeds.foreground"),
+        ({"seeds": {"foreground": 0.1, "background": 0.2}}, "seeds"),
+        ({"labels": {"steps": None}}, "labels.steps"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(tmp_path: Path, content: Any, key: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(written(tmp_path, content), {})
+    assert f"Bad value for '{key}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("[1, 2]", "holds a list"), ("just words", "holds a str"), ("a: [1", "is not YAML or JSON")],
+)
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, content: str, said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        load_config(written(tmp_path, content), {})
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No config file at"):
+        load_config(tmp_path / "absent.yaml", {})
+    with pytest.raises(UserError, match="No config file at"):
+        load_config(tmp_path, {})
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="is not YAML or JSON"):
+        load_config(tmp_path / "binary", {})
+
+
+def test_an_empty_file_keeps_every_default(tmp_path: Path) -> None:
+    assert load_config(written(tmp_path, ""), {}) == load_config(None, {}) == Config()
+
+
+def test_json_is_read_too(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({"irnet": {"epochs": 7}}))
+    assert load_config(path, {}).irnet.epochs == 7
+
+
+def test_small_numbers_may_be_written_as_people_write_them(tmp_path: Path) -> None:
+    # YAML 1.1 takes 1e-4 for a string.
+    assert load_config(written(tmp_path, "irnet: {weight_decay: 1e-4}"), {}).irnet.weight_decay == 1e-4
+
+
+def test_layers_override_each_other_in_order(tmp_path: Path) -> None:
+    path = written(tmp_path, {"backbone": "resnet50", "seed": 3, "irnet": {"crop": 64}})
+    assert load_config(path, {"seed": None}).seed == 3
+    chosen = load_config(path, {"backbone": "lite0", "seed": 4}, scenes=True)
+    assert (chosen.backbone, chosen.seed) == ("lite0", 4)  # over the file
+    assert chosen.irnet.crop == 64  # the file over scenes
+    assert chosen.irnet.min_iterations == SCENES["irnet"]["min_iterations"]  # scenes over the small backbone
+    assert chosen.classifier.crop == SCENES["classifier"]["crop"]
+    assert chosen.irnet.batch_size == SMALL_BACKBONE["irnet"]["batch_size"]  # over the defaults
+    assert load_config(path, {}).irnet.batch_size == Config().irnet.batch_size
+
+
+def test_a_preset_is_under_the_file_and_over_the_defaults(tmp_path: Path) -> None:
+    assert load_config(None, {}, preset="paper").seeds.method == "cam"
+    assert load_config(None, {}).seeds.method != "cam"
+    path = written(tmp_path, {"seeds": {"method": "correlation"}})
+    assert load_config(path, {}, preset="paper").seeds.method == "correlation"
+    assert load_config(path, {"seeds": {"method": "prototypes"}}, preset="paper").seeds.method == "prototypes"
+    assert load_config(path, {"seeds": {"method": None}}).seeds.method == "correlation"
+    small = load_config(None, {"backbone": "lite0"}, preset="paper")
+    published = {"contrast": 0.0, "background_rise": 0.0}
+    assert small.irnet == load_config(None, {"backbone": "lite0"}).irnet.model_copy(update=published)
+
+
+def test_the_record_of_an_earlier_version_means_what_it_meant_then() -> None:
+    record = Config().model_dump(mode="json")
+    assert recorded_config(record) == Config()
+    del record["irnet"]["contrast"], record["irnet"]["background_rise"], record["labels"]["centroid_share"]
+    assert recorded_config(record).irnet == load_config(None, {}, preset="paper").irnet
+    assert recorded_config(record).labels == Config().labels.model_copy(update={"centroid_share": 0.0})
+
+
+def test_an_unknown_preset_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match="No preset 'papers': there is paper"):
+        load_config(None, {}, preset="papers")
+
+
+def test_layers_of_defaults_are_valid() -> None:
+    for layer in (SMALL_BACKBONE, SCENES, PAPER):
+        for section, knobs in layer.items():
+            read = Config.model_validate({section: knobs})
+            assert getattr(read, section) != getattr(Config(), section)
+
+
+def test_a_run_s_config_comes_back() -> None:
+    chosen = load_config(None, {"backbone": "lite0"})
+    assert Config.model_validate(json.loads(json.dumps(chosen.model_dump(mode="json")))) == chosen
+
+
+def test_weights_stay_where_they_were_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_config(None, {"weights": "own.pth"}).weights == str(tmp_path / "own.pth")
+
+
+def test_every_knob_says_its_unit_source_and_meaning() -> None:
+    rows = describe(Config())
+    keys = [row[0] for row in rows]
+    assert len(keys) == len(set(keys)) > 30
+    for key, value, unit, source, meaning in rows:
+        assert unit and meaning and isinstance(source, str), key
+        assert not meaning.endswith("."), key
+        json.loads(value)
+    shown = {row[0]: row[1] for row in describe(load_config(None, {"backbone": "lite0"}))}
+    assert (shown["backbone"], shown["irnet.crop"]) == ('"lite0"', str(SMALL_BACKBONE["irnet"]["crop"]))
+
+
+def test_knobs_cannot_change_in_a_run() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config().irnet.epochs = 1
+
+
+def test_irnet_looks_at_images_at_the_middle_of_its_training_scales() -> None:
+    assert Config().irnet.middle_scale == 1.0  # the paper's
+    assert load_config(None, {"irnet": {"rescale": (0.25, 1.25)}}).irnet.middle_scale == 0.75

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from irnet_ray.engine.session import raised
-from irnet_ray.errors import printable
 from irnet_ray.masks import decode_png
 from irnet_ray.runs.shards import Shards
 from irnet_ray.tables import Row
+from irnet_ray.text import cut, one_line
 
 LOOK = 50  # images that are named
 TOGETHER = 256  # labels that are compared at a time
@@ -205,13 +205,13 @@ def drift_lines(drift: Row) -> list[str]:
     ranked = sorted(moved, key=lambda name: (-max(_change(one) for one in moved[name].values()), name))
     for name in ranked[:CLASSES_SHOWN]:
         one = moved[name]
-        lines.append(f"  {_plain(name)}: images {_arrow(one['images'])}, instances {_arrow(one['instances'])}")
+        lines.append(f"  {one_line(name)}: images {_arrow(one['images'])}, instances {_arrow(one['instances'])}")
     if ranked[CLASSES_SHOWN:]:
         lines.append(f"  and {len(ranked) - CLASSES_SHOWN} more classes")
     for entry in drift["look_first"][:IMAGES_SHOWN]:
         figures = f", IoU {min(entry['semantic_iou'], entry['instance_iou']):.2f}" if "instances" in entry else ""
-        lines.append(f"  look at {_plain(entry['image_id'])}: {entry['why']}{figures}")
-    return [line if len(line) <= WIDTH else line[: WIDTH - 3] + "..." for line in lines]
+        lines.append(f"  look at {one_line(entry['image_id'])}: {entry['why']}{figures}")
+    return [cut(line, WIDTH) for line in lines]
 
 
 def _change(one: dict[str, int]) -> float:
@@ -222,6 +222,3 @@ def _change(one: dict[str, int]) -> float:
 def _arrow(one: dict[str, int]) -> str:
     return f"{one['before']:,} to {one['after']:,}" if one["before"] != one["after"] else f"{one['after']:,}"
 
-
-def _plain(name: str) -> str:
-    return printable(" ".join(name.split()))

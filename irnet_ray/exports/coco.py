@@ -1,4 +1,4 @@
-"""COCO's instance format: one JSON file, masks as run lengths, so that holes and parts are kept to the pixel."""
+"""COCO's instance format: one JSON file. Masks are run lengths, which keep holes and parts to the pixel."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from irnet_ray.tables import Row
 FILE = "instances.json"
 
 
-def write(labels: Labels, folder: Path, counts: Counts) -> None:
-    """Write `folder/instances.json`.
+def write(labels: Labels, folder: Path, counts: Counts) -> str:
+    """Write `folder/instances.json`; returns its name.
 
-    Images are numbered from 1 in order of `image_id`, which is their `file_name`; categories from 1 in the
-    vocabulary's order. `iscrowd` is 0 for every annotation, also for masks of several parts: trainers drop crowds.
-    Besides COCO's keys an annotation has its `score` and `quality`.
+    Images are numbered from 1 in order of `image_id`, which is their `file_name`. Categories are numbered from 1 in the
+    vocabulary's order. `iscrowd` is 0 for every annotation, even for masks of several parts, because trainers drop
+    crowds. Annotations have two keys that COCO does not define, `score` and `quality`.
     """
     with (folder / FILE).open("w", encoding="ascii") as file:
         about = {"description": "Labels made by irnet-ray from image-level tags", "minimum_quality": labels.min_quality}
@@ -30,10 +30,11 @@ def write(labels: Labels, folder: Path, counts: Counts) -> None:
         file.write('],\n"annotations": [\n')
         _write_list(file, _annotations(labels, counts))
         file.write("]}\n")
+    return FILE
 
 
 def _write_list(file: TextIO, entries: Iterable[dict[str, Any]]) -> None:
-    # Piece by piece: a million images do not fit in memory as Python objects.
+    # One entry at a time: a million images do not fit in memory as Python objects.
     for place, entry in enumerate(entries):
         file.write(("," if place else "") + json.dumps(entry) + "\n")
 
@@ -57,9 +58,10 @@ def _annotations(labels: Labels, counts: Counts) -> Iterator[dict[str, Any]]:
 
 
 def _mask(row: Row, instance: Row) -> dict[str, Any]:
-    coco_rle(instance, row["height"], row["width"])  # raises for what readers of the export would fall over
+    size = (row["height"], row["width"])
+    coco_rle(instance, size)  # raises for a mask that would crash readers of the export
     return {
-        "segmentation": {"size": [row["height"], row["width"]], "counts": instance["rle"]},
+        "segmentation": {"size": list(size), "counts": instance["rle"]},
         "area": instance["area"],
         "bbox": instance["bbox"],
         "iscrowd": 0,

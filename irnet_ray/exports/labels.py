@@ -1,4 +1,4 @@
-"""The labels of a finished run as an export reads them: row group by row group, instances already chosen."""
+"""The labels of a finished run as an export reads them: one row group at a time, with the instances that are wanted."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from irnet_ray.tables import Row
 
 @dataclass(frozen=True)
 class Labeled:
-    """One image: its number from 1 in order of `image_id`, its row, its chosen instances and the others' by reason."""
+    """One image, with its instances divided into those that are exported and those that are left out."""
 
-    number: int
+    number: int  # from 1, in order of `image_id`
     row: Row
-    kept: list[Row]  # of tables.INSTANCE, in the row's order
-    left_out: dict[str, list[Row]]
+    kept: list[Row]  # of `tables.INSTANCE`, in the row's order
+    left_out: dict[str, list[Row]]  # by reason
 
     def fewer(self, reason: str, most: int) -> Labeled:
-        """The same with the `most` instances of the highest score; the others are left out for a reason."""
+        """The same image with only the `most` instances of the highest score; the rest is left out for `reason`."""
         if len(self.kept) <= most:
             return self
         ranked = sorted(range(len(self.kept)), key=lambda place: -self.kept[place]["score"])
@@ -37,17 +37,19 @@ class Labeled:
 
 @dataclass
 class Counts:
-    """What an export holds, and what it does not."""
+    """How much was exported, and how much was left out."""
 
     images: int = 0
-    empty: int = 0  # of the images, those without an annotation
-    validation: int = 0  # of the images, those set aside for validation
+    empty: int = 0  # images without an annotation
     annotations: int = 0
     left_out: Counter[str] = field(default_factory=Counter)  # instances by reason
+    splits: Counter[str] = field(default_factory=Counter)  # images by split, of a format that has splits
 
-    def add(self, image: Labeled) -> None:
-        """Count one exported image."""
+    def add(self, image: Labeled, split: str | None = None) -> None:
+        """Count one exported image, in its split where the format has splits."""
         self.images += 1
+        if split is not None:
+            self.splits[split] += 1
         self.empty += not image.kept
         self.annotations += len(image.kept)
         self.left_out.update({reason: len(instances) for reason, instances in image.left_out.items()})
@@ -55,7 +57,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Labels:
-    """The rows of `tables.LABELS` in a folder of Parquet files, and which of their instances are wanted."""
+    """The rows of `tables.LABELS` in a folder of Parquet files, and the thresholds for their instances."""
 
     rows: Folder
     vocabulary: list[str]
@@ -69,11 +71,14 @@ class Labels:
 
     @cached_property
     def images(self) -> pa.Table:
-        """`image_id`, `uri`, `width` and `height` of every image, in order of `image_id`: row n - 1 is image n."""
+        """`image_id`, `uri`, `width` and `height` of every image in order of `image_id`: row n - 1 is image n."""
         return self._unsorted.take(self._order)
 
     def stream(self, columns: list[str]) -> Iterator[Labeled]:
-        """Every image with some columns of its row; no more than a row group is in memory."""
+        """Yield every image with these columns of its row, in the order of the files.
+
+        At most one row group is in memory. Raises UserError for a class that is not in the vocabulary.
+        """
         numbers = np.empty(len(self._order), dtype=np.int64)
         numbers[self._order.to_numpy()] = np.arange(1, len(numbers) + 1)
         place = 0
@@ -83,7 +88,7 @@ class Labels:
                 if not named <= self.numbers.keys():
                     raise UserError(
                         f"{self.rows.location}/{name} holds the class {min(named - self.numbers.keys())!r}, which the "
-                        "run's current.json does not name: label again with the run's own command, which mends it."
+                        "run's current.json does not name: run the command that labeled it again, which repairs it."
                     )
                 yield self._choose(int(numbers[place]), row)
                 place += 1

@@ -1,4 +1,4 @@
-"""Links to the images under names that are safe in a flat folder, and which images are for validation."""
+"""Links to the images, with names that are safe in a flat folder, and the split into training and validation."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from irnet_ray.errors import UserError
 from irnet_ray.exports.labels import Labels
 
 VALIDATION = 0.1  # share of the images
-LONGEST = 160  # bytes of a name; file systems take 255, with a digest and an extension
+LONGEST = 160  # bytes of a name before a digest and an extension are added; file systems allow 255
 
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
 
 
 def check(labels: Labels) -> None:
-    """Raise UserError where an image is no local file: there is nothing to link to."""
+    """Raise UserError if an image is not a local file: a link cannot lead to it."""
     uris = labels.images["uri"]
     remote = uris.filter(pc.match_substring_regex(uris, r"^[A-Za-z][A-Za-z0-9+.-]*://"))
     if len(remote):
         raise UserError(
-            f"{len(remote):,} of the images are no local files (such as {remote[0].as_py()}) and cannot be linked to: "
-            "export to COCO, which needs no links, or label a local copy."
+            f"{len(remote):,} of the images are not local files (such as {remote[0].as_py()}) and cannot be linked to: "
+            "export to COCO, which has no links, or label a local copy."
         )
 
 
 def extension(path: str) -> str:
-    """The extension of a file with its dot, "" where it has none that is safe to keep."""
+    """The extension of a file with its dot, or "" if it has none that is safe to keep."""
     found = _EXTENSION.search(path)
     return found.group() if found else ""
 
 
 def flat_names(image_ids: Sequence[str]) -> list[str]:
-    """A file name without extension for each id: no slash, space or control character, no leading dash or dot.
+    """A file name without extension for each id, without slashes, spaces, control characters or a leading dash or dot.
 
-    Two ids never share a name, not even where the file system ignores case: the later one has a digest added.
+    No two ids share a name, not even on a file system that ignores case: the later one gets a digest at its end.
     """
     names: list[str] = []
     used: set[str] = set()
@@ -63,10 +63,13 @@ def _same(name: str) -> str:
 
 
 def split(image_id: str) -> str:
-    """Either "train" or, for a tenth of the images, "val": by a hash of the id, so it is the same in every export."""
+    """The split of an image: "val" for a tenth of the images, else "train".
+
+    It follows from a hash of the id, so that an image is in the same split in every export.
+    """
     return "val" if tables.fraction(image_id, "validation") < VALIDATION else "train"
 
 
 def link(uri: str, place: Path) -> None:
-    """Make a symbolic link to an image, whether its file is there or not."""
+    """Make a symbolic link to an image. Its file need not exist."""
     os.symlink(os.path.abspath(uri), place)

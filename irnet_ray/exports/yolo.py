@@ -1,10 +1,9 @@
-"""YOLO's segmentation format: a text file per image, with a polygon a line."""
+"""YOLO's segmentation format: a text file per image, with one polygon per line."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import yaml
 
 from irnet_ray.exports import links
@@ -16,11 +15,11 @@ FILE = "data.yaml"
 SPLITS = ("train", "val")
 
 
-def write(labels: Labels, folder: Path, home: Path, counts: Counts) -> None:
-    """Write `images`, `labels` and `data.yaml` to `folder`, which will be moved to `home`.
+def write(labels: Labels, folder: Path, home: Path, counts: Counts) -> str:
+    """Write `images`, `labels` and `data.yaml` to `folder`, which will be moved to `home`; returns "data.yaml".
 
-    A line is a class, counted from 0 in the vocabulary's order, and the corners x y of one polygon in shares of the
-    image's width and height. It holds every part and hole of its mask, joined by cuts of no width.
+    A line is a class, counted from 0 in the vocabulary's order, and the corners x y of one polygon as shares of the
+    image's width and height. The polygon holds all parts and holes of its mask, joined by cuts of zero width.
     """
     for split in SPLITS:
         (folder / "images" / split).mkdir(parents=True)
@@ -36,15 +35,15 @@ def write(labels: Labels, folder: Path, home: Path, counts: Counts) -> None:
         name, uri, split = names[image.number - 1], image.row["uri"], links.split(image.row["image_id"])
         links.link(uri, folder / "images" / split / f"{name}{links.extension(uri)}")
         (folder / "labels" / split / f"{name}.txt").write_text(_lines(image, labels.numbers))
-        counts.validation += split == "val"
-        counts.add(image)
+        counts.add(image, split)
+    return FILE
 
 
 def _lines(image: Labeled, numbers: dict[str, int]) -> str:
-    size = np.array([image.row["width"], image.row["height"]])
+    height, width = size = image.row["height"], image.row["width"]
     lines = []
     for instance in image.kept:
-        corners = polygon(decode_mask(image.row, instance)) / size
-        # Six digits are a fiftieth of a pixel in an image of 20,000.
+        corners = polygon(decode_mask(instance, size)) / (width, height)
+        # Six digits are exact to a fiftieth of a pixel in an image 20,000 pixels wide.
         lines.append(" ".join([str(numbers[instance["class_name"]] - 1), *(f"{n:.6g}" for n in corners.ravel())]))
     return "".join(f"{line}\n" for line in lines)

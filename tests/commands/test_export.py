@@ -1,4 +1,4 @@
-"""The verb `export`: what it opens, what it refuses before a file is written, and what it leaves behind."""
+"""The command `export`: what it opens, what it refuses before it writes a file, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from rich.console import Console
 import irnet_ray
 from irnet_ray.commands.export import Export, export
 from irnet_ray.errors import UserError
+from irnet_ray.exports.formats import FORMATS, Format
 from tests.exports.runs import box, image, instance, write_run
 
 MASK = box((6, 8), (0, 0, 6, 3))
-FORMATS = ("coco", "voc", "yolo")
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run of 30 images with two instances each, the second one poor, whose files are gone."""
+    """A run of 30 images with two instances each, of which the second is poor. The image files do not exist."""
     pair = [instance(MASK, "dog", 0.75, 0.75), instance(MASK, "cat", 0.5, 0.25)]
     return write_run(tmp_path / "run", [image(f"{number}.jpg", pair) for number in range(30)], failed=["broken.jpg"])
 
@@ -86,7 +86,7 @@ def test_an_empty_folder_is_taken_and_a_link_to_one_is_followed(run: Path, tmp_p
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs, good and useless, and of a folder that is full."""
+    """A folder of runs, good and useless, and of a folder that is not empty."""
     place = tmp_path_factory.mktemp("place")
     write_run(place / "run", [image("a.jpg")])
     write_run(place / "nothing", [], failed=["a.jpg"])
@@ -102,7 +102,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ({"labels": "absent"}, "No finished run in .*absent"),
         ({"labels": "run/errors"}, "No finished run in .*run/errors"),
-        ({"format": "png"}, "^The format must be coco, voc, yolo, got png.$"),
+        ({"format": "png"}, "^Unknown format 'png': the formats are coco, voc, yolo.$"),
         ({"min_quality": 1.5}, "^--min-quality must be between 0 and 1, got 1.5.$"),
         ({"min_score": -0.1}, "^--min-score must be between 0 and 1, got -0.1.$"),
         ({"min_score": float("nan")}, "^--min-score must be between 0 and 1, got nan.$"),
@@ -112,8 +112,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"out": "/proc/new/deep"}, "^Cannot write to /proc/new/deep: No such file or directory.$"),
         ({"out": "x" * 300}, "^Cannot write to x*: File name too long.$"),
         ({"labels": "nothing"}, "^The run in .*nothing has no labels to export: its errors table says why.$"),
-        ({"labels": "remote", "format": "voc"}, "^1 of the images are no local files .*s3://b/a.jpg"),
-        ({"labels": "remote", "format": "yolo"}, "^1 of the images are no local files .*s3://b/a.jpg"),
+        ({"labels": "remote", "format": "voc"}, "^1 of the images are not local files .*s3://b/a.jpg"),
+        ({"labels": "remote", "format": "yolo"}, "^1 of the images are not local files .*s3://b/a.jpg"),
         ({"labels": "wide", "format": "voc"}, "^VOC's PNGs can hold 254 classes, and the run has 300"),
     ],
 )
@@ -127,7 +127,7 @@ def test_mistakes_end_in_a_sentence_before_anything_is_written(
     assert files(place) == before
 
 
-def test_remote_images_are_no_hindrance_to_coco(tmp_path: Path) -> None:
+def test_coco_takes_remote_images(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [image("a.jpg", [instance(MASK)], uri="s3://b/a.jpg")])
     assert made(run, "coco", tmp_path / "new").annotations == 1
 
@@ -144,18 +144,19 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path, format: Any) -> Non
 
 
 def test_a_folder_filled_meanwhile_is_left_alone(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill(*_: Any) -> None:
+    def fill(*_: Any) -> str:
         (tmp_path / "new").mkdir()
         (tmp_path / "new" / "mine").touch()
+        return "mine"
 
-    monkeypatch.setattr("irnet_ray.commands.export.coco.write", fill)
+    monkeypatch.setitem(FORMATS, "coco", Format("", fill))
     with pytest.raises(OSError, match="not empty"):
         made(run, "coco", tmp_path / "new")
     assert files(tmp_path / "new") == ["mine"] and not list(tmp_path.glob(".*"))
 
 
 def command(*arguments: Any) -> tuple[int, str, str]:
-    """The command in a process of its own; it may load neither torch nor Ray."""
+    """Run the command in a process of its own, in which importing torch or Ray fails."""
     code = "import sys; sys.modules.update(torch=None, ray=None); from irnet_ray.cli import main; main()"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     words = [sys.executable, "-c", code, *map(str, arguments)]
@@ -174,3 +175,6 @@ def test_the_command_exports_and_refuses_with_one_sentence(run: Path, tmp_path: 
     code, said, wrong = command("export", run, "--format", "coco", "--out", out)
     assert (code, said) == (2, "")
     assert wrong == f"irnet-ray: {out} is not empty: name a new folder, or empty this one.\n"
+    code, said, wrong = command("export", run, "--format", "png", "--out", tmp_path / "other")
+    assert (code, said) == (2, "")
+    assert wrong == "irnet-ray: Unknown format 'png': the formats are coco, voc, yolo.\n"

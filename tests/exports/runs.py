@@ -15,6 +15,7 @@ from irnet_ray.masks import encode_png
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import publish
 from irnet_ray.runs.shards import Shards
+from irnet_ray.runs.version import Version
 
 Row = dict[str, Any]
 VOCABULARY = ["bird", "cat", "dog"]
@@ -80,7 +81,7 @@ def write_run(
             stages[name].seal(shard, schema, [row["image_id"] for row in own])
     folders = {"images": "images-0", "labels": "labels-0"}
     known = {"version": "0", "stages": folders, "shards": shards, "vocabulary": list(vocabulary), "config": {}}
-    publish(folder, known)
+    publish(folder, Version(known))
     return out
 
 

@@ -123,7 +123,7 @@ def test_torchvision_reads_it(tmp_path: Path) -> None:
     (tmp_path / "VOCdevkit").mkdir()
     (tmp_path / "VOCdevkit" / "VOC2012").symlink_to(folder)
     loaded = {split: VOCSegmentation(str(tmp_path), "2012", split) for split in ("train", "val", "trainval")}
-    assert 0 < len(loaded["val"]) == counts.validation < 15
+    assert 0 < len(loaded["val"]) == counts.splits["val"] < 15
     assert len(loaded["train"]) + len(loaded["val"]) == len(loaded["trainval"]) == 40
     for path, (pixels, target) in zip(loaded["trainval"].images, loaded["trainval"], strict=True):
         rows_of_bird = 1 + int(Path(path).stem) % 4

@@ -75,4 +75,4 @@ def test_images_and_labels_lie_side_by_side(tmp_path: Path) -> None:
             assert label.read_text() == "2 0.25 0.166667 0.75 0.166667 0.75 0.5 0.25 0.5\n" * (int(link.stem) % 3)
     assert sorted(seen) == sorted(names)
     assert (counts.images, counts.annotations, counts.empty) == (30, 30, 10)
-    assert counts.validation == len(list((tmp_path / "new" / "labels" / "val").iterdir())) > 0
+    assert counts.splits["val"] == len(list((tmp_path / "new" / "labels" / "val").iterdir())) > 0

@@ -18,7 +18,7 @@ from irnet_ray.commands.pipeline import run_plan
 from irnet_ray.commands.plan import Plan
 from irnet_ray.commands.relabel import RelabelResult, look, relabel
 from irnet_ray.config.load import load_config
-from irnet_ray.engine.reuse import Carried, carry_shard
+from irnet_ray.engine.reuse import Reused, reuse_shard
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.masks import encode_cam, encode_mask, encode_png
 from irnet_ray.runs.folder import Folder
@@ -68,12 +68,12 @@ def seed_row(image: Row, vocabulary: list[str]) -> Row:
             "confident_map": confident}  # fmt: skip
 
 
-def compute(plan: Plan, carried: Carried | None = None, stop_after: int | None = None) -> dict[str, list[str]]:
+def compute(plan: Plan, reused: Reused | None = None, stop_after: int | None = None) -> dict[str, list[str]]:
     """Fill the stages of a plan as a run would; returns the images that each stage computed.
 
     Args:
         plan: what is to be filled; its trained networks become empty files.
-        carried: rows that are taken over.
+        reused: rows that are taken over.
         stop_after: leave the stages unsealed, with so many computed images of seeds only: a run that was killed.
     """
     plan.write_inputs()
@@ -89,8 +89,8 @@ def compute(plan: Plan, carried: Carried | None = None, stop_after: int | None =
         shards = plan.shards(stage)
         for shard in sorted(set(range(plan.shard_count)) - shards.sealed()):
             ids = plan.ids_by_shard.get(shard, [])
-            if carried is not None:
-                carry_shard(carried.results[stage], shards, schema, shard, carried.uris.get(shard, {}))
+            if reused is not None:
+                reuse_shard(reused.results[stage], shards, schema, shard, reused.uris.get(shard, {}))
             for image_id in shards.missing(shard, ids):
                 shards.commit(shard, schema, [_row(stage, images[image_id], plan)])
                 computed[stage].append(image_id)
@@ -120,7 +120,7 @@ def first(data: Path, out: Path) -> str:
 def night(out: Path, **named: Any) -> tuple[RelabelResult, dict[str, list[str]], str]:
     """One relabeling, with the images that each stage computed, and what was printed."""
     found = look(Folder(str(out)), named.get("data"), named.get("retrain", False), named.get("retrain_share", 0.2))
-    computed = {"seeds": [], "labels": []} if found.is_settled else compute(found.plan, found.carried)
+    computed = {"seeds": [], "labels": []} if found.is_settled else compute(found.plan, found.reused)
     printed = io.StringIO()
     return relabel(out, console=Console(file=printed), **named), computed, printed.getvalue()
 

@@ -25,17 +25,17 @@ CLASSES_SHOWN, IMAGES_SHOWN = 6, 5
 WIDTH = 100  # columns of a line
 
 
-def measure(old: Shards, new: Shards, carried: dict[int, dict[str, str]]) -> Row:
+def measure(old: Shards, new: Shards, reused: dict[int, dict[str, str]]) -> Row:
     """The drift between two sealed results of `tables.LABELS`, sharded alike; in Ray tasks where Ray is there.
 
     Args:
         old, new: the labels before and after.
-        carried: of each shard, the images whose rows are the old ones: they are counted and not compared.
+        reused: of each shard, the images whose rows are the old ones: they are counted and not compared.
 
     Returns:
         What `drift.json` holds, but for the versions and the changes of the folder.
     """
-    arguments = [(old, new, shard, frozenset(carried.get(shard, ()))) for shard in range(new.count)]
+    arguments = [(old, new, shard, frozenset(reused.get(shard, ()))) for shard in range(new.count)]
     if "ray" in sys.modules and (ray := sys.modules["ray"]).is_initialized():
         task = ray.remote(shard_drift).options(max_retries=3)
         try:
@@ -45,7 +45,7 @@ def measure(old: Shards, new: Shards, carried: dict[int, dict[str, str]]) -> Row
     return _merged(shard_drift(*each) for each in arguments)
 
 
-def shard_drift(old: Shards, new: Shards, shard: int, carried: frozenset[str]) -> Row:
+def shard_drift(old: Shards, new: Shards, shard: int, reused: frozenset[str]) -> Row:
     """The drift of one shard: counts that add up, and its images to look at first."""
     before, after = (_classes(labels, shard) for labels in (old, new))
     known, ids = (
@@ -55,7 +55,7 @@ def shard_drift(old: Shards, new: Shards, shard: int, carried: frozenset[str]) -
         {row["image_id"]: row for row in labels.errors.read_table(labels.part(shard)).to_pylist()}
         for labels in (old, new)
     )
-    compared = _compare(old, new, shard, sorted((known & ids) - carried))
+    compared = _compare(old, new, shard, sorted((known & ids) - reused))
     new_errors = [
         {"image_id": image_id, "why": f"error: {row['kind']}"}
         for image_id, row in sorted(now_failed.items())

@@ -24,7 +24,7 @@ from irnet_ray.runs.run import current
 from irnet_ray.runs.shards import Shards
 
 if TYPE_CHECKING:
-    from irnet_ray.engine.reuse import Carried
+    from irnet_ray.engine.reuse import Reused
 
 REPORT = "report.json"
 MADE_BY = "made_by.json"  # beside the labels: what their rows' fingerprint stands for
@@ -36,7 +36,7 @@ def run_plan(
     workers: int | None,
     address: str | None,
     console: Console,
-    carried: Carried | None = None,
+    reused: Reused | None = None,
     before_publishing: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Do what is left of a plan, and publish it; returns the report.
@@ -47,7 +47,7 @@ def run_plan(
         workers: training workers and network actors.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray.
         console: where plan and progress go.
-        carried: rows of an earlier version that are taken over.
+        reused: rows of an earlier version that are taken over.
         before_publishing: called when all stages are done, with Ray still there if it was needed.
     """
     todo = [stage for stage in plan.order if not plan.is_done(stage)]
@@ -63,7 +63,7 @@ def run_plan(
     plan.write_inputs()  # of a finished run too: a part of it may have been lost since
     plan.shards("images").check(plan.ids_by_shard, errors=False)
     with _ray(address) if todo else contextlib.nullcontext() as devices:
-        _run_stages(plan, todo, devices, workers, console, carried)
+        _run_stages(plan, todo, devices, workers, console, reused)
         labels, errors = plan.shards("labels").check(plan.ids_by_shard)
         if before_publishing is not None:
             before_publishing()
@@ -92,14 +92,14 @@ def _ray(address: str | None) -> contextlib.AbstractContextManager[Any]:
 
 
 def _run_stages(
-    plan: Plan, todo: list[str], devices: Any, workers: int | None, console: Console, carried: Carried | None
+    plan: Plan, todo: list[str], devices: Any, workers: int | None, console: Console, reused: Reused | None
 ) -> None:
     if todo:
         console.print(f"devices: {devices}", highlight=False, soft_wrap=True)
         devices.check(workers)
     for stage in todo:
         start = time.monotonic()
-        summary = _run_stage(plan, stage, devices, workers, carried)
+        summary = _run_stage(plan, stage, devices, workers, reused)
         seconds = round(time.monotonic() - start)
         plan.folder(stage).write_json("done.json", {"seconds": seconds, "summary": summary})
         console.print(f"{stage}: {summary}, {seconds // 60}:{seconds % 60:02d} min", highlight=False, soft_wrap=True)
@@ -201,10 +201,10 @@ def _print_classifier(plan: Plan, console: Console) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
-def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None, carried: Carried | None) -> str:
+def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None, reused: Reused | None) -> str:
     """Run one stage to its end; returns what it made, in a few words."""
     from irnet_ray.engine.mapping import run_map
-    from irnet_ray.engine.reuse import carry
+    from irnet_ray.engine.reuse import reuse_rows
     from irnet_ray.engine.training import run_training
     from irnet_ray.stages import classifier, irnet, labels, prototypes, seeds
 
@@ -236,8 +236,8 @@ def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None, carrie
         else labels.stage(config, images, plan.shards("seeds"), plan.folder("irnet"), plan.made_by)
     )
     taken = ""
-    if carried is not None:
-        taken = f" {carry(carried.results[stage], plan.shards(stage), mapping.schema, carried.uris)} taken over,"
+    if reused is not None:
+        taken = f" {reuse_rows(reused.results[stage], plan.shards(stage), mapping.schema, reused.uris)} taken over,"
     unit, seconds = config.unit_size, config.image_seconds
     done = run_map(mapping, plan.folder(stage), plan.ids_by_shard, plan.shard_count, unit, devices, workers, seconds)
     return f"{done.computed} images computed,{taken} {done.rows} rows, {done.errors} errors"

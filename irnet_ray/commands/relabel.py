@@ -18,7 +18,7 @@ from irnet_ray.commands.drift import drift_lines, measure
 from irnet_ray.commands.pipeline import run_plan
 from irnet_ray.commands.plan import TRAININGS, Base, Plan
 from irnet_ray.config.load import recorded_config
-from irnet_ray.engine.reuse import Carried
+from irnet_ray.engine.reuse import Reused
 from irnet_ray.errors import UserError, printable
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.runs.folder import Folder
@@ -122,8 +122,8 @@ class Night:
     retrain_share: float
     reasons: tuple[str, ...]  # to learn everything anew
     plan: Plan
-    carried: Carried | None  # None: nothing is taken over
-    failed: int  # of the images that are carried, those without a row: they are tried again
+    reused: Reused | None  # None: nothing is taken over
+    failed: int  # of the images that are reused, those without a row: they are tried again
 
     @property
     def is_settled(self) -> bool:
@@ -133,7 +133,7 @@ class Night:
     @property
     def to_compute(self) -> int:
         """Images that go through the networks."""
-        taken = self.carried.images - self.failed if self.carried is not None else 0
+        taken = self.reused.images - self.failed if self.reused is not None else 0
         return 0 if self.is_settled else len(self.plan.table) - taken
 
     def lines(self) -> list[str]:
@@ -153,7 +153,7 @@ class Night:
                 f"networks of version {Base.of(self.version).version}: {100 * self.unseen:.1f} % of the images are new "
                 f"to them since they were trained, more than {100 * self.retrain_share:.4g} % would train them anew"
             )
-            if self.carried is None:
+            if self.reused is None:
                 lines.append("no row is taken over: those of the last version were made by other code")
         again = f", {self.failed:,} of them once more, having failed" if self.failed else ""
         taken = len(self.plan.table) - self.to_compute
@@ -181,8 +181,8 @@ def look(out: Folder, data: str | Path | None, retrain: bool, retrain_share: flo
     reasons = _reasons(Plan(out, config, today, version["shards"], base), retrain, unseen, retrain_share)
     plan = Plan(out, config, today, version["shards"], None if reasons else base)
     plan.check_usable(str(place["folder"]))
-    carried, failed = _carried(plan, version, changes)
-    return Night(out, version, place, changes, unseen, retrain_share, reasons, plan, carried, failed)
+    reused, failed = _reusable(plan, version, changes)
+    return Night(out, version, place, changes, unseen, retrain_share, reasons, plan, reused, failed)
 
 
 def _place(version: dict[str, Any], data: str | Path | None) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(map(printable, names[:most])) + rest
 
 
-def _carried(plan: Plan, version: dict[str, Any], changes: Changes) -> tuple[Carried | None, int]:
+def _reusable(plan: Plan, version: dict[str, Any], changes: Changes) -> tuple[Reused | None, int]:
     """The rows that today's plan can take over from the last version, and how many of those images have none."""
     results = {stage: _whole(plan.out, version, stage) for stage in CARRIED}
     # Rows of one version are of one making: weights, config and code.
@@ -239,7 +239,7 @@ def _carried(plan: Plan, version: dict[str, Any], changes: Changes) -> tuple[Car
             uris.setdefault(tables.shard_of(image_id, plan.shard_count), {})[image_id] = uri
     errors = results["labels"].errors
     failed = (image_id for name in errors.files() for image_id in errors.read_table(name)["image_id"].to_pylist())
-    return Carried(results, uris), sum(image_id in changes.standing for image_id in failed)
+    return Reused(results, uris), sum(image_id in changes.standing for image_id in failed)
 
 
 def _run(night: Night, workers: int | None, address: str | None, console: Console) -> dict[str, Any]:
@@ -257,12 +257,12 @@ def _run(night: Night, workers: int | None, address: str | None, console: Consol
                 "to": plan.version,
                 "learnt_anew": list(night.reasons),
                 "folder": night.changes.counts(),
-                **measure(old, plan.shards("labels"), night.carried.uris if night.carried is not None else {}),
+                **measure(old, plan.shards("labels"), night.reused.uris if night.reused is not None else {}),
             }
         )
         plan.out.write_json(DRIFT, drift)
 
-    report = run_plan(plan, night.place, workers, address, console, night.carried, compare_labels)
+    report = run_plan(plan, night.place, workers, address, console, night.reused, compare_labels)
     for line in drift_lines(drift):
         console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
     return {

@@ -14,7 +14,7 @@ UNIT = 256  # rows that are committed together: what a task holds in memory
 
 
 @dataclass(frozen=True)
-class Carried:
+class Reused:
     """The sealed results of an earlier version, and the images whose rows are still right."""
 
     results: dict[str, Shards]  # by stage; sharded as the new ones are
@@ -26,7 +26,7 @@ class Carried:
         return sum(map(len, self.uris.values()))
 
 
-def carry(old: Shards, new: Shards, schema: pa.Schema, uris: dict[int, dict[str, str]]) -> int:
+def reuse_rows(old: Shards, new: Shards, schema: pa.Schema, uris: dict[int, dict[str, str]]) -> int:
     """Commit the rows of these images to a stage that is not sealed yet, a Ray task per shard; returns how many.
 
     Errors are not taken over: what failed is tried again. Rows that an earlier call committed are not written again.
@@ -37,7 +37,7 @@ def carry(old: Shards, new: Shards, schema: pa.Schema, uris: dict[int, dict[str,
     """
     import ray  # late: who only plans waits for nothing
 
-    task = ray.remote(carry_shard).options(max_retries=3)
+    task = ray.remote(reuse_shard).options(max_retries=3)
     shards = sorted(uris.keys() - new.sealed())
     try:
         return sum(ray.get([task.remote(old, new, schema, shard, uris[shard]) for shard in shards]))
@@ -45,13 +45,13 @@ def carry(old: Shards, new: Shards, schema: pa.Schema, uris: dict[int, dict[str,
         raise raised("taking rows over", error) from error
 
 
-def carry_shard(old: Shards, new: Shards, schema: pa.Schema, shard: int, uris: dict[str, str]) -> int:
+def reuse_shard(old: Shards, new: Shards, schema: pa.Schema, shard: int, uris: dict[str, str]) -> int:
     """Commit one shard's rows; returns how many of the images the new stage then holds from the old one."""
     rows: list[dict[str, Any]] = []
-    missing, carried = set(new.missing(shard, sorted(uris))), 0
+    missing, reused = set(new.missing(shard, sorted(uris))), 0
     for row in old.rows.stream_rows(old.part(shard), schema.names):
         image_id = row["image_id"]
-        carried += image_id in uris
+        reused += image_id in uris
         if image_id not in missing:
             continue
         rows.append({**row, "uri": uris[image_id]})
@@ -60,4 +60,4 @@ def carry_shard(old: Shards, new: Shards, schema: pa.Schema, shard: int, uris: d
             rows = []
     if rows:
         new.commit(shard, schema, rows)
-    return carried
+    return reused

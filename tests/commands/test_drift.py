@@ -81,8 +81,8 @@ def test_drift_counts_classes_compares_what_was_made_anew_and_ranks_what_to_look
         labels_table(tmp_path / "old", before, ["once"]),
         labels_table(tmp_path / "new", after, ["once", "fails"]),
     )
-    carried = {tables.shard_of("kept", SHARDS): {"kept": ""}}
-    drift = measure(old, new, carried)
+    reused = {tables.shard_of("kept", SHARDS): {"kept": ""}}
+    drift = measure(old, new, reused)
     assert (drift["labels"], drift["instances"]) == ({"before": 6, "after": 6}, {"before": 12, "after": 7})
     assert drift["errors"] == {"before": 1, "after": 2, "new": 1}
     assert drift["classes"] == {

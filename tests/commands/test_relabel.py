@@ -128,7 +128,7 @@ def test_a_new_tag_learns_anew_and_a_vanished_one_does_not(place: Path) -> None:
     current = json.loads((place / "out" / "current.json").read_text())
     assert not result.retrained and current["vocabulary"] == ["cat", "dog"]  # so class ids stay what they were
     found = look(Folder(str(place / "out")), changed(place, p01=(21, "cat;zebra")), False, 1.0)
-    assert found.reasons == ("new tags: zebra",) and found.carried is None and found.plan.base is None
+    assert found.reasons == ("new tags: zebra",) and found.reused is None and found.plan.base is None
     own = Plan(found.out, found.plan.config, found.plan.table, SHARDS)
     assert found.plan.names == own.names and found.to_compute == 11
 
@@ -170,7 +170,7 @@ def test_a_killed_night_goes_on_and_ends_like_one_that_was_not(place: Path) -> N
     shutil.copytree(place / "out", place / "other", symlinks=True)
     whole, every, _ = night(place / "other", data=data, retrain_share=0.5)
     found = look(Folder(str(place / "out")), data, False, 0.5)
-    begun = compute(found.plan, found.carried, stop_after=2)
+    begun = compute(found.plan, found.reused, stop_after=2)
     assert rows(place / "out", "images").keys() == {*PHOTOS, "broken.png"}  # readers see the old version
     result, rest, _ = night(place / "out", data=data, retrain_share=0.5)
     assert sorted(begun["seeds"] + rest["seeds"]) == sorted(every["seeds"]) and begun["seeds"]

@@ -16,7 +16,7 @@ from typing import Any
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
-from irnet_ray.engine import failures as limits
+from irnet_ray.engine import failures
 from irnet_ray.engine.session import Devices, raised
 from irnet_ray.engine.steps import Commit, Finish, Load, MapStage, Network
 from irnet_ray.runs.shards import Shards
@@ -27,7 +27,7 @@ DEATHS = 2  # of processes with an image, before it is given up
 STARTS = 3  # of processes in a row that die before they have one
 
 
-def run_alone(
+def run_isolated(
     stage: MapStage,
     result: Shards,
     left: dict[int, list[str]],
@@ -115,7 +115,7 @@ class _SecondPass:
             for done in [done for done, step in self.running.items() if step.ends is not None and step.ends <= now]:
                 step = self.running.pop(done)
                 ray.kill(step.process)
-                yield self._failed(step.image, limits.timed_out(step.step, self.seconds))
+                yield self._failed(step.image, failures.timed_out(step.step, self.seconds))
 
     def end(self) -> None:
         """End all processes."""
@@ -139,17 +139,17 @@ class _SecondPass:
         try:
             committed = ray.get(done)
         except OutOfMemoryError:
-            yield from self._died(step, limits.killed_for_memory())
+            yield from self._died(step, failures.killed_for_memory())
         except RayActorError as error:
             if error.actor_init_failed:
                 raise
-            yield from self._died(step, limits.died())
+            yield from self._died(step, failures.died())
         except RayTaskError as error:
             # Images' own errors are in their rows: this is the stage's, but for one that the whole of it is too large.
             if not isinstance(error.cause, MemoryError):
                 raise
             self.free.append(step.process)
-            yield self._failed(step.image, limits.failure(error.cause))
+            yield self._failed(step.image, failures.failure(error.cause))
         else:
             self.failed_starts = 0
             if step.step == COMMIT:

@@ -4,7 +4,7 @@
 
 A unit, a few dozen images of one shard, is one row of the data set: it is never split, so writing it is a commit.
 Whatever ends a process, an image that kills it, hangs or eats the memory, ends its unit; a second pass runs what is
-left one image at a time (`alone`), so that such an image costs that image. A result that cannot be written stops the
+left one image at a time (`isolation`), so that such an image costs that image. A result that cannot be written stops the
 run instead: no other image would fare better.
 """
 
@@ -21,7 +21,7 @@ import ray.data
 from ray.data import ActorPoolStrategy
 
 from irnet_ray.engine.failures import IMAGE_SECONDS
-from irnet_ray.engine.isolation import run_alone
+from irnet_ray.engine.isolation import run_isolated
 from irnet_ray.engine.profile import PROFILE, profile
 from irnet_ray.engine.progress import Reading, display
 from irnet_ray.engine.session import Devices, raised
@@ -101,7 +101,7 @@ def run_map(
             for committed in _run_units(stage, result, units, devices, workers, image_seconds):
                 counts.add(committed)
             left = {shard: result.missing(shard, images[shard]) for shard, ids in left.items() if ids}
-            for committed in run_alone(stage, result, left, devices, workers, image_seconds):
+            for committed in run_isolated(stage, result, left, devices, workers, image_seconds):
                 counts.add(committed)
         seconds, actors = time.monotonic() - start, _actors(units, devices, workers)
         folder.write_json(PROFILE, profile(computed, seconds, counts.spent, actors, devices.cpus, devices.gpus))

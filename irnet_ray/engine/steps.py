@@ -31,19 +31,19 @@ class MapStage:
     sources: tuple[Shards, ...]
     load: Callable[[Row], Any]
     network: Callable[[bool], Callable[[Row, Any], Any]]  # whether a GPU is there ▶ the step; built once an actor.
-    # A step that is `Together` too may take some of a unit's images at once.
+    # A step that is `BatchStep` too may take some of a unit's images at once.
     finish: Callable[[Row, Any], Row]
 
 
 @runtime_checkable
-class Together(Protocol):
+class BatchStep(Protocol):
     """What a network step has besides where it takes images together: a GPU is hardly busy with a single one."""
 
-    def together(self, values: list[Any]) -> list[list[int]]:
+    def batches(self, values: list[Any]) -> list[list[int]]:
         """Which of the loaded images to take together: every place in the list once."""
         ...
 
-    def several(self, rows: list[Row], values: list[Any]) -> list[Any]:
+    def run_batch(self, rows: list[Row], values: list[Any]) -> list[Any]:
         """What the step makes of each of some images; may raise, and each is then tried by itself."""
         ...
 
@@ -126,23 +126,23 @@ class Network:
         items: list[Item] = pickle.loads(unit["items"])  # nosec B301
         spent = dict(unit["spent"])
         with timed("network", spent):
-            if isinstance(self.step, Together):
-                self._together(self.step, [item for item in items if item.error is None])
+            if isinstance(self.step, BatchStep):
+                self._run_batches(self.step, [item for item in items if item.error is None])
             else:
-                self._alone(items)
+                self._one_by_one(items)
         return {"shard": unit["shard"], "items": pickle.dumps(items, protocol=5), "spent": spent}
 
-    def _together(self, step: Together, items: list[Item]) -> None:
-        for places in step.together([item.value for item in items]):
+    def _run_batches(self, step: BatchStep, items: list[Item]) -> None:
+        for places in step.batches([item.value for item in items]):
             some = [items[place] for place in places]
-            if len(some) == 1 or not self._several(step, some):
-                self._alone(some)
+            if len(some) == 1 or not self._could_run(step, some):
+                self._one_by_one(some)
 
-    def _several(self, step: Together, items: list[Item]) -> bool:
+    def _could_run(self, step: BatchStep, items: list[Item]) -> bool:
         """Whether the step could take them, in the time of one: it may fail for one of them, or for their number."""
         try:
             with at_most(self.seconds):
-                made = step.several([item.row for item in items], [item.value for item in items])
+                made = step.run_batch([item.row for item in items], [item.value for item in items])
         except UserError:
             raise
         except Exception:
@@ -151,7 +151,7 @@ class Network:
             item.value = value
         return True
 
-    def _alone(self, items: list[Item]) -> None:
+    def _one_by_one(self, items: list[Item]) -> None:
         for item in items:
             item.advance(self.name, self.step, self.seconds)
 

@@ -66,7 +66,7 @@ class LabelsNetwork:
         # On a GPU this compiles the walk: where there is no compiler the stage stops, instead of failing every image.
         random_walk(torch.zeros(1, 8, 8, device=self.device), torch.zeros(8, 8, device=self.device))
 
-    def together(self, images: list[np.ndarray]) -> list[list[int]]:
+    def batches(self, images: list[np.ndarray]) -> list[list[int]]:
         """Images that IRNet sees at the same sizes, of so many pixels at most: all places in the list, each once."""
         alike: dict[tuple[tuple[int, int], ...], list[int]] = {}
         for place, image in enumerate(images):
@@ -79,14 +79,14 @@ class LabelsNetwork:
 
     @torch.inference_mode()
     def relations(self, images: Sequence[np.ndarray]) -> list[Relations]:
-        """Boundary map and displacement field of images that go `together`, each uint8 (H, W, 3).
+        """Boundary map and displacement field of the images of one batch, each uint8 (H, W, 3).
 
         A boundary that the network sees at any of the scales is one: the walk leaks through every gap. The field is the
         mean over the scales: what is noise at one of them is not at the other.
 
         Raises:
             FloatingPointError: the network's answer is not finite.
-            RuntimeError: images that do not go together.
+            RuntimeError: images that the network sees at different sizes.
         """
         given = [to_network(image, self.device) for image in images]
         with precision(self.device):
@@ -121,8 +121,8 @@ class LabelsNetwork:
         )
         return Masks(*(tensor.cpu().numpy() for tensor in (*found.instances, found.semantic)))
 
-    def several(self, rows: list[Row], images: list[np.ndarray]) -> list[Masks]:
-        """Labels of images that go `together`, from the attention maps of their rows."""
+    def run_batch(self, rows: list[Row], images: list[np.ndarray]) -> list[Masks]:
+        """Labels of the images of one batch, from the attention maps of their rows."""
         return [
             self.synthesize(decode_attention(row), relations, image.shape[:2])
             for row, image, relations in zip(rows, images, self.relations(images), strict=True)
@@ -130,4 +130,4 @@ class LabelsNetwork:
 
     def __call__(self, row: Row, image_HW3: np.ndarray) -> Masks:
         """Labels of one image, from the attention maps of its row."""
-        return self.several([row], [image_HW3])[0]
+        return self.run_batch([row], [image_HW3])[0]

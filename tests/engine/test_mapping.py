@@ -65,8 +65,8 @@ def test_rows_went_through_every_step_with_their_sources_joined(ran: Ran) -> Non
             assert row["upstream"] == len(image_id)
 
 
-def test_images_were_taken_together(ran: Ran) -> None:
-    assert set((ran.log / "together").read_text().split()) == {"2"}  # what is left over goes alone
+def test_images_were_taken_run_batches(ran: Ran) -> None:
+    assert set((ran.log / "batches").read_text().split()) == {"2"}  # what is left over goes alone
 
 
 def test_what_was_committed_before_is_not_computed_again(ran: Ran) -> None:

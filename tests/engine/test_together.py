@@ -22,11 +22,11 @@ class Pairs:
     def __init__(self, bad: dict[int, Exception] | None = None, narrow: bool = False) -> None:
         self.bad, self.narrow, self.calls = bad or {}, narrow, []
 
-    def together(self, values: list[int]) -> list[list[int]]:
+    def batches(self, values: list[int]) -> list[list[int]]:
         odd = [[place for place, value in enumerate(values) if value % 2 == parity] for parity in (0, 1)]
         return [places[n : n + 2] for places in odd for n in range(0, len(places), 2)]
 
-    def several(self, rows: list[Row], values: list[int]) -> list[str]:
+    def run_batch(self, rows: list[Row], values: list[int]) -> list[str]:
         if self.narrow and len(rows) > 1:
             raise RuntimeError("CUDA out of memory")
         self.calls.append(values)
@@ -36,7 +36,7 @@ class Pairs:
         return [f"{row['image_id']} saw {value}" for row, value in zip(rows, values, strict=True)]
 
     def __call__(self, row: Row, value: int) -> str:
-        return self.several([row], [value])[0]
+        return self.run_batch([row], [value])[0]
 
 
 def run(step: Any, items: list[Item], seconds: float | None = None) -> list[Item]:
@@ -89,7 +89,7 @@ def test_images_together_may_take_no_longer_than_one_may(monkeypatch: pytest.Mon
 
     @contextlib.contextmanager
     def at_most(seconds: float | None) -> Iterator[None]:
-        limits.append(seconds)
+        failures.append(seconds)
         yield
 
     monkeypatch.setattr(steps, "at_most", at_most)

@@ -94,12 +94,12 @@ class Network:
         with (log / "networks").open("a") as file:
             file.write(f"{gpu}\n")
 
-    def together(self, values: list[Any]) -> list[list[int]]:
+    def batches(self, values: list[Any]) -> list[list[int]]:
         places = list(range(len(values)))
         return [places[first : first + 2] for first in places[::2]]
 
-    def several(self, rows: list[Row], values: list[Any]) -> list[Any]:
-        with (self.log / "together").open("a") as file:
+    def run_batch(self, rows: list[Row], values: list[Any]) -> list[Any]:
+        with (self.log / "batches").open("a") as file:
             file.write(f"{len(rows)}\n")
         return [self(row, value) for row, value in zip(rows, values, strict=True)]
 

@@ -105,10 +105,10 @@ def test_images_go_together_where_the_network_sees_them_at_one_size(plan: Plan, 
     network = LabelsNetwork(plan.config, irnet, gpu=False)
     sizes = [(96, 128), (64, 64), (97, 127), (96, 128), (128, 96), (96, 129), (96, 128), (960, 1280)]
     images = [np.zeros((*size, 3), np.uint8) for size in sizes]
-    assert sorted(map(tuple, network.together(images))) == [(n,) for n in range(8)]  # a processor takes one by one
+    assert sorted(map(tuple, network.batches(images))) == [(n,) for n in range(8)]  # a processor takes one by one
     network.pixels = 2 * (128 * 176) + 1  # what it sees of two of 96x128 at 1.33 times their size
-    assert sorted(map(tuple, network.together(images))) == [(0, 2), (1,), (3, 5), (4,), (6,), (7,)]
-    assert network.together([]) == []
+    assert sorted(map(tuple, network.batches(images))) == [(0, 2), (1,), (3, 5), (4,), (6,), (7,)]
+    assert network.batches([]) == []
 
 
 @pytest.mark.parametrize("gpu", [False, pytest.param(True, marks=pytest.mark.gpu)])
@@ -123,7 +123,7 @@ def test_images_together_have_the_labels_that_each_has_alone(plan: Plan, irnet: 
     assert not torch.allclose(alone[0].boundary[:23, :31], alone[1].boundary[:23, :31], atol=0.02)
     row = row_of(plan)
     cams = [np.ones((len(row["tags"]), *each.boundary.shape), np.float32) for each in alone]
-    several = network.several([{**row, **encode_cam(cam)} for cam in cams], images)
+    several = network.run_batch([{**row, **encode_cam(cam)} for cam in cams], images)
     for made, cam, relations, image in zip(several, cams, together, images, strict=True):
         kept = network.synthesize(cam, relations, image.shape[:2])
         assert all(np.array_equal(*pair) for pair in zip(made, kept, strict=True))

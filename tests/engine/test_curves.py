@@ -1,4 +1,4 @@
-"""What a training tells while it runs."""
+"""What a training reports while it runs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
-from tensorboardX.event_file_writer import _EventLoggerThread
+from tensorboardX.proto.event_pb2 import SessionLog
 
 from irnet_ray.engine.curves import Reporter
 from irnet_ray.runs.folder import Folder
-from tests.engine.curves import read_curves
+from tests.engine.curves import read_curves, read_events
 from tests.engine.mounts import mounted
 from tests.engine.processes import PATIENCE
 from tests.engine.toy_training import fill_up
@@ -58,7 +57,29 @@ def test_an_epoch_that_is_done_again_replaces_its_curves(tmp_path: Path) -> None
     assert [step for step, _ in curves["rate"]] == list(range(9))
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_points_are_on_disk_while_their_epoch_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("irnet_ray.engine.curves.time.monotonic", lambda: now[0])
+    reporter = Reporter(Folder(str(tmp_path)))
+    reporter.begin(0, 0)
+    for iteration in range(3):
+        reporter.add(iteration, {"total": 1.0}, 0.5)
+        now[0] += 6.0
+    assert read_curves(tmp_path / "tensorboard")["rate"] == [(i, 0.5) for i in range(3)]
+    reporter.end()
+
+
+def test_an_epoch_s_file_lets_tensorboard_forget_what_it_replaces(tmp_path: Path) -> None:
+    reporter = Reporter(Folder(str(tmp_path)))
+    reporter.begin(2, 40)
+    reporter.end()
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    assert "tfevents" in file.name and file.name.endswith(".epoch0002")
+    version, start = read_events(file)
+    assert version.file_version == "brain.Event:2"
+    assert (start.step, start.session_log.status) == (40, SessionLog.START)
+
+
 def test_a_full_disk_ends_the_curves_and_not_the_training(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "64k") as mount:
         reporter = Reporter(Folder(str(mount.path)))
@@ -72,9 +93,6 @@ def test_a_full_disk_ends_the_curves_and_not_the_training(tmp_path: Path) -> Non
         reporter.begin(1, 2000)
         reporter.add(2000, {"total": 1.0}, 0.1)
         reporter.end()
-        for thread in threading.enumerate():  # that its last words come within this test
-            if isinstance(thread, _EventLoggerThread):
-                thread.join(60)
 
 
 REFUSED = """
@@ -96,12 +114,14 @@ print("ended")
 """
 
 
-def test_a_process_whose_curves_were_refused_ends(tmp_path: Path) -> None:
+def test_a_process_whose_curves_were_refused_says_so_in_one_line_and_ends(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "64k") as mount:
         command = [sys.executable, "-c", REFUSED, str(mount.path)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr
-    assert "No space left on device" in done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("The curves of this epoch end at iteration ")]
+    assert len(said) == 1 and said[0].endswith(": No space left on device")
+    assert "Traceback" not in done.stderr
 
 
 def test_it_tells_how_long_the_training_is_and_its_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The one exception for mistakes of the person at the terminal, and how foreign text is shown to them."""
+"""The one exception for bad input, and how text from outside is shown in a sentence."""
 
 from __future__ import annotations
 
@@ -7,23 +7,33 @@ from contextlib import contextmanager
 
 
 def printable(text: str) -> str:
-    """Text on one line and without orders to the terminal: what cannot be printed is escaped as Python does."""
+    """Text on one line that cannot control the terminal: what is not printable is escaped as Python escapes it."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class UserError(Exception):
-    """Bad input, said in one sentence: what was wrong, where, and what to do. The command exits with 2.
+    """Bad input, said in one sentence: what is wrong, where, and what to do. The command exits with 2.
 
-    Names of files and tags in the sentence may hold anything: line breaks, escape sequences, bytes of no encoding.
+    The sentence may contain names of files and tags, which can hold anything: line breaks, escape sequences, bytes in
+    no encoding.
     """
 
     def __init__(self, sentence: str) -> None:
         super().__init__(printable(sentence))
 
 
+def reason(error: BaseException) -> str:
+    """What the operating system, a library or an object store says about an error, for use inside a sentence.
+
+    Only the first line: some libraries append a list of everything they tried.
+    """
+    said = (getattr(error, "strerror", None) or str(error)).strip() or type(error).__name__
+    return " ".join(said.splitlines()[0].split()).rstrip(".")
+
+
 @contextmanager
 def reading(file: str) -> Iterator[None]:
-    """Say in one sentence that a file of a run is damaged, and what to do, whatever its reader meets.
+    """Turn any failure to read a file of a run into one sentence that says it is damaged and what to do: UserError.
 
     A missing file stays a FileNotFoundError.
     """
@@ -31,13 +41,12 @@ def reading(file: str) -> Iterator[None]:
         yield
     except (UserError, FileNotFoundError):
         raise
-    except Exception as error:  # Arrow's are of a dozen kinds, OSError, ValueError and KeyError among them
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UserError(f"{file} is damaged ({why}): {AGAIN}") from error
+    except Exception as error:  # Arrow alone raises a dozen kinds, OSError, ValueError and KeyError among them
+        raise UserError(f"{file} is damaged ({reason(error)}): {AGAIN}") from error
 
 
 def misplaced(file: str) -> UserError:
-    """What to say of a part of a table that is whole, but not that of its shard."""
+    """The error for a readable part of a table that holds images of another shard, or lacks some of its own."""
     return UserError(f"{file} does not hold just the images of its shard: {AGAIN}")
 
 

@@ -1,1 +1,1 @@
-"""Anything with tags becomes the images table: folders of photos, and the generated default scenes."""
+"""Reads images with tags, in any of the formats of `formats.py`, into the images table."""

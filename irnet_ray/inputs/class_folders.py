@@ -1,4 +1,4 @@
-"""One folder per class, as ImageNet's: `WHERE/<class>/.../<image>`, the class's name or WordNet id being the tag."""
+"""One folder per class, as in ImageNet: `WHERE/<class>/.../<image>`. The tag is the name of the class."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from irnet_ray.errors import UserError
-from irnet_ray.inputs.images_table import Listed, count, names, refuse_unnamed
-from irnet_ray.storage import files as storage
+from irnet_ray.errors import UserError, reason
+from irnet_ray.inputs.images_table import Listed, refuse_unnamed
+from irnet_ray.inputs.place import Place
+from irnet_ray.storage.files import is_file, open_binary
+from irnet_ray.storage.locations import join, parent
+from irnet_ray.text import count, names
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 MAPPINGS = ("LOC_synset_mapping.txt", "synset_words.txt", "words.txt")
@@ -17,20 +20,25 @@ MAPPINGS = ("LOC_synset_mapping.txt", "synset_words.txt", "words.txt")
 _WORDNET_ID = re.compile(r"n\d{8}")
 
 
-def recognized(files: Sequence[str]) -> bool:
-    """Whether these image files, by their paths below a folder, lie in one folder per class.
+def recognize(place: Place) -> str | None:
+    """All images are in folders, and there are at least two folders, or one that is named by a WordNet id.
 
-    All of them are in folders, and these are two or more or have WordNet ids for names: images in one folder `images`
-    lack their tags file.
+    One folder with another name is not enough: images in a folder `images` lack their tags file.
     """
-    classes = {path.partition("/")[0] for path in files if "/" in path}
-    flat = any("/" not in path for path in files)
-    return bool(classes) and not flat and (len(classes) > 1 or all(map(_WORDNET_ID.fullmatch, classes)))
+    if place.kind != "folder":
+        return None
+    files = [*place.images, *place.lost_images]
+    classes = {path.partition("/")[0] for path in files}
+    if not files or not all("/" in path for path in files):
+        return None
+    if len(classes) > 1 or all(map(_WORDNET_ID.fullmatch, classes)):
+        return f"all its images are in {count(len(classes), 'folder')}, one for each class"
+    return None
 
 
-def listed(location: str, files: Sequence[str], lost: Sequence[str]) -> list[Listed]:
-    """The images at `files`, and links that lead nowhere, with their class as tag; ids are paths below the folder."""
-    found = sorted([*files, *lost])
+def listed(place: Place) -> list[Listed]:
+    """All images with their class as tag, and links that lead nowhere; ids are paths below the folder."""
+    location, found = place.location, sorted([*place.images, *place.lost_images])
     refuse_unnamed(location, found)
     classes = sorted({path.partition("/")[0] for path in found})
     if SPLITS.issuperset(name.lower() for name in classes):
@@ -39,19 +47,19 @@ def listed(location: str, files: Sequence[str], lost: Sequence[str]) -> list[Lis
     if blank:
         raise UserError(f"{location} has {count(len(blank), 'class folder')} without a name: rename it.")
     tag_of = _tags(location, classes)
-    return [Listed(path, [tag_of[path.partition("/")[0]]], storage.join(location, path)) for path in found]
+    return [Listed(path, [tag_of[path.partition("/")[0]]], join(location, path)) for path in found]
 
 
 def _tags(location: str, classes: Sequence[str]) -> dict[str, str]:
-    """The tag of each class folder: its name, or where a mapping lies beside them the first name of its WordNet id.
+    """The tag of each class folder: its name, or with a mapping beside the folders the first name of its WordNet id.
 
-    Names that several of the classes share (ImageNet's two cranes) are told apart by all of their synonyms, and where
-    these are the same too, by the id.
+    Where several classes share that name (ImageNet has two cranes), the tag is all synonyms of the class, and where
+    these are shared too, name and id.
     """
     if not any(map(_WORDNET_ID.fullmatch, classes)):
         return {name: name.strip() for name in classes}
     wanted = frozenset(classes)
-    synonyms = next((_read(path, wanted) for path in _mappings(location) if storage.is_file(path)), {})
+    synonyms = next((_read(path, wanted) for path in _mappings(location) if is_file(path)), {})
     first = {name: synonyms.get(name, name).partition(",")[0].strip() for name in classes}
     firsts, wholes = Counter(first.values()), Counter(synonyms.values())
     tags = {}
@@ -64,15 +72,15 @@ def _tags(location: str, classes: Sequence[str]) -> dict[str, str]:
 
 
 def _mappings(location: str) -> list[str]:
-    folders = (location, storage.parent(location))
-    return [storage.join(folder, name) for folder in folders for name in MAPPINGS]
+    folders = (location, parent(location))
+    return [join(folder, name) for folder in folders for name in MAPPINGS]
 
 
 def _read(path: str, wanted: frozenset[str]) -> dict[str, str]:
     """Synonyms, separated by ', ', of the wanted WordNet ids, from lines `n01440764 tench, Tinca tinca`."""
     synonyms = {}
     try:
-        with io.TextIOWrapper(storage.open_binary(path), encoding="utf-8-sig") as lines:
+        with io.TextIOWrapper(open_binary(path), encoding="utf-8-sig") as lines:
             for line in lines:
                 name, _, words = line.strip().replace("\t", " ", 1).partition(" ")
                 if name in wanted and words.strip(" ,"):
@@ -80,5 +88,5 @@ def _read(path: str, wanted: frozenset[str]) -> dict[str, str]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: save it as UTF-8.") from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {storage.reason(error)}; check its permissions.") from error
+        raise UserError(f"{path} cannot be read: {reason(error)}; check its permissions.") from error
     return synonyms

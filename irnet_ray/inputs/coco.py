@@ -1,4 +1,4 @@
-"""A COCO annotations file: an image's tags are the categories of its annotations. Boxes and masks are not looked at."""
+"""A COCO annotations file: the tags of an image are the categories of its annotations. Boxes and masks are ignored."""
 
 from __future__ import annotations
 
@@ -7,21 +7,38 @@ import logging
 import posixpath
 from typing import Any
 
-from irnet_ray.errors import UserError, printable
-from irnet_ray.inputs.images_table import Listed, count, names
+from irnet_ray.errors import UserError, printable, reason
+from irnet_ray.inputs.images_table import Listed
+from irnet_ray.inputs.place import Place
 from irnet_ray.inputs.tags import check_name, check_tags
-from irnet_ray.storage import files as storage
+from irnet_ray.storage.files import is_file, open_binary, walk
+from irnet_ray.storage.locations import base_name, join, parent, suffix
+from irnet_ray.text import count, names
 
 _LISTS = ("images", "annotations", "categories")
 _log = logging.getLogger(__name__)
 
 
-def listed(path: str) -> list[Listed]:
-    """The images of the file that have annotations, by their file names; it says how many have none.
+def recognize(place: Place) -> str | None:
+    """A .json file, or a folder with `annotations/instances_*.json`, for which `listed` asks for one of the files."""
+    if place.kind == "file" and suffix(place.location) == ".json":
+        return "it is a .json file"
+    return "it holds annotations/instances_*.json" if place.kind == "folder" and _instances(place) else None
 
-    The images lie beside `annotations/instances_<name>.json`: in `<name>`, `images/<name>`, `images`, or where the
+
+def _instances(place: Place) -> list[str]:
+    return sorted(name for name in place.files if name.startswith("annotations/instances_") and name.endswith(".json"))
+
+
+def listed(place: Place) -> list[Listed]:
+    """The images that have annotations, by their file names. A warning says how many have none.
+
+    The images are beside `annotations/instances_<name>.json`: in `<name>`, `images/<name>`, `images`, or where the
     listed file names say.
     """
+    path = place.location
+    if place.kind == "folder":
+        raise UserError(f"{path} holds annotations of COCO ({names(_instances(place))}): name one of these files.")
     data = _load(path)
     categories = {_get(path, c, "id"): _get(path, c, "name", str).strip() for c in data["categories"]}
     files: dict[Any, str] = {}
@@ -48,16 +65,16 @@ def listed(path: str) -> list[Listed]:
         check_tags(path, "an image", name, found)
     folder = _folder(path, list(tagged))
     _check_present(path, folder, tagged)
-    return [Listed(name, found, storage.join(folder, posixpath.normpath(name))) for name, found in tagged.items()]
+    return [Listed(name, found, join(folder, posixpath.normpath(name))) for name, found in tagged.items()]
 
 
 def _load(path: str) -> dict[str, Any]:
     try:
-        with storage.open_binary(path) as stream:
-            # Outlines are nine tenths of such a file: they are dropped while it is read.
+        with open_binary(path) as stream:
+            # Outlines are nine tenths of such a file, so they are dropped while it is read.
             data = json.load(stream, object_hook=_without_outlines)
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {storage.reason(error)}; check its permissions.") from error
+        raise UserError(f"{path} cannot be read: {reason(error)}; check its permissions.") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}): name a COCO instances file.") from error
     if not isinstance(data, dict) or not all(isinstance(data.get(name), list) for name in _LISTS):
@@ -79,18 +96,18 @@ def _get(path: str, entry: Any, key: str, kind: type | tuple[type, ...] = (int, 
 
 
 def _folder(path: str, files: list[str]) -> str:
-    """The folder that holds the first of the images that can be found."""
-    here = storage.parent(path)
-    above = storage.parent(here)
-    split = storage.base_name(path).removesuffix(".json").removeprefix("instances_")
+    """The first of the usual folders that holds one of the first three images."""
+    here = parent(path)
+    above = parent(here)
+    split = base_name(path).removesuffix(".json").removeprefix("instances_")
     places = [
-        *(storage.join(folder, name) for folder in (above, here) for name in (split, f"images/{split}", "images")),
+        *(join(folder, name) for folder in (above, here) for name in (split, f"images/{split}", "images")),
         above,
         here,
     ]
     for name in files[:3]:
         for folder in places:
-            if storage.is_file(storage.join(folder, posixpath.normpath(name))):
+            if is_file(join(folder, posixpath.normpath(name))):
                 return folder
     raise UserError(
         f"The images of {path} ({names(files)}) are not in {split}, images/{split} or images beside it: put them there."
@@ -98,10 +115,10 @@ def _folder(path: str, files: list[str]) -> str:
 
 
 def _check_present(path: str, folder: str, tagged: dict[str, list[str]]) -> None:
-    present = set(storage.walk(folder))
+    present = set(walk(folder))
     missing = [name for name in tagged if posixpath.normpath(name) not in present]
-    # The walk leaves out what is hidden.
-    missing = [name for name in missing if not storage.is_file(storage.join(folder, posixpath.normpath(name)))]
+    # The walk leaves out hidden files, so each missing one is looked up by itself.
+    missing = [name for name in missing if not is_file(join(folder, posixpath.normpath(name)))]
     if missing:
         raise UserError(
             f"{path} lists {count(len(missing), 'image')} not found in {folder} ({names(missing)}): "

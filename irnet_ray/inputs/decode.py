@@ -1,4 +1,4 @@
-"""Image files to RGB arrays, the way people see them."""
+"""Decodes images to RGB arrays, upright, as people see them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps
 
+from irnet_ray.errors import reason
 from irnet_ray.inputs import uris
-from irnet_ray.storage import files as storage
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-# By content, whatever the name: Pillow would run Ghostscript on a file that says it is PostScript.
+# Decided by content, not by name. PostScript is left out because Pillow would run Ghostscript on it.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-MAX_PIXELS = 178_956_970  # Pillow's own limit against files that unpack to fill the memory
+MAX_PIXELS = 178_956_970  # Pillow's own limit against small files that decode to fill the memory
 
-# Pillow warns from half of the limit on; we refuse at the limit and have nothing to say below it.
+# Pillow warns above half of its limit. We refuse above the limit and accept everything below it.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-# Of damaged EXIF and the like, about which nobody can do anything: what matters is whether the pixels are there.
+# Pillow warns of damaged EXIF and the like, which does not matter as long as the pixels can be decoded.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
@@ -27,7 +27,7 @@ class ImageError(Exception):
     """An image that cannot be used; `kind` is "missing", "unreadable" or "too-large"."""
 
     def __init__(self, kind: str, message: str) -> None:
-        super().__init__(kind, message)  # both, so that it survives pickling between processes
+        super().__init__(kind, message)  # both arguments, so that it can be pickled between processes
         self.kind = kind
         self.message = message
 
@@ -45,7 +45,7 @@ def read_size(uri: str | os.PathLike[str]) -> tuple[int, int] | None:
 
 
 def size_of_bytes(data: bytes) -> tuple[int, int] | None:
-    """As `read_size`, of an image's bytes."""
+    """Like `read_size`, for the bytes of an image."""
     try:
         with _open_file(io.BytesIO(data), "image") as image:
             return _upright_size(image)
@@ -59,9 +59,10 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 def decode_rgb(uri: str) -> np.ndarray:
-    """Uint8 (H, W, 3) of an image by its uri (see `uris`): EXIF orientation applied, first frame, transparency dropped.
+    """Decode an image, given by its uri (see `uris`), to uint8 (H, W, 3).
 
-    16-bit samples keep their upper 8 bits. Raises ImageError for anything that cannot be decoded to its end.
+    EXIF orientation is applied, transparency is dropped, and of several frames the first is taken. 16-bit samples keep
+    their upper 8 bits. Raises ImageError for anything that cannot be decoded to its end.
     """
     try:
         with _open(uri) as image:
@@ -85,7 +86,7 @@ def _open(uri: str) -> Image.Image:
     except FileNotFoundError as error:
         raise ImageError("missing", f"{uri} does not exist.") from error
     except OSError as error:
-        raise ImageError("unreadable", f"{uri} cannot be read: {storage.reason(error)}.") from error
+        raise ImageError("unreadable", f"{uri} cannot be read: {reason(error)}.") from error
 
 
 def _open_file(file: str | io.BytesIO, name: str) -> Image.Image:
@@ -105,12 +106,12 @@ def _open_file(file: str | io.BytesIO, name: str) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation 1..8 of an image not decoded yet."""
-    # Pillow turns TIFFs by itself, and decodes a whole PNG to look for EXIF written after the pixels.
+    # Pillow rotates TIFFs by itself. In a PNG it would decode all pixels to look for EXIF after them.
     if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
         return 1
     try:
         value = image.getexif().get(0x0112, 1)
-    except Exception:  # damaged EXIF does not make the pixels unusable
+    except Exception:  # the pixels are usable even if the EXIF is damaged
         return 1
     return value if value in range(1, 9) else 1
 

@@ -1,4 +1,4 @@
-"""Listed images become the images table: every image is read once, for its size and the hash of its bytes."""
+"""Turns listed images into the images table. Every image is read once, for its size and the hash of its bytes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import pyarrow as pa
 from irnet_ray import tables
 from irnet_ray.errors import UserError
 from irnet_ray.inputs import parallel, uris
-from irnet_ray.inputs.decode import EXTENSIONS, read_size, size_of_bytes
+from irnet_ray.inputs.decode import read_size, size_of_bytes
+from irnet_ray.text import count, names
 
 READ_WHOLE = 64 << 20  # bytes; a larger local file is hashed piece by piece
 
 
 class Seen(NamedTuple):
-    """What reading an image told: (width, height) or None, the hash of its bytes or None, whether it is not there."""
+    """What reading an image found out."""
 
-    size: tuple[int, int] | None
-    content: str | None
-    missing: bool = False
+    size: tuple[int, int] | None  # width, height in pixels; None if its header cannot be read
+    content: str | None  # hash of its bytes; None if they cannot be read
+    missing: bool = False  # whether there is no such file
 
 
 class Listed(NamedTuple):
-    """An image with its tags as listed; `seen` where the listing had its bytes in hand already."""
+    """An image with its tags as listed. `seen` is set by formats that read its bytes for the listing."""
 
     image_id: str
     tags: list[str]
@@ -35,12 +36,12 @@ class Listed(NamedTuple):
 
 
 def images_table(images: Sequence[Listed], shards: int, limit: int | None, listed_in: str | None = None) -> pa.Table:
-    """Rows of `tables.IMAGES`, sorted by image_id; only the first so many of them with `limit`.
+    """Rows of `tables.IMAGES`, sorted by image_id; `limit` keeps only the first ones.
 
-    Ids are distinct. An image whose header cannot be read gets null width and height and is left to the stages. So is
-    one that is not there, but where `listed_in` names the listing that promised it: UserError.
+    Ids must be distinct. An image that is missing or cannot be read gets null width and height; the stages report it.
+    With `listed_in`, the location of the listing, missing images raise UserError instead.
     """
-    # Read in the order of the listing, which is that of rows in a file; sorted by id afterwards.
+    # Read in the order of the listing, so that rows of one file are read in their order; sorted by id afterwards.
     kept = None if limit is None else set(sorted(image.image_id for image in images)[:limit])
     chosen = images if kept is None else [image for image in images if image.image_id in kept]
     seen = [image.seen for image in chosen]
@@ -71,7 +72,7 @@ def images_table(images: Sequence[Listed], shards: int, limit: int | None, liste
 
 
 def describe(uri: str) -> Seen:
-    """What reading one image tells; nothing of what goes wrong in that is raised."""
+    """Read one image for its size and hash. Failures are not raised, but recorded in the result."""
     try:
         if uris.is_path(uri):
             with open(uri, "rb") as stream:
@@ -83,37 +84,21 @@ def describe(uri: str) -> Seen:
             data = uris.read_bytes(uri)
     except FileNotFoundError:
         return Seen(None, None, missing=True)
-    except OSError:  # no permission, or out of reach: a row of the errors table later
+    except OSError:  # no permission or out of reach; the stages write a row of errors
         return Seen(None, None)
     return describe_bytes(data)
 
 
 def describe_bytes(data: bytes) -> Seen:
-    """What the bytes of an image tell."""
+    """Size and hash of the bytes of an image."""
     return Seen(size_of_bytes(data), hashlib.blake2b(data, digest_size=16).hexdigest())
 
 
-def is_image(name: str) -> bool:
-    """Whether a file's name says that it is an image."""
-    return os.path.splitext(name)[1].lower() in EXTENSIONS
-
-
 def refuse_unnamed(location: str, found: Sequence[str]) -> None:
-    """Raise UserError for names on disk that are not UTF-8, as ids in tables must be."""
+    """Raise UserError for names on disk that are not UTF-8, because ids in tables must be."""
     unnamed = [name for name in found if any("\ud800" <= letter <= "\udfff" for letter in name)]
     if unnamed:
         raise UserError(
             f"{count(len(unnamed), 'image file')} in {location} with names that are not UTF-8 ({names(unnamed)}): "
             "rename them."
         )
-
-
-def count(number: int, noun: str) -> str:
-    """A number of things, "1 file" or "2 files"."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def names(found: Sequence[str], shown: int = 3) -> str:
-    """The first few names, and how many more there are."""
-    rest = len(found) - shown
-    return ", ".join(found[:shown]) + (f" and {rest:,} more" if rest > 0 else "")

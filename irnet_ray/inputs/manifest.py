@@ -1,43 +1,56 @@
-"""Manifests: Parquet, CSV or JSON lines with an image in every row, by its uri or, in Parquet, by its bytes."""
+"""Manifests: Parquet, CSV or JSON lines with one image per row, given by its uri or, in Parquet, by its bytes."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from irnet_ray.errors import UserError, printable
+from irnet_ray.errors import UserError, printable, reason
 from irnet_ray.inputs import uris
-from irnet_ray.inputs.images_table import Listed, count
+from irnet_ray.inputs.images_table import Listed, refuse_unnamed
+from irnet_ray.inputs.place import Place
 from irnet_ray.inputs.tags import check_name, check_tags, clean, is_text, plain_type, raw_tags, read_csv, read_parquet
-from irnet_ray.storage import files as storage
+from irnet_ray.storage.files import open_binary
+from irnet_ray.storage.locations import base_name, has_password, is_uri, join, parent, suffix
+from irnet_ray.text import count
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
-NAMES = ("uri", "file_name", "path", "image")  # columns of text that name an image, the first that is there
+NAMES = ("uri", "file_name", "path", "image")  # columns of text that name an image; the first one is taken
 IDS = ("image_id", "id")
-LARGE = 64 << 20  # bytes of images in a row group: what is read for one image
+LARGE = 64 << 20  # bytes of images in a row group; reading one image reads its whole row group
 
 _log = logging.getLogger(__name__)
 
 
 class _Row(NamedTuple):
     image_id: str | None
-    name: str  # "" where there is none
+    name: str  # "" if there is none
     tags: Iterable[str]
     place: str
-    uri: str | None = None  # of the bytes in a Parquet file
+    uri: str | None = None  # of bytes inside a Parquet file
 
 
-def listed(files: Sequence[tuple[str, str]]) -> list[Listed]:
-    """Every row of some manifests, given by the name that ids may begin with and their location.
+def recognize(place: Place) -> str | None:
+    """A manifest by its extension, or a folder with .parquet files and no images."""
+    if place.kind == "file" and suffix(place.location) in SUFFIXES:
+        return f"it is a {suffix(place.location)} file"
+    if place.kind == "folder" and place.named(".parquet") and not place.images:
+        return "it holds .parquet files and no images"
+    return None
 
-    An id is the column `image_id` where there is one, else the image's name as listed, else file and row.
+
+def listed(place: Place) -> list[Listed]:
+    """Every row of the manifests.
+
+    An id is the column `image_id` if there is one, else the name of the image as listed, else file and row.
     """
+    files = _manifests(place)
     rows = [(name, path, row) for name, path in files for row in _rows(path)]
     if not rows:
         raise UserError(f"{files[0][1]} lists no images: add a row for each.")
@@ -56,28 +69,42 @@ def listed(files: Sequence[tuple[str, str]]) -> list[Listed]:
     return images
 
 
+def _manifests(place: Place) -> list[tuple[str, str]]:
+    """Name and location of each manifest."""
+    if place.kind == "file":
+        return [(base_name(place.location), place.location)]
+    parts = place.named(".parquet")
+    refuse_unnamed(place.location, parts)
+    return [(name, join(place.location, name)) for name in parts]
+
+
 def _ids(rows: list[tuple[str, _Row]]) -> list[str]:
     given = [row.image_id or row.name for _, row in rows]
     if any(row.uri for _, row in rows) and (not all(given) or len(set(given)) < len(given)):
-        # Names of bytes are only labels: they may be missing or come again in the next file.
+        # Names of images inside Parquet are only labels: they may be missing, or repeat in the next file.
         return [row.image_id or f"{name}/{row.place.removeprefix('row ').zfill(8)}" for name, row in rows]
     return given
 
 
 def _uri(path: str, row: _Row) -> str:
-    """Where a named image lies: relative names lie beside the manifest."""
+    """The location of a named image. Relative names are relative to the folder of the manifest."""
     if not row.name:
         raise UserError(f"{path}, {row.place} names no image: fill it in, or delete the row.")
-    if storage.is_uri(row.name):
+    if is_uri(row.name):
+        if has_password(row.name):
+            raise UserError(
+                f"{path}, {row.place} names a URI with a password, which would be written into tables: leave it out, "
+                "and give it by the store's own environment variables or files."
+            )
         return row.name
-    if row.name.startswith("/") and not storage.is_uri(path) and "\0" not in row.name:
+    if row.name.startswith("/") and not is_uri(path) and "\0" not in row.name:
         return row.name
     check_name(path, row.place, row.name)
-    return storage.join(storage.parent(path), row.name.removeprefix("./"))
+    return join(parent(path), row.name.removeprefix("./"))
 
 
 def _rows(path: str) -> Iterator[_Row]:
-    kind = storage.suffix(path)
+    kind = suffix(path)
     if kind == ".parquet":
         yield from _parquet_rows(path)
         return
@@ -97,15 +124,15 @@ def _check_columns(path: str, names: list[str]) -> None:
 
 
 def _json_rows(path: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Columns of each row that manifests know, checked, and its place."""
+    """The known columns of each row, checked, and the place of the row."""
     number = 0
     try:
-        with storage.open_binary(path) as stream:
+        with open_binary(path) as stream:
             for number, line in enumerate(stream, start=1):
                 if line.strip():
                     yield _checked(path, f"line {number}", json.loads(line.decode("utf-8-sig"))), f"line {number}"
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {storage.reason(error)}; check its permissions.") from error
+        raise UserError(f"{path} cannot be read: {reason(error)}; check its permissions.") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}, line {number} is not JSON in UTF-8: {error}; correct that line.") from error
 
@@ -129,7 +156,7 @@ def _parquet_rows(path: str) -> Iterator[_Row]:
     schema, column = _look(path)
     wanted = [name for name in (*IDS, *NAMES, "tags") if name in schema.names]
     if "image" in wanted and not is_text(plain_type(schema, "image")):
-        wanted.remove("image")  # of bytes, which are not to be read yet
+        wanted.remove("image")  # it holds bytes, which are not needed for the listing
         if pa.types.is_struct(kind := schema.field("image").type) and kind.get_field_index("path") >= 0:
             wanted.append("image.path")
     table = read_parquet(path, wanted, _check_columns)
@@ -152,9 +179,9 @@ def _parquet_rows(path: str) -> Iterator[_Row]:
 
 
 def _look(path: str) -> tuple[pa.Schema, str | None]:
-    """A Parquet file's schema, and the one of `uris.COLUMNS` that holds images' bytes, if any does."""
+    """The schema of a Parquet file, and the one of `uris.COLUMNS` that holds the bytes of images; None if none does."""
     try:
-        with storage.open_binary(path) as stream, pq.ParquetFile(stream) as file:
+        with open_binary(path) as stream, pq.ParquetFile(stream) as file:
             schema, footer = file.schema_arrow, file.metadata
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} cannot be read as Parquet: {error}; write it again.") from error
@@ -164,7 +191,7 @@ def _look(path: str) -> tuple[pa.Schema, str | None]:
         return schema, None
     groups = [footer.row_group(i).column(at) for i in range(footer.num_row_groups)]
     if groups and all(g.statistics is not None and g.statistics.null_count == g.num_values for g in groups):
-        return schema, None  # names beside a column of bytes that nobody has filled
+        return schema, None  # the column of bytes is empty: images are given by name
     largest = max((group.total_uncompressed_size for group in groups), default=0)
     if largest > LARGE:
         said = f"{path}: reading one image reads its row group, of up to {largest >> 20:,} MiB"
@@ -173,7 +200,7 @@ def _look(path: str) -> tuple[pa.Schema, str | None]:
 
 
 def _bytes_column(schema: pa.Schema) -> str | None:
-    """The one of `uris.COLUMNS` that the images' bytes are in; None where there is none."""
+    """The one of `uris.COLUMNS` whose type fits bytes of images; None if there is none."""
     for name in ("bytes", "image"):
         if schema.names.count(name) == 1:
             kind = schema.field(name).type
@@ -189,7 +216,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _texts(table: pa.Table, columns: tuple[str, ...]) -> list[str | None] | None:
-    """Values of the first of the columns that holds text."""
+    """Values of the first of these columns that holds text; None if none does."""
     for name in columns:
         if table.column_names.count(name) == 1 and is_text(plain_type(table.schema, name)):
             values: list[str | None] = table[name].to_pylist()

@@ -1,4 +1,4 @@
-"""One function over many items: in threads here, or over the cluster where a Ray session is there."""
+"""Applies a function to many items: in threads of this process, or on Ray's workers if Ray runs here already."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-CHUNK = 64  # items of one thread at a time: small tasks cost more to hand out than to do
+CHUNK = 64  # items per task of a thread; handing out smaller tasks costs more than doing them
 CHUNK_ON_RAY = 4096
-MANY = 20_000  # images from which on workers of a cluster are worth their start
+MANY = 20_000  # images from which on it pays to start workers on a cluster
 
 
 def each(function: Callable[[T], R], items: Sequence[T], many: int = MANY, chunk: int = CHUNK) -> list[R]:
-    """The function's value of every item, in order; with `many` items or more, from Ray's workers if Ray runs.
+    """The function's results in the order of the items; from Ray's workers if there are `many` items and Ray runs.
 
-    What the function raises is raised here. Ray's workers must see the files that it opens.
+    What the function raises is raised here. Ray's workers must be able to open the files that the function opens.
     """
     if len(items) >= many and _ray_runs():
         return _on_ray(function, items, min(CHUNK_ON_RAY, max(1, len(items) // 64)), chunk)
@@ -40,7 +40,7 @@ def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
 
 
 def _ray_runs() -> bool:
-    # Not imported for a question that only a program which has imported it can answer with yes.
+    # Ray is not imported for this: it can run here only if somebody has imported it.
     ray: Any = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())
 
@@ -52,5 +52,5 @@ def _on_ray(function: Callable[[T], R], items: Sequence[T], size: int, chunk: in
     try:
         parts: list[list[R]] = ray.get([task.remote(function, some, chunk) for some in _chunks(items, size)])
     except ray.exceptions.RayTaskError as error:
-        raise error.cause from None  # the function's own exception, without the worker's trace
+        raise error.cause from None  # the function's own exception, without the traceback of the worker
     return list(chain.from_iterable(parts))

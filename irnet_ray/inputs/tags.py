@@ -12,16 +12,17 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from irnet_ray.errors import UserError
-from irnet_ray.storage import files as storage
+from irnet_ray.errors import UserError, reason
+from irnet_ray.storage.files import is_file, open_binary
+from irnet_ray.storage.locations import join, suffix
 
 COLUMNS = ("image", "tags")
-MAX_TAGS = 254  # class maps are uint8: 0 is background and 255 is unsure
+MAX_TAGS = 254  # per image: class maps are uint8, where 0 is background and 255 is unsure
 
 
 @dataclass(frozen=True)
 class Tagged:
-    """One row: the image as listed, its distinct tags in order, and where it stands: "line 5" or "row 5"."""
+    """One row: the image as listed, its distinct tags in order, and its place in the file, "line 5" or "row 5"."""
 
     image: str
     tags: list[str]
@@ -29,8 +30,8 @@ class Tagged:
 
 
 def find_tags_file(folder: str | os.PathLike[str]) -> str:
-    """Location of the folder's one tags file; UserError where there is none, or both."""
-    found = _tags_files(os.fspath(folder))
+    """Location of the one tags file of a folder. Raises UserError if there is none, or both."""
+    found = tags_files(os.fspath(folder))
     if not found:
         raise no_tags_file(os.fspath(folder))
     if len(found) == 2:
@@ -39,27 +40,23 @@ def find_tags_file(folder: str | os.PathLike[str]) -> str:
 
 
 def no_tags_file(folder: str) -> UserError:
-    """What to say of a folder of images without tags."""
+    """The error for a folder of images without tags."""
     return UserError(
         f"{folder} has no tags.csv and no tags.parquet: add one with the columns image,tags (tags separated by ';')."
     )
 
 
-def has_tags_file(folder: str | os.PathLike[str]) -> bool:
-    """Whether the folder's images have tags."""
-    return bool(_tags_files(os.fspath(folder)))
-
-
-def _tags_files(folder: str) -> list[str]:
-    return [file for name in ("tags.csv", "tags.parquet") if storage.is_file(file := storage.join(folder, name))]
+def tags_files(folder: str) -> list[str]:
+    """Locations of the tags files of a folder: none, one, or both kinds."""
+    return [file for name in ("tags.csv", "tags.parquet") if is_file(file := join(folder, name))]
 
 
 def read_tags(path: str | os.PathLike[str]) -> list[Tagged]:
-    """Rows of a tags file in its order; UserError for the first thing wrong in it."""
+    """Rows of a tags file in its order. Raises UserError for the first mistake in it."""
     path = os.fspath(path)
     rows: list[Tagged] = []
     seen: dict[str, str] = {}
-    for image, tags, place in _parquet_rows(path) if storage.suffix(path) == ".parquet" else _csv_rows(path):
+    for image, tags, place in _parquet_rows(path) if suffix(path) == ".parquet" else _csv_rows(path):
         distinct = clean(tags)
         _check_row(path, place, image, distinct)
         if image in seen:
@@ -72,7 +69,7 @@ def read_tags(path: str | os.PathLike[str]) -> list[Tagged]:
 
 
 def clean(tags: Iterable[str]) -> list[str]:
-    """Distinct tags in order, without the space around them and without empty ones."""
+    """Distinct tags in order, stripped, without empty ones."""
     return list(dict.fromkeys(tag for tag in (tag.strip() for tag in tags) if tag))
 
 
@@ -91,7 +88,7 @@ def check_name(path: str, place: str, image: str) -> None:
 
 
 def check_tags(path: str, place: str, image: str, tags: list[str]) -> None:
-    """Raise UserError for an image without tags, or with more than fit."""
+    """Raise UserError for an image without tags, or with more than `MAX_TAGS`."""
     if not tags:
         raise UserError(
             f"{path}, {place} gives {image} no tags: add at least one, or leave the image out of the folder."
@@ -118,11 +115,11 @@ def _csv_rows(path: str) -> Iterator[tuple[str, Iterable[str], str]]:
 def read_csv(path: str, check: Callable[[str, list[str]], None]) -> Iterator[tuple[dict[str, str], str]]:
     """Values by column, and the place, of each row of a CSV file; blank lines are skipped.
 
-    `check` is given path and column names, and raises UserError for those that will not do.
+    `check(path, column names)` raises UserError for columns that the caller cannot use.
     """
     line = 0
     try:
-        with io.TextIOWrapper(storage.open_binary(path), encoding="utf-8-sig", newline="") as stream:
+        with io.TextIOWrapper(open_binary(path), encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
             names = [name.strip() for name in next(reader, [])]
             check(path, names)
@@ -145,7 +142,7 @@ def read_csv(path: str, check: Callable[[str, list[str]], None]) -> Iterator[tup
             f"{path} cannot be read as CSV at line {reader.line_num}: {error}; correct that line."
         ) from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {storage.reason(error)}; check its permissions.") from error
+        raise UserError(f"{path} cannot be read: {reason(error)}; check its permissions.") from error
 
 
 def _parquet_rows(path: str) -> Iterator[tuple[str, Iterable[str], str]]:
@@ -163,26 +160,26 @@ def _parquet_rows(path: str) -> Iterator[tuple[str, Iterable[str], str]]:
 
 
 def read_parquet(path: str, columns: list[str] | None, check: Callable[[str, list[str]], None]) -> pa.Table:
-    """Columns of a Parquet file, of text that is UTF-8. Raises UserError; `check` is as for `read_csv`."""
+    """Columns of a Parquet file, with all text checked to be UTF-8. Raises UserError; `check` is as for `read_csv`."""
     try:
-        with storage.open_binary(path) as stream, pq.ParquetFile(stream) as file:
+        with open_binary(path) as stream, pq.ParquetFile(stream) as file:
             check(path, file.schema_arrow.names)
             table = file.read(columns)
-        table.validate(full=True)  # text that is not UTF-8 would be met only on the way to Python
+        table.validate(full=True)  # otherwise text that is not UTF-8 would fail later, on its way to Python
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} cannot be read as Parquet: {error}; write it again.") from error
     return table
 
 
 def raw_tags(table: pa.Table) -> Iterator[list[str]]:
-    """The column `tags` of each row, whether it holds lists or text with ';'."""
+    """The tags of each row, from a column of lists or of text with ';'."""
     listed = plain_type(table.schema, "tags") != plain_type(table.schema, "tags", items=True)
     for tags in table["tags"].to_pylist():
         yield (tags or "").split(";") if not listed else [tag or "" for tag in tags or []]
 
 
 def plain_type(schema: pa.Schema, column: str, items: bool = False) -> pa.DataType:
-    """The values' type of a column, dictionary-encoded or not; of its lists' items if it holds lists."""
+    """The type of the values of a column, without dictionary encoding; with `items` that of the items of its lists."""
     kind = _plain(schema.field(column).type)
     if items and isinstance(kind, pa.ListType | pa.LargeListType):
         kind = _plain(kind.value_type)
@@ -194,5 +191,5 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether a type is one of Arrow's for text."""
+    """Whether a type is one of Arrow's types of text."""
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)

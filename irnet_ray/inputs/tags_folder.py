@@ -1,37 +1,47 @@
-"""A folder of images with a tags file: images lie at `WHERE/<image>` or `WHERE/images/<image>`."""
+"""A folder of images with a tags file. The images are at `WHERE/<image>` or `WHERE/images/<image>`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs.decode import EXTENSIONS
-from irnet_ray.inputs.images_table import Listed, count, is_image, names
-from irnet_ray.inputs.tags import Tagged, find_tags_file, read_tags
-from irnet_ray.storage import files as storage
+from irnet_ray.inputs.images_table import Listed
+from irnet_ray.inputs.place import Place, no_images
+from irnet_ray.inputs.tags import Tagged, find_tags_file, read_tags, tags_files
+from irnet_ray.storage.files import is_file
+from irnet_ray.storage.locations import base_name, join
+from irnet_ray.text import count, names
 
 
-def listed(location: str) -> list[Listed]:
-    """Every image of the folder with its tags. Raises UserError for a file without tags, or tags without file."""
-    lost: list[str] = []
-    files = set(filter(is_image, storage.walk(location, lost)))
-    present = files.union(filter(is_image, lost))
+def recognize(place: Place) -> str | None:
+    """A folder with a tags file, or with both kinds of it, which `listed` refuses."""
+    found = tags_files(place.location) if place.kind == "folder" else []
+    return f"it holds {base_name(found[0])}" if found else None
+
+
+def listed(place: Place) -> list[Listed]:
+    """Every image of the folder with its tags.
+
+    Raises UserError for an image file without tags, and for tags without an image file.
+    """
+    location, files = place.location, set(place.images)
+    present = files.union(place.lost_images)
     if not present:
-        raise UserError(f"{location} holds no images ({', '.join(sorted(EXTENSIONS))}): name the folder that does.")
-    tags_file = str(find_tags_file(location))
+        raise no_images(location)
+    tags_file = find_tags_file(location)
     rows = sorted(read_tags(tags_file), key=lambda row: row.image)
     paths = _resolve(rows, location, tags_file, files)
     untagged = sorted(present.difference(paths))
     if untagged:
         raise UserError(
             f"{count(len(untagged), 'image file')} without tags in {location} ({names(untagged)}): "
-            f"list them in {storage.base_name(tags_file)}, or move them out of the folder."
+            f"list them in {base_name(tags_file)}, or move them out of the folder."
         )
-    return [Listed(row.image, row.tags, storage.join(location, path)) for path, row in paths.items()]
+    return [Listed(row.image, row.tags, join(location, path)) for path, row in paths.items()]
 
 
 def _resolve(rows: Sequence[Tagged], location: str, tags_file: str, files: set[str]) -> dict[str, Tagged]:
-    """The rows by the path below the folder of their files."""
+    """The rows by the paths of their files below the folder."""
     paths: dict[str, Tagged] = {}
     missing: list[Tagged] = []
     for row in rows:
@@ -55,10 +65,10 @@ def _resolve(rows: Sequence[Tagged], location: str, tags_file: str, files: set[s
 
 
 def _find(image: str, location: str, files: set[str]) -> str | None:
-    """Path below the folder of a listed image; None where there is no such file."""
+    """Path of a listed image below the folder; None if there is no such file."""
     name = "/".join(part for part in image.split("/") if part not in ("", "."))
     places = (name, f"images/{name}")
     found = next((path for path in places if path in files), None)
-    if found is None:  # the walk leaves out what is hidden and what has no image's extension: that is looked for
-        found = next((path for path in places if storage.is_file(storage.join(location, path))), None)
+    if found is None:  # it may be hidden or have another extension, and `files` lacks such files
+        found = next((path for path in places if is_file(join(location, path))), None)
     return found

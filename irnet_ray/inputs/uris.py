@@ -1,11 +1,11 @@
-"""What the uri of an image names, and how its bytes are read.
+"""What the uri of an image means, and how its bytes are read.
 
-    /data/a.jpg, s3://bucket/a.jpg                    a file, see `storage`
+    /data/a.jpg, s3://bucket/a.jpg                    a file, see `storage.locations`
     tar+file:///data/a.tar#1536:20345                 20,345 bytes of a tar, from byte 1,536 on
     tar+s3://bucket/a.tar#1536:20345
     parquet+file:///data/a.parquet#image.bytes:17     row 17, counted from 0, of a column of a Parquet file
 
-A member's name inside a tar or a Parquet file is never part of a path.
+A name inside a tar or a Parquet file is never part of a path.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from irnet_ray.storage import files as storage
+from irnet_ray.errors import reason
+from irnet_ray.storage.files import open_binary, stamp
+from irnet_ray.storage.locations import is_uri
 
-COLUMNS = ("bytes", "image", "image.bytes")  # of Parquet files, in which images may lie
-KEPT_BYTES = 256 << 20  # of row groups read last, in each process
+COLUMNS = ("bytes", "image", "image.bytes")  # of Parquet files, that may hold images
+KEPT_BYTES = 256 << 20  # of the row groups that each process read last
 
 _TAR = re.compile(r"tar\+(.*)#(\d+):(\d+)", re.DOTALL)
 _PARQUET = re.compile(r"parquet\+(.*)#(bytes|image|image\.bytes):(\d+)", re.DOTALL)
@@ -42,14 +44,14 @@ def parquet_uri(location: str, column: str, row: int) -> str:
 
 def is_path(uri: str) -> bool:
     """Whether a uri is a plain local path."""
-    return not storage.is_uri(uri)
+    return not is_uri(uri)
 
 
 def read_bytes(uri: str) -> bytes:
-    """The bytes of an image as they are stored. Raises OSError, FileNotFoundError where there is no such file."""
+    """The encoded bytes of an image. Raises OSError, for a missing file FileNotFoundError."""
     if found := _TAR.fullmatch(uri):
         location, offset, size = _without_scheme(found[1]), int(found[2]), int(found[3])
-        with storage.open_binary(location) as stream:
+        with open_binary(location) as stream:
             stream.seek(offset)
             data = stream.read(size)
         if len(data) < size:
@@ -57,21 +59,21 @@ def read_bytes(uri: str) -> bytes:
         return data
     if found := _PARQUET.fullmatch(uri):
         return _parquet_value(_without_scheme(found[1]), found[2], int(found[3]))
-    with storage.open_binary(uri) as stream:
+    with open_binary(uri) as stream:
         return stream.read()
 
 
 def _with_scheme(location: str) -> str:
-    return location if storage.is_uri(location) else f"file://{location}"
+    return location if is_uri(location) else f"file://{location}"
 
 
 def _without_scheme(location: str) -> str:
-    # Not percent-decoded: a local path stands there as it is.
+    # Not percent-decoded, because `_with_scheme` does not encode a local path.
     return location.removeprefix("file://")
 
 
 class _RowGroups:
-    """The row groups read last, up to a number of bytes: neighbours of an image are often asked for next."""
+    """A cache of the row groups read last: the next image is often in the same group."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -79,9 +81,9 @@ class _RowGroups:
         self._bytes = 0
 
     def value(self, location: str, column: str, row: int) -> bytes | None:
-        """One value; IndexError where the file has no such row."""
-        # With the time of its last change: a file that was written anew is another file.
-        file = (location, *storage.stamp(location))
+        """One value. Raises IndexError if the file has no such row."""
+        # The key contains the time of the last change, so that a rewritten file is read again.
+        file = (location, *stamp(location))
         footer, starts = _footer(*file)
         if row >= starts[-1]:
             raise IndexError(row)
@@ -108,14 +110,14 @@ class _RowGroups:
 
 @lru_cache(maxsize=64)
 def _footer(location: str, _changed: int, _size: int) -> tuple[pq.FileMetaData, list[int]]:
-    """A Parquet file's footer, and the first row of each row group, with the number of all rows at the end."""
-    with storage.open_binary(location) as stream:
+    """The footer of a Parquet file, and the first row of each row group, with the number of all rows at the end."""
+    with open_binary(location) as stream:
         footer = pq.read_metadata(stream)
     return footer, list(accumulate((footer.row_group(i).num_rows for i in range(footer.num_row_groups)), initial=0))
 
 
 def _read_group(location: str, footer: pq.FileMetaData, column: str, group: int) -> pa.ChunkedArray:
-    with storage.open_binary(location) as stream, pq.ParquetFile(stream, metadata=footer) as file:
+    with open_binary(location) as stream, pq.ParquetFile(stream, metadata=footer) as file:
         values = file.read_row_group(group, columns=[column], use_threads=False).column(0)
     if column == "image.bytes":
         values = pa.chunked_array([chunk.field("bytes") for chunk in values.chunks])
@@ -129,7 +131,7 @@ def _parquet_value(location: str, column: str, row: int) -> bytes:
     try:
         value = _row_groups.value(location, column, row)
     except (pa.ArrowException, KeyError) as error:
-        raise OSError(f"{location} cannot be read as Parquet: {storage.reason(error)}") from error
+        raise OSError(f"{location} cannot be read as Parquet: {reason(error)}") from error
     except IndexError as error:
         raise OSError(f"{location} has no row {row}") from error
     if not isinstance(value, bytes):

@@ -1,6 +1,6 @@
-"""A VOC devkit: images in `JPEGImages`, tags are the names of the objects in `Annotations/<image>.xml`.
+"""A VOC devkit: images in `JPEGImages`; tags are the names of the objects in `Annotations/<image>.xml`.
 
-Boxes are not looked at.
+Boxes are ignored.
 """
 
 from __future__ import annotations
@@ -10,56 +10,69 @@ import re
 from functools import partial
 from xml.parsers import expat
 
-from irnet_ray.errors import UserError
+from irnet_ray.errors import UserError, reason
 from irnet_ray.inputs import parallel
-from irnet_ray.inputs.images_table import Listed, count, is_image, names, refuse_unnamed
+from irnet_ray.inputs.images_table import Listed, refuse_unnamed
+from irnet_ray.inputs.place import Place
 from irnet_ray.inputs.tags import check_tags, clean
-from irnet_ray.storage import files as storage
+from irnet_ray.storage.files import folders, kind, open_binary
+from irnet_ray.storage.locations import base_name, join, parent, suffix
+from irnet_ray.text import count, names
 
 _NAME = ["annotation", "object", "name"]
 
 
-def find(location: str) -> str | None:
-    """The devkit's folder of one year at `location`, in its folder VOC<year>, or in that of its folder VOCdevkit.
+def recognize(place: Place) -> str | None:
+    """A devkit, or a text file in `ImageSets` of one."""
+    if place.kind == "folder" and _find(place.location) is not None:
+        return "it holds JPEGImages and Annotations"
+    if place.kind == "file" and _devkit_of_list(place.location) is not None:
+        return "it is a list in ImageSets of a VOC devkit"
+    return None
 
-    None where there is none; UserError where there are several.
+
+def _find(location: str) -> str | None:
+    """The folder of one year: `location` itself, its folder VOC<year>, or VOCdevkit/VOC<year> below it; None if none.
+
+    Raises UserError where there are several years.
     """
     if _is_devkit(location):
         return location
-    for folder in (location, storage.join(location, "VOCdevkit")):
-        if storage.base_name(folder) != "VOCdevkit" or storage.kind(folder) != "folder":
+    for folder in (location, join(location, "VOCdevkit")):
+        if base_name(folder) != "VOCdevkit" or kind(folder) != "folder":
             continue
-        years = [storage.join(folder, name) for name in storage.folders(folder) if re.fullmatch(r"VOC\d{4}", name)]
+        years = [join(folder, name) for name in folders(folder) if re.fullmatch(r"VOC\d{4}", name)]
         found = [year for year in years if _is_devkit(year)]
         if len(found) > 1:
-            years_found = ", ".join(map(storage.base_name, found))
+            years_found = ", ".join(map(base_name, found))
             raise UserError(f"{folder} holds several years ({years_found}): name the folder of one.")
         if found:
             return found[0]
     return None
 
 
-def devkit_of_list(location: str) -> str | None:
-    """The devkit that a list of images belongs to, `ImageSets/Main/train.txt`; None for other files."""
-    sets = storage.parent(storage.parent(location))
-    devkit = storage.parent(sets)
-    if storage.suffix(location) == ".txt" and storage.base_name(sets) == "ImageSets" and _is_devkit(devkit):
+def _devkit_of_list(location: str) -> str | None:
+    """The devkit that a list of images such as `ImageSets/Main/train.txt` belongs to; None for other files."""
+    sets = parent(parent(location))
+    devkit = parent(sets)
+    if suffix(location) == ".txt" and base_name(sets) == "ImageSets" and _is_devkit(devkit):
         return devkit
     return None
 
 
 def _is_devkit(location: str) -> bool:
-    return all(storage.kind(storage.join(location, name)) == "folder" for name in ("JPEGImages", "Annotations"))
+    return all(kind(join(location, name)) == "folder" for name in ("JPEGImages", "Annotations"))
 
 
-def listed(devkit: str, only: str | None = None) -> list[Listed]:
-    """Every image of the devkit, or those of the list at `only`, by their file names."""
-    folder = storage.join(devkit, "JPEGImages")
-    lost: list[str] = []
-    files = sorted([*filter(is_image, storage.walk(folder, lost)), *filter(is_image, lost)])
+def listed(place: Place) -> list[Listed]:
+    """Every image of the devkit, or only those of the list, by their file names."""
+    devkit = (_find if place.kind == "folder" else _devkit_of_list)(place.location) or place.location
+    folder = join(devkit, "JPEGImages")
+    photos = Place(folder)
+    files = sorted([*photos.images, *photos.lost_images])
     refuse_unnamed(folder, files)
-    if only is not None:
-        files = _chosen(files, only)
+    if place.kind == "file":
+        files = _chosen(files, place.location)
     if not files:
         raise UserError(f"{folder} holds no images: name the folder of a whole VOC devkit.")
     found = parallel.each(partial(_read, devkit), files)
@@ -72,18 +85,18 @@ def listed(devkit: str, only: str | None = None) -> list[Listed]:
     images = []
     for name, objects in zip(files, found, strict=True):
         tags = clean(objects or [])
-        check_tags(storage.join(devkit, "Annotations"), _xml(name), name, tags)
-        images.append(Listed(name, tags, storage.join(folder, name)))
+        check_tags(join(devkit, "Annotations"), _xml(name), name, tags)
+        images.append(Listed(name, tags, join(folder, name)))
     return images
 
 
 def _chosen(files: list[str], only: str) -> list[str]:
-    """The files that a list names, whose lines begin with an image's name without extension."""
+    """The files that a list names. Each of its lines begins with the name of an image without extension."""
     try:
-        with storage.open_binary(only) as stream:
+        with open_binary(only) as stream:
             lines = stream.read().decode("utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise UserError(f"{only} cannot be read: {storage.reason(error)}; check the file.") from error
+        raise UserError(f"{only} cannot be read: {reason(error)}; check the file.") from error
     wanted = dict.fromkeys(words[0] for line in lines if (words := line.split()))
     file_of = {posixpath.splitext(name)[0]: name for name in files}
     missing = [name for name in wanted if name not in file_of]
@@ -100,24 +113,24 @@ def _xml(name: str) -> str:
 
 
 def _read(devkit: str, name: str) -> list[str] | None:
-    """Names of an image's objects; None where it has no annotation."""
-    path = storage.join(devkit, f"Annotations/{_xml(name)}")
+    """Names of the objects of an image; None if it has no annotation."""
+    path = join(devkit, f"Annotations/{_xml(name)}")
     try:
-        with storage.open_binary(path) as stream:
+        with open_binary(path) as stream:
             return object_names(stream.read())
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {storage.reason(error)}; check its permissions.") from error
+        raise UserError(f"{path} cannot be read: {reason(error)}; check its permissions.") from error
     except (expat.ExpatError, ValueError) as error:
-        raise UserError(f"{path} is no annotation that can be read: {error}; write it again.") from error
+        raise UserError(f"{path} is not a readable annotation: {error}; write it again.") from error
 
 
 def object_names(xml: bytes) -> list[str]:
-    """Names of the objects of a VOC annotation, not those of their parts.
+    """Names of the objects of a VOC annotation, without the names of their parts.
 
-    Raises ExpatError for what is no XML, and ValueError for a document that declares entities: VOC has none, and those
-    of strangers unpack to fill the memory. Entities outside the document are never fetched.
+    Raises ExpatError for bytes that are not XML, and ValueError for a document that declares entities. VOC declares
+    none, and nested entities can expand until they fill the memory. Entities outside the document are never fetched.
     """
     path: list[str] = []
     text: list[str] = []

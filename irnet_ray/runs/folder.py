@@ -1,4 +1,4 @@
-"""A folder of a run directory, on a disk or in an object store: whole files or none, tables, JSON."""
+"""A folder of a run directory, on a disk or in an object store: it commits whole files and reads tables and JSON."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from irnet_ray.errors import UserError, reading
+from irnet_ray.errors import UserError, reading, reason
 from irnet_ray.storage import object_store
+from irnet_ray.storage.locations import absolute, base_name, is_uri, join, parent
 
 ROW_GROUP = 64
 
@@ -30,20 +31,22 @@ class Folder:
     location: str
 
     def __post_init__(self) -> None:
-        # Absolute from the start: Ray's workers have another working directory.
-        if not object_store.is_uri(self.location):
-            object.__setattr__(self, "location", os.path.abspath(self.location))
+        # Absolute from the start, because Ray's workers have another working directory.
+        object.__setattr__(self, "location", absolute(self.location))
 
     @cached_property
     def _resolved(self) -> tuple[pafs.FileSystem, str]:
-        if object_store.is_uri(self.location):
+        if self.is_local:
+            return pafs.LocalFileSystem(), self.location
+        try:
             return object_store.connect(self.location)
-        return pafs.LocalFileSystem(), self.location
+        except OSError as error:
+            raise UserError(f"{self.location} names no folder that can be used: {reason(error)}.") from error
 
     @property
     def is_local(self) -> bool:
-        """Whether the folder lies on a mounted file system."""
-        return isinstance(self._resolved[0], pafs.LocalFileSystem)
+        """Whether the folder is on a mounted file system."""
+        return not is_uri(self.location)
 
     @property
     def local_path(self) -> str:
@@ -52,28 +55,28 @@ class Folder:
 
     @property
     def filesystem(self) -> tuple[pafs.FileSystem, str]:
-        """For libraries that take a file system and a path there."""
+        """The file system and the path in it, for libraries that take both."""
         return self._resolved
 
     @property
     def name(self) -> str:
         """The last part of its location."""
-        return object_store.split(self.location)[1]
+        return base_name(self.location)
 
     @property
     def parent(self) -> Folder:
-        """The folder that it is in."""
-        return Folder(object_store.split(self.location)[0])
+        """The folder that this one is in."""
+        return Folder(parent(self.location))
 
     def __getstate__(self) -> dict[str, str]:
         return {"location": self.location}
 
     def folder(self, *names: str) -> Folder:
         """A folder below this one; nothing is created."""
-        return Folder(object_store.join(self.location, *names))
+        return Folder(join(self.location, *names))
 
     def exists(self, name: str) -> bool:
-        """Whether a file of that name is there, whole."""
+        """Whether a committed file of that name is there."""
         filesystem, path = self._resolved
         with self._reaching():
             return filesystem.get_file_info(f"{path}/{name}").type == pafs.FileType.File
@@ -87,9 +90,9 @@ class Folder:
         return sorted(info.base_name for info in self._listing() if info.type == pafs.FileType.Directory)
 
     def times(self) -> dict[str, float]:
-        """Names of the committed files directly in this folder, and when each was written, in seconds.
+        """Names of the committed files directly in this folder, each with the time it was written, in seconds.
 
-        The clock is that of the file system or store, which need not be this machine's.
+        The time comes from the clock of the file system or store, which may differ from this machine's.
         """
         return {
             info.base_name: (info.mtime_ns or 0) / 1e9
@@ -116,14 +119,14 @@ class Folder:
 
     @contextlib.contextmanager
     def _reaching(self) -> Iterator[None]:
-        """Say in one sentence that the store cannot be read from, so that no file is taken for damaged: UserError."""
+        """Turn a failure of the store into a UserError about the store, so that no file seems damaged."""
         try:
             yield
         except OSError as error:
             if not object_store.is_out_of_reach(error):
                 raise
             raise UserError(
-                f"Cannot read {self.location}: {object_store.reason(error)}; mend that, then run the same command "
+                f"Cannot read {self.location}: {reason(error)}; mend that, then run the same command "
                 "again: what is done stays done."
             ) from error
 
@@ -133,7 +136,7 @@ class Folder:
             yield
 
     def write(self, name: str, data: bytes) -> None:
-        """Commit a file: readers see the old content or the whole new one, also after a power cut.
+        """Commit a file: readers see the old content or the whole new content, even after a power cut.
 
         Raises UserError where the file system refuses it.
         """
@@ -154,15 +157,10 @@ class Folder:
                 os.fsync(file.fileno())
             os.replace(temporary, f"{path}/{name}")
         except BaseException:
-            with contextlib.suppress(OSError):  # a file system that has become read-only keeps it
+            with contextlib.suppress(OSError):  # impossible if the file system has become read-only
                 os.unlink(temporary)
             raise
-        # Without this the rename itself may be lost in a power cut.
-        directory = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _sync_directory(path)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there. Raises UserError where the file system refuses it."""
@@ -189,11 +187,11 @@ class Folder:
         self.write(name, (json.dumps(content, indent=2) + "\n").encode())
 
     def read_table(self, name: str, columns: list[str] | None = None, ids: list[str] | None = None) -> pa.Table:
-        """A Parquet file's rows, or only those whose `image_id` is among `ids`. Raises UserError for a damaged file."""
+        """A Parquet file's rows, or only those whose `image_id` is in `ids`. Raises UserError for a damaged file."""
         filesystem, path = self._resolved
         filters = None
         if ids is not None:
-            # Rows are sorted by id: the bounds skip row groups, which "in" hardly does.
+            # Rows are sorted by id, so the bounds skip whole row groups; "in" alone skips hardly any.
             bounds = [("image_id", ">=", min(ids)), ("image_id", "<=", max(ids))] if ids else []
             filters = [("image_id", "in", ids), *bounds]
 
@@ -210,13 +208,13 @@ class Folder:
             return object_store.patiently(read)
 
     def write_table(self, name: str, table: pa.Table) -> None:
-        """Commit a Parquet file, in row groups small enough for reading single images."""
+        """Commit a Parquet file, in row groups small enough to read single images."""
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True)
         self.write(name, buffer.getvalue())
 
     def stream_rows(self, name: str, columns: list[str]) -> Iterator[dict[str, Any]]:
-        """A Parquet file's rows one by one, no more than a row group in memory. Raises UserError for a damaged file."""
+        """A Parquet file's rows one by one, with one row group in memory. Raises UserError for a damaged file."""
         filesystem, path = self._resolved
 
         def start() -> pq.ParquetFile:
@@ -231,7 +229,7 @@ class Folder:
                 yield from rows
 
     def count_rows(self, names: Iterable[str] | None = None) -> int:
-        """Rows over these Parquet files of this folder, or over all of them, from their footers.
+        """Number of rows in these Parquet files of this folder, or in all of them, from their footers.
 
         Raises UserError for a damaged file.
         """
@@ -246,21 +244,36 @@ class Folder:
         return rows
 
 
+def _sync_directory(path: str) -> None:
+    """Make renames in a directory survive a power cut, on file systems that can do so."""
+    try:
+        directory = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        # Some network file systems cannot sync a directory. The rename has happened, so the commit stands.
+        if error.errno in _LOST_WRITES:
+            raise
+
+
 @contextlib.contextmanager
 def writing(place: str) -> Iterator[None]:
-    """Say in one sentence why a place cannot be written to, and what to do: UserError for OSError.
+    """Turn an OSError into one sentence that says why a place cannot be written to and what to do: UserError.
 
-    So that a full disk ends a run, and is no fault of the image that is just being written.
+    A UserError ends the run. An OSError would count as a failure of the image that is just being written.
     """
     try:
         yield
     except OSError as error:
-        why, remedy = _REMEDIES.get(error.errno or 0, (error.strerror or " ".join(str(error).split()), "mend that"))
+        why, remedy = _REMEDIES.get(error.errno or 0, (reason(error), "mend that"))
         raise UserError(
             f"Cannot write to {place}: {why}; {remedy}, then run the same command again: what is done stays done."
         ) from error
 
 
+_LOST_WRITES = (errno.EIO, errno.ENOSPC, errno.EDQUOT)  # the rename itself may not reach the disk
 _DENIED = ("permission is denied", "allow it to be written to")
 _REMEDIES = {
     errno.ENOSPC: ("no space is left", "make room there"),

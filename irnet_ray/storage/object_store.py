@@ -1,7 +1,7 @@
-"""Object stores by URI, `s3://bucket/run` or `gs://bucket/run`: how they are reached, and how an object is committed.
+"""Object stores by URI, `s3://bucket/run` or `gs://bucket/run`: how to reach one, and how to commit an object.
 
-What follows '?' in a URI are options, as pyarrow.fs knows them, and stays with every location below it:
-`s3://bucket/run?region=eu-west-1`. Where credentials come from is for the environment of each process to say.
+What follows '?' in a URI are options of pyarrow.fs, such as `s3://bucket/run?region=eu-west-1`. Each process finds
+credentials in its own environment.
 """
 
 from __future__ import annotations
@@ -20,59 +20,43 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from irnet_ray.errors import UserError
+from irnet_ray.errors import reason
 
-ATTEMPTS = 8  # of a request; waits double from about half a second to at most 20 s between them
+ATTEMPTS = 8  # per request; the waits between them double from about half a second up to 20 s
 CONNECT_SECONDS = 10.0
-SILENT_SECONDS = 30.0  # without a byte, after which a request counts as lost; the SDK's own 3 s lose busy stores
+SILENT_SECONDS = 30.0  # without a byte, until a request counts as lost; the SDK's own 3 s give up on busy stores
 ONE_REQUEST = 10 << 20  # bytes from which on pyarrow uploads in parts
 MOST = 5 << 30  # bytes that S3 copies in one request
+# pyarrow takes a few more in a URI, but not together with timeouts and retries.
+OPTIONS = frozenset({"region", "scheme", "endpoint_override", "tls_ca_file_path"})
 
 T = TypeVar("T")
 
 
-def is_uri(location: str) -> bool:
-    """Whether a location is a URI and not a local path."""
-    return "://" in location
-
-
-def join(location: str, *names: str) -> str:
-    """The location of a folder below a folder."""
-    if not is_uri(location):
-        return "/".join([location.rstrip("/"), *names])
-    head, mark, options = location.partition("?")
-    return "/".join([head.rstrip("/"), *names]) + mark + options
-
-
-def split(location: str) -> tuple[str, str]:
-    """The location of the folder above, and the last name."""
-    head, mark, options = location.partition("?") if is_uri(location) else (location, "", "")
-    above, _, name = head.rstrip("/").rpartition("/")
-    return above + mark + options, name
-
-
 def connect(location: str) -> tuple[pafs.FileSystem, str]:
-    """The file system of a URI, and the path there. Raises UserError for a URI that names none."""
-    parts = urlsplit(location)
-    if "@" in parts.netloc:
-        raise UserError(
-            f"A URI with a password would be written into files: leave it out of {parts.scheme}://"
-            f"{parts.netloc.rpartition('@')[2]}, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead."
-        )
-    options = f"?{parts.query}" if parts.query else ""
+    """The file system of a URI, and the path in it. Raises OSError for a URI that names no store it can use."""
     try:
+        parts = urlsplit(location)
+        base = f"{parts.scheme}://{parts.netloc}/" + (f"?{parts.query}" if parts.query else "")
         if parts.scheme != "s3":
-            filesystem, path = pafs.FileSystem.from_uri(location)
-            return filesystem, path.rstrip("/")
-        if not parts.netloc:
+            filesystem, root = _other(base)
+        elif not parts.netloc or "@" in parts.netloc:
             raise ValueError("it names no bucket")
-        return _s3(f"s3://{parts.netloc}{options}", *_environment()), parts.netloc + unquote(parts.path).rstrip("/")
-    except (OSError, pa.ArrowException, ValueError, ImportError) as error:
-        raise UserError(f"{location} names no folder that can be used: {reason(error)}.") from error
+        else:
+            filesystem, root = _s3(base, *_environment()), parts.netloc
+    except (pa.ArrowException, ValueError, ImportError) as error:
+        raise OSError(reason(error)) from error
+    return filesystem, root.rstrip("/") + unquote(parts.path).rstrip("/")
+
+
+@lru_cache(maxsize=64)
+def _other(base: str) -> tuple[pafs.FileSystem, str]:
+    # Connecting costs more than reading a small file, so each process connects once per bucket.
+    return pafs.FileSystem.from_uri(base)
 
 
 class S3(pafs.S3FileSystem):
-    """S3 with our patience. In another process it connects anew, with the credentials that are there."""
+    """S3 with our timeouts and retries. Unpickled in another process it connects anew, with the credentials there."""
 
     def __init__(self, base: str, **options: Any) -> None:
         self.base = base
@@ -87,7 +71,7 @@ def _connect_s3(base: str) -> S3:
 
 
 def _environment() -> tuple[str | None, int]:
-    """Endpoint and attempts by the variables that Amazon's own tools know."""
+    """Endpoint and number of attempts, from the variables that Amazon's own tools read."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     attempts = os.environ.get("AWS_MAX_ATTEMPTS", str(ATTEMPTS))
     if not attempts.isdigit() or not int(attempts):
@@ -100,11 +84,13 @@ def _s3(base: str, endpoint: str | None, attempts: int) -> S3:
     given = dict(parse_qsl(urlsplit(base).query))
     asked = base
     if "region" not in given and (given.get("endpoint_override") or endpoint):
-        # Only Amazon knows regions by bucket; a server that is asked for one is asked with less patience than ours.
+        # Only Amazon knows a bucket's region. pyarrow would ask other servers for it too, without our retries.
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         asked += f"{'&' if given else '?'}region={quote(region)}"
-    # Refuses unknown options, and finds the region of a bucket of Amazon's.
+    # This call refuses options that pyarrow does not know, and finds the region of a bucket at Amazon.
     plain, _ = pafs.S3FileSystem.from_uri(asked)
+    if lost := given.keys() - OPTIONS:
+        raise ValueError(f"options of S3 are {', '.join(sorted(OPTIONS))}, and not {', '.join(sorted(lost))}")
     known = {name: given[name] for name in ("scheme", "tls_ca_file_path") if name in given}
     return S3(
         base,
@@ -113,7 +99,7 @@ def _s3(base: str, endpoint: str | None, attempts: int) -> S3:
         connect_timeout=CONNECT_SECONDS,
         request_timeout=SILENT_SECONDS,
         retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=attempts),
-        # Without these two pyarrow uploads even a byte in parts, three requests, from a thread of its own.
+        # Without these two options pyarrow uploads even one byte in parts: three requests, from its own thread.
         allow_delayed_open=True,
         background_writes=False,
         **known,
@@ -121,14 +107,16 @@ def _s3(base: str, endpoint: str | None, attempts: int) -> S3:
 
 
 def put(filesystem: pafs.FileSystem, path: str, data: bytes) -> None:
-    """Commit an object: all of `data` appears under its name by one request, or nothing does.
+    """Commit an object: all of `data` appears under its name in one request, or nothing does.
 
-    Up to 10 MiB that is the upload itself. A larger object is uploaded in parts under a hidden name, and copied when it
-    is whole: where a part is refused, pyarrow completes an upload with the parts before it as its stream is closed.
+    Up to 10 MiB that request is the upload itself. A larger object is uploaded in parts under a hidden name and copied
+    once it is whole, because pyarrow completes an upload even after a part was refused: closing the stream publishes
+    the parts before it.
 
     Raises OSError.
     """
-    # In a thread, which no Ctrl-C reaches: between opening and writing it would leave an empty object.
+    # In a thread, because Ctrl-C interrupts only the main thread: between opening and writing it would leave an empty
+    # object.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(_put if len(data) < ONE_REQUEST else _put_large, filesystem, path, data).result()
 
@@ -149,7 +137,7 @@ def _put_large(filesystem: pafs.FileSystem, path: str, data: bytes) -> None:
             _put(filesystem, temporary, data)
         except OSError as error:
             failure = reason(error)
-        # An answer that was lost on its way makes a completed upload look like a failed one.
+        # If the store's last answer is lost, a completed upload looks like a failed one.
         if filesystem.get_file_info(temporary).size != len(data):
             raise OSError(failure or f"{temporary} is not whole")
         filesystem.copy_file(temporary, path)
@@ -159,9 +147,9 @@ def _put_large(filesystem: pafs.FileSystem, path: str, data: bytes) -> None:
 
 
 def patiently(read: Callable[[], T]) -> T:
-    """What `read` gives, tried again where pyarrow does not: a refusal that is longer than what was to be read.
+    """The result of `read`, retried in the one case that pyarrow does not retry: a refusal longer than the object.
 
-    Such an answer does not fit where the bytes should go, which counts as an error of pyarrow's own.
+    Such an answer does not fit into the buffer for the object's bytes, and pyarrow takes that for an error of its own.
     """
     for attempt in range(_environment()[1] - 1):
         try:
@@ -173,12 +161,6 @@ def patiently(read: Callable[[], T]) -> T:
     return read()
 
 
-def reason(error: BaseException) -> str:
-    """What a store says of an error, in one line."""
-    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(said.split()).rstrip(".")
-
-
 def is_out_of_reach(error: OSError) -> bool:
-    """Whether an error is the store's, and no file's: pyarrow raises OSError for damaged files as well."""
+    """Whether an error comes from the store and not from a file: pyarrow raises OSError for damaged files as well."""
     return "AWS Error" in str(error) or "google::cloud::Status" in str(error)

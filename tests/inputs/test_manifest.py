@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs import uris
 from irnet_ray.inputs.decode import ImageError, decode_rgb
 from irnet_ray.inputs.folder import read_folder
 from tests.inputs.formats import digest, png, write
@@ -115,37 +114,6 @@ def test_a_column_of_bytes_that_nobody_filled(tmp_path: Path) -> None:
     assert read_folder(path, 1)["uri"].to_pylist() == [str(tmp_path / "a.png")]
 
 
-def test_a_file_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
-    path = parquet(tmp_path / "x.parquet", {"bytes": [png(0)], "tags": ["dog"]})
-    uri = uris.parquet_uri(str(path), "bytes", 0)
-    assert uris.read_bytes(uri) == png(0)
-    parquet(path, {"bytes": [png(100)], "tags": ["dog"]})
-    assert uris.read_bytes(uri) == png(100)
-    with pytest.raises(OSError, match="has no row 1"):
-        uris.read_bytes(uris.parquet_uri(str(path), "bytes", 1))
-    path.write_bytes(b"PAR1")
-    with pytest.raises(OSError, match="cannot be read as Parquet"):
-        uris.read_bytes(uri)
-    path.unlink()
-    with pytest.raises(FileNotFoundError):
-        uris.read_bytes(uri)
-
-
-def test_a_row_group_is_read_once_for_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = parquet(
-        tmp_path / "x.parquet", {"bytes": [png(n) for n in range(12)], "tags": TAGS[:1] * 12}, row_group_size=4
-    )
-    groups, real = [], uris._read_group
-
-    def reading(location: str, footer: Any, column: str, group: int) -> pa.ChunkedArray:
-        groups.append(group)
-        return real(location, footer, column, group)
-
-    monkeypatch.setattr(uris, "_read_group", reading)
-    assert read_folder(path, 3)["width"].to_pylist() == list(range(20, 32))
-    assert groups == [0, 1, 2]
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -157,13 +125,14 @@ def test_a_row_group_is_read_once_for_its_images(tmp_path: Path, monkeypatch: py
         ("uri,tags\na.png,cat\na.png,dog\n", "lists a.png twice, on line 2 and line 3"),
         ("uri,tags\na.png,cat\nx.png,dog\n/nowhere.png,cat\n", r"lists 2 images not found \(/nowhere.png, .*x.png\)"),
         ("uri,tags\na.png,cat,dog\n", "line 2 has 3 values"),
+        ("uri,tags\ns3://key:secret@bucket/a.png,cat\n", "line 2 names a URI with a password"),
     ],
 )
 def test_csv_that_a_person_should_mend(tmp_path: Path, text: str, message: str) -> None:
     path = csv(write(tmp_path, "a.png"), text)
     with pytest.raises(UserError, match=message) as caught:
         read_folder(path, 1)
-    assert str(path) in str(caught.value)
+    assert str(path) in str(caught.value) and "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ def test_several_years_are_one_too_many(tmp_path: Path) -> None:
     [
         (None, r"1 image file .* without a file in Annotations \(a.jpg\)"),
         (xml(), "a.xml gives a.jpg no tags"),
-        ("<annotation>", "no annotation that can be read"),
-        ("", "no annotation that can be read"),
+        ("<annotation>", "is not a readable annotation"),
+        ("", "is not a readable annotation"),
         (BOMB, "it declares entities"),
         ('<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation/>', "it declares entities"),
     ],

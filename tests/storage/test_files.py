@@ -1,4 +1,4 @@
-"""Locations, and every way to give images from a store that is no disk: fsspec's in memory."""
+"""Files on a disk, and every input format in a store that is not a disk: fsspec's in memory."""
 
 from __future__ import annotations
 
@@ -8,40 +8,47 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from irnet_ray.errors import UserError
 from irnet_ray.inputs.decode import ImageError, decode_rgb
 from irnet_ray.inputs.folder import read_folder, read_images
-from irnet_ray.storage import files as storage
+from irnet_ray.storage import files
 from tests.inputs.formats import digest, png, write
 from tests.inputs.test_coco import content, dump
 from tests.inputs.test_manifest import csv, parquet
 from tests.inputs.test_voc import devkit
 from tests.inputs.test_webdataset import sample, tar
 
-KEYS = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1).filter(
-    lambda name: name not in (".", "..")
-)
+
+def test_a_local_file_is_kept_apart_from_folders_and_pipes(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12")
+    os.mkfifo(tmp_path / "pipe")
+    found = [files.kind(str(tmp_path / name)) for name in ("file", ".", "pipe", "gone", "file/below", "x" * 300)]
+    assert found == ["file", "folder", None, None, None, None]
+    assert files.stamp(str(tmp_path / "file"))[1] == 2
+    with pytest.raises(UserError, match="cannot be read"):
+        files.kind(str(tmp_path / "a\0b"))
 
 
-@given(st.lists(KEYS, min_size=1, max_size=3), st.sampled_from(["/data", "s3://bucket/data", "gs://b/d?project=x"]))
-def test_a_name_that_is_joined_comes_back(parts: list[str], folder: str) -> None:
-    location = storage.join(folder, "/".join(parts))
-    assert storage.base_name(location) == parts[-1]
-    assert storage.parent(location) == (storage.join(folder, "/".join(parts[:-1])) if parts[:-1] else folder)
+def test_a_walk_lists_each_folder_once(tmp_path: Path) -> None:
+    write(tmp_path, "a.png", "deep/er/b.png", ".hidden/c.png", "deep/.d.png")
+    (tmp_path / "deep" / "loop").symlink_to(tmp_path)
+    (tmp_path / "gone.png").symlink_to("nowhere")
+    lost: list[str] = []
+    assert sorted(files.walk(str(tmp_path), lost)) == ["a.png", "deep/er/b.png"] and lost == ["gone.png"]
+    assert files.folders(str(tmp_path)) == [".hidden", "deep"]
+    with pytest.raises(UserError, match="nowhere cannot be read: No such file"):
+        list(files.walk(str(tmp_path / "nowhere")))
 
 
-def test_locations() -> None:
-    assert storage.absolute("s3://bucket/data/?region=x") == "s3://bucket/data?region=x"
-    assert storage.absolute("file:///data/a%20b") == "/data/a b"
-    assert storage.absolute("a") == os.path.abspath("a") and not storage.is_uri("/data/s3://x")
-    assert storage.suffix("s3://bucket/a.TAR?x=y.z") == ".tar"
-    assert storage.parent("s3://bucket") == "s3://bucket"
-    with pytest.raises(UserError, match="The URI of bucket holds a password") as caught:
-        storage.absolute("s3://key:secret@bucket/data")
-    assert "secret" not in str(caught.value)
+def test_a_stored_file_is_read_like_a_local_one(store: str, tmp_path: Path) -> None:
+    name = "bytes/a.parquet"
+    with files.open_binary(f"{store}/{name}") as stored, files.open_binary(str(tmp_path / "local" / name)) as local:
+        for offset, whence, size in [(0, 0, 4), (3, 1, 7), (-8, 2, 99), (9, 0, 0), (10**9, 0, 5), (0, 0, -1)]:
+            assert stored.seek(offset, whence) == local.seek(offset, whence)
+            assert stored.read(size) == local.read(size) and stored.tell() == local.tell()
+        with pytest.raises((OSError, ValueError)):
+            stored.seek(-1)
 
 
 @pytest.fixture

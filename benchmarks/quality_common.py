@@ -12,7 +12,6 @@ import torch
 from torch.nn.functional import interpolate
 
 from irnet_ray.algorithms.synthesis import cam_instances, cam_semantic
-from irnet_ray.config.load import Config, recorded_config
 from irnet_ray.evaluation.average_precision import Prediction
 from irnet_ray.evaluation.bootstrap import draws
 from irnet_ray.evaluation.evaluate import with_truth
@@ -20,39 +19,25 @@ from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
 from irnet_ray.evaluation.result import Scores
 from irnet_ray.evaluation.truth import TruthImage, load_truth
 from irnet_ray.masks import encode_mask
-from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.run import finished
-from irnet_ray.runs.shards import Shards
+from irnet_ray.runs.run import FinishedRun
 
 FIGURES = {"ap50": "AP50", "ap70": "AP70", "ap50_any_class": "AP50 any class", "miou": "mIoU"}
 Measures = tuple[InstanceMeasure, SemanticMeasure]
 
 
-@dataclass
-class Run:
+@dataclass(frozen=True)
+class Run(FinishedRun):
     """A finished run and the truth of some of its images."""
 
-    out: Folder
-    version: dict[str, Any]
     truth: dict[str, TruthImage]
 
     @staticmethod
-    def open(out: str, truth: str) -> Run:
-        folder, version = finished(out)
-        run = Run(folder, version, {})
+    def of(out: str, truth: str) -> Run:
+        """The run in `out`, and what `truth`, a COCO JSON file, says of its images."""
+        found = FinishedRun.open(out)
+        run = Run(found.folder, found.version, {})
         ids = {row["image_id"] for row in run._all("images")}
-        run.truth = with_truth(load_truth(Path(truth)), ids)
-        return run
-
-    @property
-    def config(self) -> Config:
-        return recorded_config(self.version["config"])
-
-    def stage(self, name: str) -> Folder:
-        return self.out.folder("stages", self.version["stages"][name])
-
-    def shards(self, name: str) -> Shards:
-        return Shards(self.stage(name), self.version["shards"])
+        return Run(found.folder, found.version, with_truth(load_truth(Path(truth)), ids))
 
     def rows(self, *names: str) -> Iterator[dict[str, Any]]:
         """Rows of the images with truth, joined over tables."""

@@ -19,6 +19,7 @@ from torch.nn.functional import interpolate
 
 from irnet_ray.engine.loading import index_batches
 from irnet_ray.engine.schedule import Schedule
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.networks.inference import precision, to_network
 from irnet_ray.stages.images import load_image
 from irnet_ray.stages.irnet import IRNetTask
@@ -37,7 +38,9 @@ def train(run: Run, knobs: dict[str, float], iterations: int) -> tuple[IRNetTask
     """IRNet after so many iterations, and the displacement losses of foreground and background, means of the last."""
     config = run.config.model_copy(update={"irnet": run.config.irnet.model_copy(update=knobs)})
     torch.manual_seed(config.seed)
-    task = IRNetTask(config, run.shards("images"), run.shards("seeds"), run.stage("classifier"))
+    task = IRNetTask(
+        config, find_backbone(config.backbone), run.shards("images"), run.shards("seeds"), run.stage("classifier")
+    )
     network, batch_size = task.model.to(memory_format=torch.channels_last).train(), config.irnet.batch_size
     optimizer = torch.optim.SGD(task.groups(), weight_decay=config.irnet.weight_decay)
     whole = Schedule.plan(task.images, config.irnet.epochs, config.irnet.min_iterations, batch_size, 1, config.seed)
@@ -86,7 +89,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=100)
     options: dict[str, Any] = vars(parser.parse_args())
     iterations = options.pop("iterations")
-    run = Run.open(**options)
+    run = Run.of(**options)
     print(
         f"| IRNet after {iterations} iterations | foreground loss | background loss | dy to centres | dx to centres |"
     )

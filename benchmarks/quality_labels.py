@@ -26,6 +26,7 @@ from irnet_ray.config.load import PRESETS, Labels
 from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
 from irnet_ray.evaluation.truth import TruthImage
 from irnet_ray.masks import decode_attention
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.stages.images import load_image
 from irnet_ray.stages.labels import LabelsNetwork, Relations
 from irnet_ray.stages.rows import Masks
@@ -131,8 +132,8 @@ def main() -> None:
     only = options.pop("only")
     chosen = {name: v for name, v in VARIANTS.items() if not only or any(part in name for part in only)}
     torch.set_num_threads(1)
-    run = Run.open(**options)
-    network = LabelsNetwork(run.config, run.stage("irnet"), gpu=False)
+    run = Run.of(**options)
+    network = LabelsNetwork(run.config, find_backbone(run.config.backbone), run.stage("irnet"), gpu=False)
     measures = {name: (InstanceMeasure(run.truth), SemanticMeasure(run.truth)) for name in chosen}
     for row in run.rows("images", "seeds"):
         image_HW3 = load_image(row["uri"], run.config.max_side)

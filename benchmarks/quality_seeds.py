@@ -18,10 +18,12 @@ from torch.nn.functional import interpolate, normalize
 
 from irnet_ray.algorithms.correlation import correlated
 from irnet_ray.algorithms.prototypes import Prototypes, prototype_attention
+from irnet_ray.algorithms.seed_methods import METHODS
 from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.networks.inference import to_network
 from irnet_ray.stages.images import load_image
-from irnet_ray.stages.seeds import CORRELATED, SeedsNetwork
+from irnet_ray.stages.seeds import LEVELS, SeedsNetwork
 
 THRESHOLDS = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55)
 PUBLISHED = 0.25
@@ -52,7 +54,7 @@ def own_prototypes(seen: Seen) -> Tensor:
     return (maps / maps.amax(dim=1, keepdim=True).clamp(min=1e-6)).reshape(-1, *seen.levels[-1].shape[1:])
 
 
-METHODS: dict[str, Callable[[Seen], Tensor]] = {
+RECIPES: dict[str, Callable[[Seen], Tensor]] = {
     "CAM (`--seeds cam`)": lambda seen: seen.cam,
     "CAM, square root": lambda seen: seen.cam.sqrt(),
     "CAM + correlation (`--seeds correlation`)": lambda seen: correlated(seen.coarse, seen.levels),
@@ -69,7 +71,7 @@ def look(network: SeedsNetwork, scales: Sequence[float], row: dict[str, Any], im
     """Everything that the methods start from."""
     cam = torch.from_numpy(network.cam(row["tags"], image_HW3, scales))
     pair = network._levels(to_network(image_HW3, network.device), 1.0)
-    levels = [((x[0] + x[1].flip(-1)) / 2).float() for x in pair[-CORRELATED:]]
+    levels = [((x[0] + x[1].flip(-1)) / 2).float() for x in pair[-LEVELS:]]
     return Seen(cam, levels, [p for tag in row["tags"] if (p := network._prototypes(tag)) is not None])
 
 
@@ -77,23 +79,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out")
     parser.add_argument("--truth", required=True)
-    run = Run.open(**vars(parser.parse_args()))
-    class_of = {name: number for number, name in enumerate(run.version["vocabulary"])}
-    network = SeedsNetwork(run.config, class_of, run.stage("classifier"), run.shards("prototypes"), gpu=False)
+    run = Run.of(**vars(parser.parse_args()))
+    class_of = {name: number for number, name in enumerate(run.vocabulary)}
+    method, prototypes = METHODS[run.config.seeds.method], run.shards("prototypes")
+    network = SeedsNetwork(
+        run.config, find_backbone(run.config.backbone), method, class_of, run.stage("classifier"), prototypes, gpu=False
+    )
     measures = {
         (name, threshold): (InstanceMeasure(run.truth), SemanticMeasure(run.truth))
-        for name in METHODS
+        for name in RECIPES
         for threshold in THRESHOLDS
     }
     for row in run.rows("images"):
         with torch.inference_mode():
             seen = look(network, run.config.seeds.scales, row, load_image(row["uri"], run.config.max_side))
-            for name, method in METHODS.items():
+            for name, method in RECIPES.items():
                 attention = interpolate(method(seen)[None], seen.cam.shape[1:], mode="bilinear")[0]
                 for threshold in THRESHOLDS:
                     run.measure_attention(measures[name, threshold], row, attention, threshold)
     print(heading("seed method", "best threshold", "mIoU there"))
-    for name in METHODS:
+    for name in RECIPES:
         scores = {t: run.scores(measures[name, t]) for t in THRESHOLDS}
         best = max(THRESHOLDS, key=lambda t: scores[t].figures["miou"].value)
         print(row_of_figures(name, scores[PUBLISHED], str(best), f"{100 * scores[best].figures['miou'].value:.1f}"))

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from quality_common import Measures, Run, heading, row_of_figures
 
+from irnet_ray.algorithms.seed_methods import METHODS
 from irnet_ray.evaluation.evaluate import CAM_THRESHOLD
 from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.networks.deeplab import probabilities
 from irnet_ray.networks.inference import precision, to_network
 from irnet_ray.runs.folder import Folder
@@ -42,9 +44,12 @@ def guessed(network: SeedsNetwork, vocabulary: list[str], image_HW3: np.ndarray)
 
 def attention_measures(run: Run) -> dict[str, Measures]:
     """Raw class attention maps, of the tags that are told and of those that are guessed."""
-    vocabulary = run.version["vocabulary"]
+    vocabulary = run.vocabulary
     class_of = {name: number for number, name in enumerate(vocabulary)}
-    network = SeedsNetwork(run.config, class_of, run.stage("classifier"), None, gpu=False)
+    method = METHODS[run.config.seeds.method]
+    network = SeedsNetwork(
+        run.config, find_backbone(run.config.backbone), method, class_of, run.stage("classifier"), None, gpu=False
+    )
     told, untold = measures(run), measures(run)
     for row in run.rows("images"):
         image = load_image(row["uri"], run.config.max_side)
@@ -83,7 +88,7 @@ def main() -> None:
     parser.add_argument("--truth", required=True)
     parser.add_argument("--deeplab", metavar="MODEL", help="a trained DeepLab, its labels of other images")
     given = parser.parse_args()
-    run = Run.open(given.out, given.truth)
+    run = Run.of(given.out, given.truth)
     scores = {name: run.scores(each) for name, each in attention_measures(run).items()}
     if given.deeplab:
         scores |= {name: run.scores(each) for name, each in deeplab_measures(run, given.deeplab).items()}

@@ -18,10 +18,11 @@ import torch
 from torch.nn.functional import interpolate
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.speed_stages import FinishedRun
+from benchmarks.speed_stages import Stages
 from irnet_ray.algorithms.relations import confident_map
 from irnet_ray.config.load import Config
 from irnet_ray.masks import decode_attention
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.stages.images import load_image
@@ -39,7 +40,8 @@ def operations(work: Callable[[], object]) -> float:
 
 def networks(config: Config) -> dict[str, float]:
     """GFLOP an image of each stage, with random weights: they change no count."""
-    classifier, irnet = Classifier("resnet50", CLASSES), IRNet("resnet50")
+    backbone = find_backbone("resnet50")
+    classifier, irnet = Classifier(backbone, CLASSES), IRNet(backbone)
     found: dict[str, float] = {}
 
     def train(network: torch.nn.Module, side: int) -> None:
@@ -66,9 +68,9 @@ def networks(config: Config) -> dict[str, float]:
     return found
 
 
-def cores(run: FinishedRun) -> dict[str, float]:
+def cores(run: Stages) -> dict[str, float]:
     """Processor seconds a photo of what runs on cores, and of the random walk where there is no GPU; medians."""
-    knobs, labels = run.config.seeds, run.stage("labels")
+    knobs, labels = run.config.seeds, run.build("labels")
     network = labels.network(False)
     times: dict[str, list[float]] = {}
 
@@ -89,7 +91,7 @@ def cores(run: FinishedRun) -> dict[str, float]:
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
-def sizes(run: FinishedRun) -> dict[str, float]:
+def sizes(run: Stages) -> dict[str, float]:
     """Kilobytes an image: of the photos themselves, and of the rows that each stage writes."""
     rows = run.rows(PHOTOS)
     kilobytes = {"photo": float(np.mean([Path(row["uri"]).stat().st_size for row in rows])) / 1e3}
@@ -105,7 +107,7 @@ def main() -> None:
     parser.add_argument("--run", required=True, help="a finished run directory, on photos")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    run = FinishedRun(options.run)
+    run = Stages.of(options.run)
     for title, unit, figures in (
         (f"ResNet-50, {WIDTH}x{HEIGHT}, {CLASSES:,} tags", "GFLOP", networks(Config())),
         (f"one core, medians of {PHOTOS} photos", "s", cores(run)),

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from benchmarks.engine_work import SCHEMA, SHARDS, SIZE, finish, load, loop_unit, network, repeats_for
-from benchmarks.speed_stages import LABELED, FinishedRun
+from benchmarks.speed_stages import LABELED, Stages
 from benchmarks.timing import Options, Row, row
 from irnet_ray.engine.mapping import MapStage, run_map
 from irnet_ray.engine.session import Devices, session
@@ -45,7 +45,7 @@ def engine(options: Options) -> Iterator[Row]:
         stage = MapStage("benchmark", SCHEMA, (images,), load, partial(network, repeats), finish)
         timed = {f"{1000 * WORK:.0f} ms of work": Timed(stage, by_shard, SHARDS, Path(place))}
         if options.run is not None:
-            timed["labels"] = _labels(FinishedRun(options.run), Path(place))
+            timed["labels"] = _labels(Stages.of(options.run), Path(place))
         work = next(iter(timed.values()))
         times: dict[str, list[float]] = {}
         start = time.perf_counter()
@@ -74,12 +74,12 @@ def engine(options: Options) -> Iterator[Row]:
                     yield row(what, core, 1.8, f"{each.count} images")
 
 
-def _labels(run: FinishedRun, place: Path) -> Timed:
+def _labels(run: Stages, place: Path) -> Timed:
     """The labels stage of a finished run."""
     by_shard: dict[int, list[str]] = {}
     for each in run.rows(LABELED):
         by_shard.setdefault(each["shard"], []).append(each["image_id"])
-    return Timed(run.stage("labels"), by_shard, run.shard_count, place)
+    return Timed(run.build("labels"), by_shard, run.version.shard_count, place)
 
 
 class Timed:

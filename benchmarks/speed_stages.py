@@ -10,7 +10,7 @@ import pickle
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,15 +22,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import published
 from benchmarks.timing import Options, Row, check, compare, matrix_rate, row, seconds
 from irnet_ray.algorithms.relations import confident_map
-from irnet_ray.config.load import PRESETS, Config, merge, recorded_config
+from irnet_ray.config.load import PRESETS, Config, merge
 from irnet_ray.engine.steps import Item, MapStage, Network
 from irnet_ray.masks import decode_attention
 from irnet_ray.networks.inference import precision, rescale, to_network
-from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.run import finished
-from irnet_ray.runs.shards import Shards
-from irnet_ray.stages import labels as labels_stage
-from irnet_ray.stages import seeds as seeds_stage
+from irnet_ray.runs.run import FinishedRun
+from irnet_ray.stages.graph import STAGES
 from irnet_ray.stages.images import load_image
 from irnet_ray.stages.labels import LabelsNetwork
 from irnet_ray.stages.rows import Masks
@@ -40,31 +37,29 @@ LABELED, PUBLISHED = 200, 2  # images of `label`, by ours and also as published
 AGREED = 0.95  # of the pixels, of one tag; the published method refines the field for longer
 
 
-class FinishedRun:
-    """The stages of a finished run, to be run again by hand."""
+class Stages(FinishedRun):
+    """A finished run whose map stages are to be run again by hand: `graph.Inputs`."""
 
-    def __init__(self, out: str) -> None:
-        self.folder, version = finished(out)
-        self.names, self.shard_count, self.vocabulary = version["stages"], version["shards"], version["vocabulary"]
-        self.config = recorded_config(version["config"])
+    made_by = "benchmark"
 
-    def stage_folder(self, name: str) -> Folder:
-        return self.folder.folder("stages", self.names[name])
+    def samples(self, table: str) -> int:
+        """How many rows of a table there are."""
+        return self.shards(table).counts()[0]
 
-    def shards(self, name: str) -> Shards:
-        return Shards(self.stage_folder(name), self.shard_count)
+    @staticmethod
+    def of(out: str) -> Stages:
+        """The run in `out`."""
+        found = FinishedRun.open(out)
+        return Stages(found.folder, found.version)
 
-    def stage(self, name: str) -> MapStage:
-        images, classifier = self.shards("images"), self.stage_folder("classifier")
-        if name == "seeds":
-            prototypes = self.shards("prototypes") if self.config.seeds.method == "prototypes" else None
-            return seeds_stage.stage(self.config, images, self.vocabulary, classifier, prototypes)
-        return labels_stage.stage(self.config, images, self.shards("seeds"), self.stage_folder("irnet"), "benchmark")
+    def build(self, name: str) -> MapStage:
+        """A map stage as labeling builds it."""
+        return cast(MapStage, STAGES[name].build(self))
 
     def rows(self, count: int) -> list[dict[str, Any]]:
         """Rows of the first images that have seeds, joined with them."""
         images, seeds, found = self.shards("images"), self.shards("seeds"), []
-        for shard in range(self.shard_count):
+        for shard in range(self.version.shard_count):
             known = {each["image_id"]: each for each in seeds.rows.read_table(seeds.part(shard)).to_pylist()}
             for image in images.rows.read_table(images.part(shard)).to_pylist():
                 if image["image_id"] in known and len(found) < count:
@@ -72,9 +67,9 @@ class FinishedRun:
         return found
 
 
-def _run(options: Options, place: str) -> FinishedRun:
+def _run(options: Options, place: str) -> Stages:
     if options.run is not None:
-        return FinishedRun(options.run)
+        return Stages.of(options.run)
     print("no --run: labeling generated scenes first takes minutes ...", file=sys.stderr, flush=True)
     from rich.console import Console
 
@@ -82,7 +77,7 @@ def _run(options: Options, place: str) -> FinishedRun:
 
     with contextlib.redirect_stdout(sys.stderr):  # the table is on standard output
         label_scenes(None, place, backbone="lite0", console=Console(stderr=True))
-    return FinishedRun(place)
+    return Stages.of(place)
 
 
 def stages(options: Options) -> Iterator[Row]:
@@ -93,9 +88,9 @@ def stages(options: Options) -> Iterator[Row]:
             yield from _stage(run, name, options)
 
 
-def _stage(run: FinishedRun, name: str, options: Options) -> Iterator[Row]:
+def _stage(run: Stages, name: str, options: Options) -> Iterator[Row]:
     """One stage over a few images; the bare passes repeat, on the same tensors, those of a first run."""
-    stage = run.stage(name)
+    stage = run.build(name)
     on_gpu = options.device.type == "cuda"
     network = Network(stage, on_gpu, None)
     rows = run.rows(QUICK_IMAGES if options.quick else GPU_IMAGES if on_gpu else IMAGES)
@@ -164,7 +159,7 @@ def label(options: Options) -> Iterator[Row]:
         # What the published method does not do is left out of ours.
         labels = merge(run.config.labels.model_dump(), PRESETS["paper"]["labels"])
         run.config = Config.model_validate(merge(run.config.model_dump(), {"labels": labels}))
-        stage = run.stage("labels")
+        stage = run.build("labels")
         network: Any = stage.network(options.device.type == "cuda")
         rows = run.rows(QUICK_IMAGES if options.quick else LABELED)
         both = rows[: QUICK_IMAGES if options.quick else PUBLISHED]

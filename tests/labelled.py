@@ -15,6 +15,7 @@ from irnet_ray.inputs.folder import read_folder
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import publish
 from irnet_ray.runs.shards import Shards
+from irnet_ray.runs.version import Version
 from irnet_ray.scenes.generate import generate
 from irnet_ray.stages.truth_labels import truth_row
 
@@ -44,15 +45,17 @@ def labelled_scenes(place: Path, count: int = 8, size: tuple[int, int] = (96, 12
         tables_of["labels"].errors.write_table(name, tables.ERRORS.empty_table())
     publish(
         folder,
-        {
-            "version": "0123456789ab",
-            "stages": stages,
-            "shards": SHARDS,
-            "vocabulary": tables.vocabulary(images),
-            "images": count,
-            "labels": count,
-            "errors": 0,
-            "config": load_config(None, {**KNOBS, **knobs}).model_dump(mode="json"),
-        },
+        Version(
+            {
+                "version": "0123456789ab",
+                "stages": stages,
+                "shards": SHARDS,
+                "vocabulary": tables.vocabulary(images),
+                "images": count,
+                "labels": count,
+                "errors": 0,
+                "config": load_config(None, {**KNOBS, **knobs}).model_dump(mode="json"),
+            }
+        ),
     )
     return out

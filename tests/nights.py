@@ -16,13 +16,15 @@ from rich.console import Console
 from irnet_ray import tables
 from irnet_ray.commands.pipeline import run_plan
 from irnet_ray.commands.plan import Plan
-from irnet_ray.commands.relabel import RelabelResult, look, relabel
+from irnet_ray.commands.relabel import RelabelResult, plan_relabel, relabel
 from irnet_ray.config.load import load_config
 from irnet_ray.engine.reuse import Reused, reuse_shard
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.masks import encode_cam, encode_mask, encode_png
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import Shards
+from irnet_ray.runs.version import Source
+from irnet_ray.stages.graph import STAGES
 
 SHARDS = 2
 SIDE = 8
@@ -78,9 +80,9 @@ def compute(plan: Plan, reused: Reused | None = None, stop_after: int | None = N
     """
     plan.write_inputs()
     for stage in ("classifier", "irnet"):
-        if not plan.is_done(stage):
-            plan.folder(stage).write("weights.safetensors", plan.names[stage].encode())
-    if "prototypes" in plan.order and not plan.is_done("prototypes"):
+        if not plan.is_done(STAGES[stage]):
+            plan.stage(stage).write("weights.safetensors", plan.names[stage].encode())
+    if STAGES["prototypes"] in plan.order and not plan.is_done(STAGES["prototypes"]):
         for shard in range(plan.shard_count):
             plan.shards("prototypes").seal(shard, tables.PROTOTYPES, [])
     images = {row["image_id"]: row for row in plan.table.to_pylist()}
@@ -89,7 +91,7 @@ def compute(plan: Plan, reused: Reused | None = None, stop_after: int | None = N
         shards = plan.shards(stage)
         for shard in sorted(set(range(plan.shard_count)) - shards.sealed()):
             ids = plan.ids_by_shard.get(shard, [])
-            if reused is not None:
+            if reused is not None and stage in reused.results:
                 reuse_shard(reused.results[stage], shards, schema, shard, reused.uris.get(shard, {}))
             for image_id in shards.missing(shard, ids):
                 shards.commit(shard, schema, [_row(stage, images[image_id], plan)])
@@ -113,13 +115,15 @@ def first(data: Path, out: Path) -> str:
     """A finished run, as `label` would make it; returns its version."""
     plan = Plan(Folder(str(out)), load_config(None, {"backbone": "lite0"}), read_folder(data, SHARDS), SHARDS)
     compute(plan)
-    run_plan(plan, {"folder": str(data), "limit": None}, None, None, Console(file=io.StringIO()))
+    run_plan(plan, Source(str(data), None), None, None, Console(file=io.StringIO()))
     return plan.version
 
 
 def night(out: Path, **named: Any) -> tuple[RelabelResult, dict[str, list[str]], str]:
     """One relabeling, with the images that each stage computed, and what was printed."""
-    found = look(Folder(str(out)), named.get("data"), named.get("retrain", False), named.get("retrain_share", 0.2))
+    found = plan_relabel(
+        Folder(str(out)), named.get("data"), named.get("retrain", False), named.get("retrain_share", 0.2)
+    )
     computed = {"seeds": [], "labels": []} if found.is_settled else compute(found.plan, found.reused)
     printed = io.StringIO()
     return relabel(out, console=Console(file=printed), **named), computed, printed.getvalue()

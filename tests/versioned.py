@@ -11,6 +11,7 @@ from irnet_ray.config.load import Config
 from irnet_ray.runs import records
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import Shards
+from irnet_ray.runs.version import Version
 
 STAGES = ("images", "classifier", "seeds", "irnet", "labels")
 COUNT = 4  # images
@@ -31,18 +32,18 @@ class Versioned:
         self.content: dict[str, Any] = Folder(str(source)).read_json("current.json")
         (out / "stages").mkdir(parents=True)
 
-    def version(self, *marks: str) -> dict[str, Any]:
+    def version(self, *marks: str) -> Version:
         """What `current.json` says of a version whose stage folders end in these marks, one for each of `STAGES`."""
         names = {stage: f"{stage}-{mark}" for stage, mark in zip(STAGES, marks, strict=True)}
         # As every config names it, also those that never make it.
         names["prototypes"] = f"prototypes-{marks[1]}"
         config = Config().model_dump(mode="json")
         config["seeds"]["method"] = "cam"
-        return {**self.content, "version": marks[-1], "stages": names, "config": config}
+        return Version({**self.content, "version": marks[-1], "stages": names, "config": config})
 
-    def make(self, version: dict[str, Any]) -> None:
+    def make(self, version: Version) -> None:
         """Write the stage folders of a version that are not there yet."""
-        for stage, name in version["stages"].items():
+        for stage, name in version.stages.items():
             place = self.out / "stages" / name
             if stage == "prototypes" or place.exists():
                 continue
@@ -54,15 +55,16 @@ class Versioned:
                 place.mkdir()
                 (place / "weights.safetensors").write_bytes(name.encode())
             if stage == "labels":
-                Folder(str(place)).write_json("report.json", {"version": version["version"]})
+                Folder(str(place)).write_json("report.json", {"version": version.id})
 
     def publish(self, *marks: str) -> str:
         """Make and publish a version, as a labeling run does; returns its id."""
         version = self.version(*marks)
-        records.begin(self.folder, {name: value for name, value in version.items() if name not in ("labels", "errors")})
+        entries = {name: value for name, value in version.content.items() if name not in ("labels", "errors")}
+        records.begin(self.folder, Version(entries))
         self.make(version)
         records.publish(self.folder, version)
-        self.folder.write_json("report.json", {"version": version["version"]})
+        self.folder.write_json("report.json", {"version": version.id})
         return marks[-1]
 
     def begin(self, *marks: str) -> str:
@@ -70,7 +72,7 @@ class Versioned:
         version = self.version(*marks)
         records.begin(self.folder, version)
         self.make(version)
-        part = next((self.out / "stages" / version["stages"]["labels"] / "rows").glob("*.parquet"))
+        part = next((self.out / "stages" / version.stages["labels"] / "rows").glob("*.parquet"))
         part.unlink()
         return marks[-1]
 
@@ -99,7 +101,7 @@ class Versioned:
         known = [record for record in records.known(self.folder) if record.is_version]
         assert self.current in [record.id for record in known]
         for record in known:
-            for stage, name in record.version["stages"].items():
+            for stage, name in record.version.stages.items():
                 if stage != "prototypes":
                     self.check_stage(name)
         for link in ("labels", "errors", "images", *(f"models/{p.name}" for p in (self.out / "models").glob("*"))):

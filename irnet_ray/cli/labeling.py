@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from irnet_ray.cli.root import Out, app
+from irnet_ray.cli.root import Out, Settings, app
 from irnet_ray.errors import UserError
+from irnet_ray.exports.formats import FORMATS
 
 
 @app.command()
@@ -25,6 +26,7 @@ def label(
         Path | None, typer.Option(help="ImageNet weights of the backbone, .pth or .safetensors.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML or JSON file of knobs; see `irnet-ray config`.")] = None,
+    settings: Settings = None,
     seeds: Annotated[str | None, typer.Option(help="prototypes, correlation or cam: how seeds are made.")] = None,
     classifier: Annotated[
         str | None, typer.Option(help="pretrained: ImageNet's own, where tags are its classes; trains none.")
@@ -47,7 +49,7 @@ def label(
     from irnet_ray.commands.label import label as run
     from irnet_ray.report.lines import report_lines
     from irnet_ray.runs.run import published
-    from irnet_ray.storage.object_store import join
+    from irnet_ray.storage.locations import join
 
     result = run(
         data,
@@ -56,6 +58,7 @@ def label(
         backbone=backbone,
         weights=str(weights) if weights else None,
         config=config,
+        settings=settings or (),
         seeds=seeds,
         classifier=classifier,
         preset=preset,
@@ -143,16 +146,14 @@ def show(
 @app.command()
 def export(
     labels: Annotated[str, typer.Argument(help="The run directory, or its labels folder.")],
-    format: Annotated[
-        Literal["coco", "voc", "yolo"], typer.Option(help="coco: instances.json; voc: palette PNGs; yolo: polygons.")
-    ],
+    format: Annotated[str, typer.Option(help="; ".join(f"{name}: {one.says}" for name, one in FORMATS.items()) + ".")],
     out: Annotated[Path, typer.Option(help="A new folder.")],
     min_quality: Annotated[float, typer.Option(help="Leave out instances of a lower quality, 0 to 1.")] = 0.0,
     min_score: Annotated[float, typer.Option(help="Leave out instances of a lower score, 0 to 1.")] = 0.0,
 ) -> None:
-    """Write the labels as COCO, PASCAL VOC or YOLO segmentation, for training elsewhere.
+    """Write the labels in another format, for training elsewhere.
 
-    VOC and YOLO link to the images, and set a tenth of them aside for validation.
+    Formats with links to the images also set a tenth of the images aside for validation.
     """
     from irnet_ray.commands.export import export as write
 
@@ -167,11 +168,8 @@ def config(
 ) -> None:
     """Print every knob with its default, unit and source."""
     from irnet_ray.config.load import describe, load_config
+    from irnet_ray.text import table
 
-    rows = [
-        ("key", "value", "unit", "source", "meaning"),
-        *describe(load_config(file, {"backbone": backbone}, preset=preset)),
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip())
+    head = ("key", "value", "unit", "source", "meaning")
+    knobs = describe(load_config(file, {"backbone": backbone}, preset=preset))
+    print(*table([head, *knobs], left=range(len(head))), sep="\n")

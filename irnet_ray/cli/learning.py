@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from irnet_ray.cli.root import app
+from irnet_ray.cli.root import Settings, app
 from irnet_ray.errors import UserError
 
 
@@ -40,6 +40,7 @@ def train(
         Path | None, typer.Option(help="COCO JSON file whose images are left out, to judge the student by.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML or JSON file of knobs; see `irnet-ray config`.")] = None,
+    settings: Settings = None,
     workers: Annotated[int | None, typer.Option(help="Training workers.")] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to join, as for label.")] = None,
 ) -> None:
@@ -61,7 +62,14 @@ def train(
         "background": background,
     }
     result = students.train(
-        student.value, labels, config=config, knobs=knobs, hold_out=hold_out, workers=workers, address=address
+        student.value,
+        labels,
+        config=config,
+        knobs=knobs,
+        settings=settings or (),
+        hold_out=hold_out,
+        workers=workers,
+        address=address,
     )
     losses = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in result.losses.items())
     print(f"\n{result.images} images, {result.iterations} iterations: {losses}")

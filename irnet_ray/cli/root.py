@@ -15,6 +15,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A knob, such as labels.background=0.3; may be repeated."),
+]
 Out = Annotated[str, typer.Option(help="The run directory: a folder, or s3://bucket/run.")]
 
 

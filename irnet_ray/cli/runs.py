@@ -42,7 +42,7 @@ def rollback(
 
     before, record = move(out, version)
     was = f"was {before}" if before != record.id else "as before: links and report follow it now"
-    print(f"current {record.id}, published {record.published}, {record.version['labels']} labels ({was})")
+    print(f"current {record.id}, published {record.published}, {record.version.labels} labels ({was})")
 
 
 @app.command()

@@ -12,10 +12,10 @@ from typing import Any
 from rich.console import Console
 
 from irnet_ray._version import __version__
-from irnet_ray.config.load import Config, recorded_config
+from irnet_ray.config.load import Config
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import hold
-from irnet_ray.runs.run import finished
+from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards, fingerprint
 
 Row = dict[str, Any]
@@ -44,12 +44,12 @@ def ablation_rows(
     Raises:
         UserError: no finished run, or more workers than there are.
     """
-    folder, version = finished(out)
-    ablation = _Ablation(folder, version, frozenset(image_ids))
+    run = FinishedRun.open(out)
+    ablation = _Ablation(run, frozenset(image_ids))
     if ablation.ids_by_shard and not ablation.is_done:
         from irnet_ray.engine.session import session
 
-        with hold(folder), session(address) as devices:
+        with hold(run.folder), session(address) as devices:
             devices.check(workers)
             _run(ablation, devices, workers, console or Console())
     return ablation.rows()
@@ -59,29 +59,21 @@ def ablation_rows(
 class _Ablation:
     """A finished run, the images of it to compare, and where the comparisons' results belong."""
 
-    out: Folder
-    version: dict[str, Any]
+    run: FinishedRun
     wanted: frozenset[str]
 
-    @cached_property
+    @property
     def config(self) -> Config:
-        return recorded_config(self.version["config"])
+        return self.run.config
 
     @property
     def shard_count(self) -> int:
-        return int(self.version["shards"])
-
-    def stage(self, name: str) -> Folder:
-        """Folder of a stage of the run."""
-        return self.out.folder("stages", self.version["stages"][name])
-
-    def shards(self, name: str) -> Shards:
-        return Shards(self.stage(name), self.shard_count)
+        return self.run.version.shard_count
 
     @cached_property
     def ids_by_shard(self) -> dict[int, list[str]]:
         """Sorted ids of those wanted images that the run has, of each shard that has any."""
-        images = self.shards("images")
+        images = self.run.shards("images")
         found: dict[int, list[str]] = {}
         for shard in range(self.shard_count):
             table = images.rows.read_table(images.part(shard), columns=["image_id"])
@@ -95,14 +87,14 @@ class _Ablation:
         irnet = self.config.irnet.model_dump(include={"batch_size", "crop", "rescale", "radius", "power"})
         knobs = [self.config.affinitynet.model_dump(), irnet, self.config.seed]
         # The fingerprint of the seeds covers the version that made them, and a later one may evaluate the run.
-        name = fingerprint("affinitynet", __version__, self.version["stages"]["seeds"], knobs)
-        return self.out.folder("stages", f"affinitynet-{name}")
+        name = fingerprint("affinitynet", __version__, self.run.version.stages["seeds"], knobs)
+        return self.run.folder.folder("stages", f"affinitynet-{name}")
 
     @cached_property
     def result(self) -> Shards:
         ids = [image_id for shard in sorted(self.ids_by_shard) for image_id in self.ids_by_shard[shard]]
-        name = fingerprint("ablation", self.version["version"], self.affinitynet.name.rpartition("-")[2], ids)
-        return Shards(self.out.folder("stages", f"ablation-{name}"), self.shard_count)
+        name = fingerprint("ablation", self.run.version.id, self.affinitynet.name.rpartition("-")[2], ids)
+        return Shards(self.run.folder.folder("stages", f"ablation-{name}"), self.shard_count)
 
     @property
     def is_trained(self) -> bool:
@@ -136,9 +128,9 @@ def _train(ablation: _Ablation, devices: Any, workers: int | None) -> str:
     from irnet_ray.engine.training import run_training
     from irnet_ray.stages import affinitynet
 
-    images, seeds = ablation.shards("images"), ablation.shards("seeds")
+    images, seeds = ablation.run.shards("images"), ablation.run.shards("seeds")
     usable = seeds.counts()[0]
-    training = affinitynet.stage(ablation.config, images, seeds, ablation.stage("classifier"), usable)
+    training = affinitynet.stage(ablation.config, images, seeds, ablation.run.stage("classifier"), usable)
     terms = run_training(training, ablation.affinitynet, devices, workers)
     shown = ", ".join(f"{name} {value:.3f}" for name, value in terms.items())
     return f"{training.schedule.iterations} iterations, {shown}"
@@ -148,9 +140,9 @@ def _map(ablation: _Ablation, devices: Any, workers: int | None) -> str:
     from irnet_ray.engine.mapping import run_map
     from irnet_ray.stages import ablation as comparisons
 
-    config, images, seeds = ablation.config, ablation.shards("images"), ablation.shards("seeds")
-    classifier, irnet = ablation.stage("classifier"), ablation.stage("irnet")
-    vocabulary = ablation.version["vocabulary"]
+    config, images, seeds = ablation.config, ablation.run.shards("images"), ablation.run.shards("seeds")
+    classifier, irnet = ablation.run.stage("classifier"), ablation.run.stage("irnet")
+    vocabulary = ablation.run.vocabulary
     mapping = comparisons.stage(config, images, seeds, vocabulary, classifier, irnet, ablation.affinitynet)
     folder, ids, shards = ablation.result.folder, ablation.ids_by_shard, ablation.shard_count
     done = run_map(mapping, folder, ids, shards, config.unit_size, devices, workers, config.image_seconds)

@@ -13,31 +13,30 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from rich.console import Console
 
-from irnet_ray import tables
-from irnet_ray.config.load import Config, recorded_config
+from irnet_ray import tables, text
+from irnet_ray.config.load import Config
 from irnet_ray.engine.progress import Reading, display
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.objectives import confident_objective, labels_objective
 from irnet_ray.evaluation.search import Candidate, Choice, search
 from irnet_ray.evaluation.truth import Truth, TruthImage, load_truth, semantic_map
 from irnet_ray.inputs.decode import ImageError, read_size
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.run import finished
+from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.thresholds import Counts, Grid, measure
+from irnet_ray.tables import Row
 
 FOREGROUND = (0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50)
 BACKGROUND = (0.02, 0.05, 0.10, 0.15, 0.20, 0.25)
 LABELS = (0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50)
 MIN_IMAGES = 10  # two in each fold
 MAX_PROCESSES = 16  # each holds torch and a network, about 1 GB
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,7 @@ class Calibration:
             folds = f"{min(k.folds):g}-{max(k.folds):g}"
             figures = (f"{100 * k.before:.1f}", f"{100 * k.after:.1f}", f"{100 * (k.after - k.before):+.1f}")
             rows.append((k.name, f"{k.own:g}", f"{k.chosen:g}", folds, *figures, str(self.images)))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-            for row in rows
-        ]
+        lines = text.table(rows)
         lines += ["", "before and after: objective on images that the threshold was not chosen on, in percent."]
         lines += [
             f"{k.name} stays: {k.best:g} is best on these images, but choosing gains nothing on others."
@@ -116,16 +111,17 @@ def calibrate(
             classes, or a file that cannot be written; before anything is computed.
     """
     known = load_truth(Path(truth))
-    folder, version = finished(out)
-    config = recorded_config(version["config"])
-    if to is None and not folder.is_local:
+    run = FinishedRun.open(out)
+    config = run.config
+    if to is None and not run.folder.is_local:
         raise UserError(f"{out} is in an object store: name a local YAML file by --to.")
-    images = _annotated(folder, version, known, truth)
+    images = _annotated(run, known, truth)
     target = _target(Path(to) if to is not None else Path(out) / "calibrated.yaml")
     classes = sorted({i.class_name for _, image in images for i in image.instances if not i.crowd})
     grid = _grid(config, {name: number for number, name in enumerate(classes, start=1)})
-    irnet = folder.folder("stages", version["stages"]["irnet"])
-    counts = _measure_all(functools.partial(measure, config, irnet, grid), images, console or Console())
+    irnet = run.stage("irnet")
+    measuring = functools.partial(measure, config, find_backbone(config.backbone), irnet, grid)
+    counts = _measure_all(measuring, images, console or Console())
     seeds, labels = _choose(config, grid, counts)
     _write(target, config, seeds.chosen, labels.chosen, f"{len(images)} images of {truth}")
     knobs = [
@@ -134,7 +130,7 @@ def calibrate(
         _knob("labels.background", labels, 0),
     ]
     words = ["irnet-ray", "label", "--config", target, "--data", _data(images[0][0]), "--out", out]
-    command = shlex.join([*map(str, words), "--shards", str(version["shards"])])
+    command = shlex.join([*map(str, words), "--shards", str(run.version.shard_count)])
     return Calibration(knobs, len(images), target, command)
 
 
@@ -172,9 +168,9 @@ def _grid(config: Config, numbers: Mapping[str, int]) -> Grid:
     )
 
 
-def _annotated(folder: Folder, version: dict[str, Any], truth: Truth, path: str | Path) -> list[tuple[Row, TruthImage]]:
+def _annotated(run: FinishedRun, truth: Truth, path: str | Path) -> list[tuple[Row, TruthImage]]:
     """The run's images with truth, sorted by id: rows of the images and seeds tables, joined. Raises UserError."""
-    shards = {name: Shards(folder.folder("stages", version["stages"][name]), version["shards"]) for name in _TABLES}
+    shards = {name: run.shards(name) for name in _TABLES}
     wanted = sorted(truth.images)
     rows = {name: _read(shards[name], wanted, columns) for name, columns in _TABLES.items()}
     common = [image_id for image_id in wanted if image_id in rows["labels"]]
@@ -185,10 +181,10 @@ def _annotated(folder: Folder, version: dict[str, Any], truth: Truth, path: str 
         )
     if len(common) < MIN_IMAGES:
         raise UserError(
-            f"{path} and the run share {len(common)} image{'s' * (len(common) > 1)}: annotate at least {MIN_IMAGES}, "
+            f"{path} and the run share {text.count(len(common), 'image')}: annotate at least {MIN_IMAGES}, "
             "better 20 to 50, for thresholds that hold for the others."
         )
-    vocabulary = set(version["vocabulary"])
+    vocabulary = set(run.vocabulary)
     names = {i.class_name for image_id in common for i in truth.images[image_id].instances if not i.crowd}
     if not names & vocabulary:
         raise UserError(
@@ -276,9 +272,9 @@ def _write(path: Path, config: Config, seeds: Candidate, labels: Candidate, sour
             "labels": config.labels.model_copy(update={"background": labels[0]}),
         }
     )
-    text = yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
+    content = yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
     head = f"# Thresholds chosen by `irnet-ray calibrate` on {source}; every other knob is the run's."
-    Folder(str(path.parent)).write(path.name, f"{head}\n{text}".encode())
+    Folder(str(path.parent)).write(path.name, f"{head}\n{content}".encode())
 
 
 def _data(row: Row) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from irnet_ray.engine.session import raised
-from irnet_ray.masks import decode_png
+from irnet_ray.masks import coco_rle, decode_png
 from irnet_ray.runs.shards import Shards
 from irnet_ray.tables import Row
 from irnet_ray.text import cut, one_line
@@ -145,8 +145,7 @@ def instance_iou(one: Row, other: Row) -> float:
         return 1.0
     if not all(sides):
         return 0.0
-    size = [one["height"], one["width"]]
-    rles = [[{"size": size, "counts": i["rle"].encode("ascii")} for i in side] for side in sides]
+    rles = [[coco_rle(i, (row["height"], row["width"])) for i in row["instances"]] for row in (one, other)]
     iou = np.asarray(coco.iou(rles[0], rles[1], [0] * len(rles[1])), float)
     alike = np.array([[a["class_name"] == b["class_name"] for b in sides[1]] for a in sides[0]])
     iou = np.where(alike, iou, 0.0)
@@ -221,4 +220,3 @@ def _change(one: dict[str, int]) -> float:
 
 def _arrow(one: dict[str, int]) -> str:
     return f"{one['before']:,} to {one['after']:,}" if one["before"] != one["after"] else f"{one['after']:,}"
-

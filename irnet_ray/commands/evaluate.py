@@ -8,13 +8,14 @@ from typing import Any
 
 from rich.console import Console
 
+from irnet_ray.algorithms.seed_methods import METHODS
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.evaluate import evaluate_predictions, evaluate_rows
 from irnet_ray.evaluation.result import CAM, CAM_ONE_SCALE, Evaluation
 from irnet_ray.evaluation.truth import Truth, load_truth
-from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.run import finished
+from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
+from irnet_ray.runs.version import Predictor
 
 
 def evaluate(
@@ -45,17 +46,14 @@ def evaluate(
         UserError: no finished run, no such truth, or none of its images in the run.
     """
     known = load_truth(Path(truth))
-    folder, version = finished(out)
-    if "student" in version:
+    run = FinishedRun.open(out)
+    if run.version.student is not None:
         if ablation:
             raise UserError(f"{out} holds a student's predictions: the ablation is of a labeling run.")
-        return _evaluate_predictions(folder, version, known, upper_bound, address, workers, console)
+        return _evaluate_predictions(run, run.version.student, known, upper_bound, address, workers, console)
     if upper_bound:
         raise UserError(f"{out} holds labels: the upper bound is of a student's predictions, see `irnet-ray predict`.")
-    shards = {
-        stage: Shards(folder.folder("stages", name), version["shards"]) for stage, name in version["stages"].items()
-    }
-    image_ids = _ids(shards["images"])
+    image_ids = _ids(run.shards("images"))
 
     def comparisons() -> Iterator[dict[str, Any]]:  # asked for last: nothing is trained for a truth that does not fit
         from irnet_ray.commands.ablation import ablation_rows
@@ -64,19 +62,19 @@ def evaluate(
         yield from ablation_rows(out, wanted, address=address, workers=workers, console=console)
 
     return evaluate_rows(
-        _rows(shards["labels"]),
-        _rows(shards["seeds"]),
+        _rows(run.shards("labels")),
+        _rows(run.shards("seeds")),
         known,
         image_ids=image_ids,
-        vocabulary=version["vocabulary"],
+        vocabulary=run.vocabulary,
         ablation=comparisons() if ablation else None,
-        cam=CAM_ONE_SCALE if version["config"]["seeds"]["method"] == "prototypes" else CAM,
+        cam=CAM_ONE_SCALE if METHODS[run.config.seeds.method].one_scale else CAM,
     )
 
 
 def _evaluate_predictions(
-    folder: Folder,
-    version: dict[str, Any],
+    run: FinishedRun,
+    student: Predictor,
     truth: Truth,
     upper_bound: bool,
     address: str | None,
@@ -85,15 +83,12 @@ def _evaluate_predictions(
 ) -> Evaluation:
     from irnet_ray.commands.upper_bound import upper_bound_rows
 
-    images, predictions = (
-        Shards(folder.folder("stages", version["stages"][stage]), version["shards"]) for stage in ("images", "labels")
-    )
-    most = upper_bound_rows(folder.location, truth, address=address, workers=workers, console=console)
+    most = upper_bound_rows(run.folder.location, truth, address=address, workers=workers, console=console)
     return evaluate_predictions(
-        _rows(predictions),
+        _rows(run.shards("labels")),
         truth,
-        image_ids=_ids(images),
-        instances=version["student"]["kind"] == "mask-rcnn",
+        image_ids=_ids(run.shards("images")),
+        instances=student.kind == "mask-rcnn",
         upper_bound=most if upper_bound else None,
     )
 

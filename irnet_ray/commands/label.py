@@ -16,12 +16,11 @@ from irnet_ray.config.load import load_config
 from irnet_ray.errors import UserError
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.runs.lock import hold
-from irnet_ray.runs.run import finished as finished
 from irnet_ray.runs.run import writable
+from irnet_ray.runs.version import Source
 from irnet_ray.scenes.generate import generate
 from irnet_ray.stages.students import KINDS
-from irnet_ray.storage.files import absolute
-from irnet_ray.storage.object_store import is_uri
+from irnet_ray.storage.locations import absolute, is_uri
 
 SCENES = "scenes"
 
@@ -49,6 +48,7 @@ def label(
     backbone: str | None = None,
     weights: str | None = None,
     config: str | Path | None = None,
+    settings: Sequence[str] = (),
     seeds: str | None = None,
     classifier: str | None = None,
     preset: str | None = None,
@@ -67,6 +67,7 @@ def label(
         backbone: `resnet50` or `lite0`, over the config's.
         weights: path of the backbone's ImageNet weights, over the config's.
         config: YAML or JSON file of knobs.
+        settings: single knobs, such as `labels.background=0.3`, over all others.
         seeds: `prototypes`, `correlation` or `cam`: how seeds are made, over the config's.
         classifier: `pretrained` for the backbone's own ImageNet classifier, where tags are its classes.
         preset: `paper` for the published pipeline, under the config's own values.
@@ -84,7 +85,7 @@ def label(
         raise UserError(f"No classifier {classifier!r}: there is pretrained; without --classifier one is trained.")
     pretrained = {"pretrained": True if classifier else None}
     overrides = {"backbone": backbone, "weights": weights, "classifier": pretrained, "seeds": {"method": seeds}}
-    knobs = load_config(Path(config) if config else None, overrides, data is None, preset)
+    knobs = load_config(Path(config) if config else None, overrides, data is None, preset, settings=settings)
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}.")
     if shards < 1:
@@ -112,9 +113,11 @@ def label(
         hint = relabel_hint(plan)
         if hint is not None:
             console.print(hint, highlight=False, soft_wrap=True, markup=False)
-        place = {"folder": absolute(data), "limit": limit}
-        report = run_plan(plan, place, workers, address, console)
-        students = [train(kind, out, config=config, workers=workers, address=address, console=console) for kind in then]
+        report = run_plan(plan, Source(absolute(data), limit), workers, address, console)
+        students = [
+            train(kind, out, config=config, settings=settings, workers=workers, address=address, console=console)
+            for kind in then
+        ]
     counts = (report["images"], report["labels"], report["errors"], report["overall"]["instances"])
     models = tuple(student.model for student in students)
     return LabelResult(folder.location, plan.version, *counts, truth, report, models)

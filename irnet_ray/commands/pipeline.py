@@ -1,4 +1,4 @@
-"""What labeling does with a plan: run the stages that are left, publish the version, report on it."""
+"""Carry out a plan: run the stages that are left, publish the version, report on it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from irnet_ray._version import __version__
-from irnet_ray.commands.plan import TRAININGS, Plan
+from irnet_ray.commands.plan import Plan
 from irnet_ray.errors import UserError, printable
 from irnet_ray.report.classifier import known_tags
 from irnet_ray.report.lines import classifier_lines
 from irnet_ray.report.profile import advice
-from irnet_ray.report.summary import Row, Summary
+from irnet_ray.report.summary import Summary
 from irnet_ray.report.unusual import unusual
 from irnet_ray.runs.records import begin, publish
-from irnet_ray.runs.run import current
+from irnet_ray.runs.run import REPORT, WEIGHTS, current
 from irnet_ray.runs.shards import Shards
+from irnet_ray.runs.version import Source, Version
+from irnet_ray.stages.graph import STAGES, Stage
+from irnet_ray.tables import Row
 
 if TYPE_CHECKING:
     from irnet_ray.engine.reuse import Reused
+    from irnet_ray.engine.steps import MapStage
+    from irnet_ray.engine.task import TrainStage
 
-REPORT = "report.json"
 MADE_BY = "made_by.json"  # beside the labels: what their rows' fingerprint stands for
 
 
 def run_plan(
     plan: Plan,
-    data: dict[str, Any],
+    source: Source,
     workers: int | None,
     address: str | None,
     console: Console,
@@ -43,23 +47,25 @@ def run_plan(
 
     Args:
         plan: what belongs where.
-        data: where the images came from: `folder`, and `limit`, how many of them at most, or None.
+        source: where the images came from.
         workers: training workers and network actors.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray.
         console: where plan and progress go.
-        reused: rows of an earlier version that are taken over.
-        before_publishing: called when all stages are done, with Ray still there if it was needed.
+        reused: rows of an earlier version that are reused.
+        before_publishing: called when all stages are done, while Ray is still there if a stage needed it.
     """
     todo = [stage for stage in plan.order if not plan.is_done(stage)]
+    trains = STAGES["classifier"] in todo
     _print_plan(plan, console)
-    if "classifier" not in todo:
+    if not trains:
         _print_classifier(plan, console)
     if not todo:
         console.print("everything is done already, nothing is computed", soft_wrap=True)
-    elif "classifier" in todo:
+    elif trains:
         _check_weights(plan)
+    version = version_of(plan, source)
     if todo:
-        begin(plan.out, _version(plan, data))
+        begin(plan.out, version)
     plan.write_inputs()  # of a finished run too: a part of it may have been lost since
     plan.shards("images").check(plan.ids_by_shard, errors=False)
     with _ray(address) if todo else contextlib.nullcontext() as devices:
@@ -67,14 +73,31 @@ def run_plan(
         labels, errors = plan.shards("labels").check(plan.ids_by_shard)
         if before_publishing is not None:
             before_publishing()
-    _remember(plan)
-    publish(plan.out, {**_version(plan, data), "labels": labels, "errors": errors})
+    _record_weights(plan)
+    publish(plan.out, version.with_entries(labels=labels, errors=errors))
     return _report(plan, console)
 
 
-def _remember(plan: Plan) -> None:
-    """Write down what the labels were made by, once. Raises UserError where weights have changed since."""
-    folder, made_by = plan.folder("labels"), _made_by(plan)
+def version_of(plan: Plan, source: Source) -> Version:
+    """What `current.json` will hold of a plan, except for the counts of labels and errors."""
+    return Version.of(
+        version=plan.version,
+        stages=plan.names,
+        shards=plan.shard_count,
+        vocabulary=plan.vocabulary,
+        images=len(plan.table),
+        config=plan.config.model_dump(mode="json"),
+        data={"folder": source.folder, "limit": source.limit},
+        code=__version__,
+        revisions={stage.name: stage.revision for stage in STAGES.values()},
+        made_by=plan.made_by,  # the `fingerprint` of its rows
+        base=plan.base.identity() if plan.base is not None else None,
+    )
+
+
+def _record_weights(plan: Plan) -> None:
+    """Write down, once, what made the labels. Raises UserError if the weights have changed since."""
+    folder, made_by = plan.stage("labels"), _made_by(plan)
     known = folder.read_json(MADE_BY)
     if known is None:
         folder.write_json(MADE_BY, made_by)
@@ -85,55 +108,16 @@ def _remember(plan: Plan) -> None:
         )
 
 
-def _ray(address: str | None) -> contextlib.AbstractContextManager[Any]:
-    from irnet_ray.engine.session import session  # late: where nothing is to do, nobody waits for Ray
-
-    return session(address)
-
-
-def _run_stages(
-    plan: Plan, todo: list[str], devices: Any, workers: int | None, console: Console, reused: Reused | None
-) -> None:
-    if todo:
-        console.print(f"devices: {devices}", highlight=False, soft_wrap=True)
-        devices.check(workers)
-    for stage in todo:
-        start = time.monotonic()
-        summary = _run_stage(plan, stage, devices, workers, reused)
-        seconds = round(time.monotonic() - start)
-        plan.folder(stage).write_json("done.json", {"seconds": seconds, "summary": summary})
-        console.print(f"{stage}: {summary}, {seconds // 60}:{seconds % 60:02d} min", highlight=False, soft_wrap=True)
-        profile = plan.folder(stage).read_json("profile.json")
-        if profile is not None:
-            console.print(f"{stage}: {advice(profile)}", highlight=False, soft_wrap=True)
-        if stage == "classifier":
-            _print_classifier(plan, console)
-
-
-def _version(plan: Plan, data: dict[str, Any]) -> dict[str, Any]:
-    """What `current.json` will hold of a plan, but for the counts of what is made."""
-    return {
-        "version": plan.version,
-        "stages": plan.names,
-        "shards": plan.shard_count,
-        "vocabulary": plan.vocabulary,
-        "images": len(plan.table),
-        "config": plan.config.model_dump(mode="json"),
-        "data": data,
-        "code": __version__,
-        "made_by": plan.made_by,  # the `fingerprint` of its rows
-        **({"base": plan.base.to_json()} if plan.base is not None else {}),
-    }
-
-
 def _made_by(plan: Plan) -> dict[str, Any]:
     """What the `fingerprint` of the rows of labels stands for: weights by their bytes, config and code."""
     weights = {}
-    for stage in TRAININGS:
-        digest = hashlib.blake2b(plan.folder(stage).read("weights.safetensors"), digest_size=16).hexdigest()
-        weights[stage] = {"folder": plan.names[stage], "blake2b": digest}
-    if "prototypes" in plan.order:
-        weights["prototypes"] = {"folder": plan.names["prototypes"]}
+    for stage in plan.order:
+        if stage.per_image:
+            continue
+        weights[stage.name] = {"folder": plan.names[stage.name]}
+        if stage.kind == "train":
+            digest = hashlib.blake2b(plan.stage(stage.name).read(WEIGHTS), digest_size=16).hexdigest()
+            weights[stage.name]["blake2b"] = digest
     return {
         "fingerprint": plan.made_by,
         "code": __version__,
@@ -143,6 +127,69 @@ def _made_by(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _ray(address: str | None) -> contextlib.AbstractContextManager[Any]:
+    from irnet_ray.engine.session import session  # imported here: a finished run does not wait for Ray
+
+    return session(address)
+
+
+def _run_stages(
+    plan: Plan, todo: list[Stage], devices: Any, workers: int | None, console: Console, reused: Reused | None
+) -> None:
+    if todo:
+        console.print(f"devices: {devices}", highlight=False, soft_wrap=True)
+        devices.check(workers)
+    for stage in todo:
+        start, folder = time.monotonic(), plan.stage(stage.name)
+        summary = _run_stage(plan, stage, devices, workers, reused)
+        seconds = round(time.monotonic() - start)
+        folder.write_json("done.json", {"seconds": seconds, "summary": summary})
+        line = f"{stage.name}: {summary}, {seconds // 60}:{seconds % 60:02d} min"
+        console.print(line, highlight=False, soft_wrap=True)
+        profile = folder.read_json("profile.json")
+        if profile is not None:
+            console.print(f"{stage.name}: {advice(profile)}", highlight=False, soft_wrap=True)
+        if stage is STAGES["classifier"]:
+            _print_classifier(plan, console)
+
+
+def _run_stage(plan: Plan, stage: Stage, devices: Any, workers: int | None, reused: Reused | None) -> str:
+    """Run one stage to its end; returns what it made, in a few words."""
+    from irnet_ray.engine.steps import MapStage
+    from irnet_ray.engine.task import TrainStage
+
+    built = stage.build(plan)
+    if isinstance(built, TrainStage):
+        return _train(plan, stage, built, devices, workers)
+    if isinstance(built, MapStage):
+        return _map(plan, stage, built, devices, workers, reused)
+    return built(plan.stage(stage.name))
+
+
+def _train(plan: Plan, stage: Stage, training: TrainStage, devices: Any, workers: int | None) -> str:
+    from irnet_ray.engine.training import run_training
+
+    terms = run_training(training, plan.stage(stage.name), devices, workers)
+    shown = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in terms.items())
+    return f"{training.schedule.iterations} iterations, {shown}"
+
+
+def _map(plan: Plan, stage: Stage, mapping: MapStage, devices: Any, workers: int | None, reused: Reused | None) -> str:
+    from irnet_ray.engine.mapping import run_map
+    from irnet_ray.engine.reuse import reuse_rows
+
+    taken = ""
+    if reused is not None and stage.name in reused.results:
+        count = reuse_rows(reused.results[stage.name], plan.shards(stage.name), mapping.schema, reused.uris)
+        taken = f" {count} reused,"
+    unit, seconds = plan.config.unit_size, plan.config.image_seconds
+    if stage.rows == "tags":  # a tag has many images
+        unit, seconds = 1, seconds * plan.config.seeds.prototype_images
+    folder, keys = plan.stage(stage.name), plan.keys_by_shard(stage)
+    done = run_map(mapping, folder, keys, plan.shard_count, unit, devices, workers, seconds)
+    return f"{done.computed} {stage.unit} computed,{taken} {done.rows} rows, {done.errors} errors"
+
+
 def _report(plan: Plan, console: Console) -> dict[str, Any]:
     """The report of a finished version: the one that is there, or a new one from its tables."""
     from irnet_ray.engine.progress import Reading, display
@@ -150,7 +197,7 @@ def _report(plan: Plan, console: Console) -> dict[str, Any]:
     known: dict[str, Any] | None = plan.out.read_json(REPORT)
     if known is not None and known["version"] == plan.version:
         return known
-    known = plan.folder("labels").read_json(REPORT)
+    known = plan.stage("labels").read_json(REPORT)
     if known is not None:  # of a version that has become the current one again
         plan.out.write_json(REPORT, known)
         return known
@@ -173,7 +220,7 @@ def _report(plan: Plan, console: Console) -> dict[str, Any]:
         "classifier": _known_tags(plan),
         **figures,
     }
-    plan.folder("labels").write_json(REPORT, report)
+    plan.stage("labels").write_json(REPORT, report)
     plan.out.write_json(REPORT, report)
     return report
 
@@ -191,7 +238,7 @@ def _pairs(labels: Shards, seeds: Shards) -> Iterator[tuple[Row, Row]]:
 
 
 def _known_tags(plan: Plan) -> dict[str, Any]:
-    return known_tags(plan.folder("classifier").read_json("measured.json"), len(plan.vocabulary))
+    return known_tags(plan.stage("classifier").read_json("measured.json"), len(plan.vocabulary))
 
 
 def _print_classifier(plan: Plan, console: Console) -> None:
@@ -199,48 +246,6 @@ def _print_classifier(plan: Plan, console: Console) -> None:
         return
     for line in classifier_lines(_known_tags(plan)):
         console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
-
-
-def _run_stage(plan: Plan, stage: str, devices: Any, workers: int | None, reused: Reused | None) -> str:
-    """Run one stage to its end; returns what it made, in a few words."""
-    from irnet_ray.engine.mapping import run_map
-    from irnet_ray.engine.reuse import reuse_rows
-    from irnet_ray.engine.training import run_training
-    from irnet_ray.stages import classifier, irnet, labels, prototypes, seeds
-
-    config, images, vocabulary = plan.config, plan.shards("images"), plan.vocabulary
-    if stage == "classifier" and config.classifier.pretrained:
-        return classifier.take_pretrained(config, vocabulary, plan.folder(stage))
-    if stage in ("classifier", "irnet"):
-        usable = plan.usable if stage == "classifier" else plan.shards("seeds").counts()[0]
-        if not usable:
-            raise UserError(f"None of the {len(plan.table)} images could be used: see {plan.out.location}/stages.")
-        training = (
-            classifier.stage(config, images, vocabulary, usable)
-            if stage == "classifier"
-            else irnet.stage(config, images, plan.shards("seeds"), plan.folder("classifier"), usable)
-        )
-        terms = run_training(training, plan.folder(stage), devices, workers)
-        shown = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in terms.items())
-        return f"{training.schedule.iterations} iterations, {shown}"
-    if stage == "prototypes":
-        # A tag's images are many: a unit is one tag.
-        by_tag = prototypes.stage(config, plan.shards("tags"), vocabulary, plan.folder("classifier"))
-        seconds = config.image_seconds * config.seeds.prototype_images
-        done = run_map(by_tag, plan.folder(stage), plan.tags_by_shard, plan.shard_count, 1, devices, workers, seconds)
-        return f"{done.computed} tags computed, {done.rows} rows, {done.errors} errors"
-    found = plan.shards("prototypes") if "prototypes" in plan.order else None
-    mapping = (
-        seeds.stage(config, images, vocabulary, plan.folder("classifier"), found)
-        if stage == "seeds"
-        else labels.stage(config, images, plan.shards("seeds"), plan.folder("irnet"), plan.made_by)
-    )
-    taken = ""
-    if reused is not None:
-        taken = f" {reuse_rows(reused.results[stage], plan.shards(stage), mapping.schema, reused.uris)} taken over,"
-    unit, seconds = config.unit_size, config.image_seconds
-    done = run_map(mapping, plan.folder(stage), plan.ids_by_shard, plan.shard_count, unit, devices, workers, seconds)
-    return f"{done.computed} images computed,{taken} {done.rows} rows, {done.errors} errors"
 
 
 def _check_weights(plan: Plan) -> None:
@@ -251,25 +256,26 @@ def _check_weights(plan: Plan) -> None:
 
         pretrained(config, plan.vocabulary)
         return
-    from irnet_ray.networks.backbone import build_backbone
-    from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
+    from irnet_ray.networks.backbones import find_backbone
+    from irnet_ray.networks.weights import imagenet_state, load_backbone
 
+    backbone = find_backbone(config.backbone)
     try:
-        path = config.weights or str(imagenet_weights_path(config.backbone))
-        load_backbone(build_backbone(config.backbone), read_state(path), path)
+        state = imagenet_state(backbone, config.weights)
+        load_backbone(backbone.network(), state, config.weights or backbone.name)
     except (OSError, ValueError, ModuleNotFoundError) as error:
         raise UserError(str(error)) from error
 
 
 def relabel_hint(plan: Plan) -> str | None:
-    """A line for who is about to learn all anew, though a finished version of the same config is there."""
+    """Hint when everything would be retrained although a finished version of the same config exists."""
     known = current(plan.out)
-    if known is None or plan.is_done("classifier") or known["stages"]["images"] == plan.names["images"]:
+    if known is None or known.student is not None or plan.is_done(STAGES["classifier"]):
         return None
-    if "student" in known or known["config"] != plan.config.model_dump(mode="json"):
+    if known.stages["images"] == plan.names["images"] or known.config != plan.config.model_dump(mode="json"):
         return None
     return (
-        f"The images are not those of version {known['version']}, so everything is computed anew. To compute only "
+        f"The images are not those of version {known.id}, so everything is computed anew. To compute only "
         f"what has changed, with the networks that are there: irnet-ray relabel {plan.out.location}"
     )
 
@@ -292,5 +298,5 @@ def _print_plan(plan: Plan, console: Console) -> None:
         markup=False,
         emoji=False,
     )
-    states = ", ".join(f"{stage}: {plan.state(stage)}" for stage in plan.order)
+    states = ", ".join(f"{stage.name}: {plan.state(stage)}" for stage in plan.order)
     console.print(states, highlight=False, soft_wrap=True)

@@ -1,15 +1,13 @@
-"""The stages of labeling in order: their folders by fingerprint, what is done, and how each is run.
+"""What a run is to do: where the result of every stage belongs, and what of it is done.
 
-A stage's fingerprint covers the code's version, its own knobs and everything upstream. Changing any of them
-starts a new folder beside the old one.
-
-A plan with a `Base` trains nothing: its networks and prototypes are those of an earlier version, whatever images they
+A plan with a base trains nothing: its networks and prototypes are those of an earlier version, whatever images they
 were learnt from. Only the tables of images, seeds and labels then depend on today's images.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,36 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from irnet_ray import tables
-from irnet_ray._version import __version__
-from irnet_ray.config.load import Config
+from irnet_ray.config.load import Config, recorded_config
 from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards, fingerprint
-
-TRAININGS = ("classifier", "irnet")
-ORDER = ("classifier", "prototypes", "seeds", "irnet", "labels")
-
-
-@dataclass(frozen=True)
-class Base:
-    """The version whose networks a plan uses again: the one that trained them, or saw them trained."""
-
-    version: str  # its fingerprint
-    code: str  # version of irnet-ray that made it
-    stages: dict[str, str]  # its stage folders
-    vocabulary: list[str]  # tags that its classifier knows
-
-    @staticmethod
-    def of(version: dict[str, Any]) -> Base:
-        """The base of a published version, from the content of its `current.json`: its own, or itself."""
-        known = version.get("base") or {key: version[key] for key in ("version", "stages")}
-        # One published before this was recorded counts as of other code, so that nothing is mixed.
-        code = known.get("code") or version.get("code") or "unknown"
-        return Base(known["version"], code, known["stages"], version["vocabulary"])
-
-    def to_json(self) -> dict[str, Any]:
-        """For a version's record, which holds the vocabulary itself."""
-        return {"version": self.version, "code": self.code, "stages": self.stages}
+from irnet_ray.runs.version import Version
+from irnet_ray.stages.graph import STAGES, Stage, fingerprints, knobs_of, wanted
 
 
 @dataclass(frozen=True)
@@ -60,48 +35,37 @@ class Plan:
     config: Config
     table: pa.Table  # of tables.IMAGES, sorted by image_id
     shard_count: int
-    base: Base | None = None  # None: everything is learnt from the images of `table`
+    base: Version | None = None  # whose networks are used again; None: everything is learnt from the images of `table`
 
     @cached_property
     def names(self) -> dict[str, str]:
         """Folder name of each stage, `seeds-0123456789ab`."""
         return self._own_names() if self.base is None else self._names_after(self.base)
 
-    def _names_after(self, base: Base) -> dict[str, str]:
+    def _names_after(self, base: Version) -> dict[str, str]:
         images = f"images-{self._images()}"
-        if self.made_by == base.version and images == base.stages["images"]:
+        if self.made_by == base.id and images == base.stages["images"]:
             return base.stages  # the very images that it was made from
-        content = _digest(self.table, ["image_id", "tags", "content"])
         return {
             **base.stages,
             "images": images,
-            "seeds": f"seeds-{fingerprint('seeds', self.made_by, content)}",
-            "labels": f"labels-{fingerprint('labels', self.made_by, images)}",
+            "seeds": f"seeds-{fingerprint('seeds', self.maker('seeds'), self._content())}",
+            "labels": f"labels-{fingerprint('labels', self.maker('labels'), images)}",
             "trained_images": base.stages["images"],  # named, so that it is kept with the networks
         }
 
     def _own_names(self) -> dict[str, str]:
-        config, version = self.config, __version__
-        shared = [version, config.backbone, self._weights(), config.seed, config.max_side]
-        content = _digest(self.table, ["image_id", "tags", "content"])
         images = self._images()
-        classifier = fingerprint("classifier", shared, config.classifier.model_dump(), content)
-        knobs = config.seeds
-        tags = fingerprint("tags", images, knobs.prototype_images)
-        prototypes = fingerprint("prototypes", classifier, knobs.prototypes, knobs.prototype_images, self.shard_count)
-        seeds = fingerprint("seeds", classifier, config.seeds.model_dump(), self.shard_count)
-        irnet = fingerprint("irnet", seeds, config.irnet.model_dump())
-        labels = fingerprint("labels", irnet, config.labels.model_dump(), images)
+        data = {"content": self._content(), "images": images, "shards": self.shard_count}
         prints = {
             "images": images,
-            "classifier": classifier,
-            "tags": tags,
-            "prototypes": prototypes,
-            "seeds": seeds,
-            "irnet": irnet,
-            "labels": labels,
+            "tags": fingerprint("tags", images, self.config.seeds.prototype_images),
+            **fingerprints(self.config, self._weights(), data),
         }
         return {stage: f"{stage}-{value}" for stage, value in prints.items()}
+
+    def _content(self) -> str:
+        return _digest(self.table, ["image_id", "tags", "content"])
 
     def _images(self) -> str:
         return fingerprint(_digest(self.table, ["image_id", "tags", "content", "uri"]), self.shard_count)
@@ -113,27 +77,30 @@ class Plan:
 
     @cached_property
     def made_by(self) -> str:
-        """Fingerprint of the weights, config and code that make a row of labels, which the row carries.
+        """Fingerprint of the weights, config and code that make a row of labels, which the row carries."""
+        return self.maker("labels")
 
-        It is the version that the networks were trained for, and another where other code uses them.
+    def maker(self, stage: str) -> str:
+        """Fingerprint of the weights, config and code that make a row of a stage.
+
+        It is the version that the networks were trained for, and another where the stages that use them have changed.
         """
         if self.base is None:
             return self.version
-        code = __version__
-        return self.base.version if code == self.base.code else fingerprint("made-by", self.base.version, code)
+        return maker(self.base, {name: known.revision for name, known in STAGES.items()}, self.config, stage)
 
     @property
-    def order(self) -> tuple[str, ...]:
-        """The stages that this config needs, in order."""
-        return tuple(stage for stage in ORDER if stage != "prototypes" or self.config.seeds.method == stage)
+    def order(self) -> tuple[Stage, ...]:
+        """The stages that this config makes, in order."""
+        return wanted(self.config)
 
-    def folder(self, stage: str) -> Folder:
+    def stage(self, name: str) -> Folder:
         """Folder of a stage's result."""
-        return self.out.folder("stages", self.names[stage])
+        return self.out.folder("stages", self.names[name])
 
     def shards(self, stage: str) -> Shards:
-        """Sharded result of the images table or of a map stage."""
-        return Shards(self.folder(stage), self.shard_count)
+        """Sharded result of a table of inputs or of a map stage."""
+        return Shards(self.stage(stage), self.shard_count)
 
     @cached_property
     def vocabulary(self) -> list[str]:
@@ -146,12 +113,19 @@ class Plan:
         return int(pc.sum(pc.is_valid(self.table["width"])).as_py() or 0)
 
     def check_usable(self, where: str) -> None:
-        """Raises UserError where no image of `where` has a header that could be read."""
+        """Raise UserError if no image of `where` has a header that could be read."""
         if not self.usable:
             raise UserError(
                 f"None of the {len(self.table)} image files in {where} has a readable header: try to open one of them, "
                 "and mend them or name another folder."
             )
+
+    def samples(self, table: str) -> int:
+        """How many rows of a table a training can use. Raises UserError if there is none."""
+        count = self.usable if table == "images" else self.shards(table).counts()[0]
+        if not count:
+            raise UserError(f"None of the {len(self.table)} images could be used: see {self.out.location}/stages.")
+        return count
 
     @cached_property
     def ids_by_shard(self) -> dict[int, list[str]]:
@@ -165,8 +139,12 @@ class Plan:
 
     @cached_property
     def tags_by_shard(self) -> dict[int, list[str]]:
-        """Sorted tags of each shard that has any: tags are sharded as images are."""
+        """Sorted tags of each shard that has any: tags are sharded by name as images are by id."""
         return self._by_shard(self.tags["image_id"].to_pylist())
+
+    def keys_by_shard(self, stage: Stage) -> dict[int, list[str]]:
+        """Sorted keys of the rows that a map stage goes over, image ids or tags, of each shard that has any."""
+        return self.tags_by_shard if stage.rows == "tags" else self.ids_by_shard
 
     def _by_shard(self, ids: list[str]) -> dict[int, list[str]]:
         shards: dict[int, list[str]] = {}
@@ -174,31 +152,31 @@ class Plan:
             shards.setdefault(tables.shard_of(name, self.shard_count), []).append(name)
         return shards
 
-    def is_done(self, stage: str) -> bool:
+    def is_done(self, stage: Stage) -> bool:
         """Whether a stage's result is complete."""
-        if stage in TRAININGS:
-            return self.folder(stage).exists("weights.safetensors")
-        return len(self.shards(stage).sealed()) == self.shard_count
+        if stage.kind == "train":
+            return self.stage(stage.name).exists(WEIGHTS)
+        return len(self.shards(stage.name).sealed()) == self.shard_count
 
-    def state(self, stage: str) -> str:
+    def state(self, stage: Stage) -> str:
         """What is done of a stage, in a few words."""
         if self.is_done(stage):
             return "done"
-        if stage in TRAININGS:
-            progress = self.folder(stage).read_json("progress.json")
+        if stage.kind == "train":
+            progress = self.stage(stage.name).read_json("progress.json")
             return f"interrupted at iteration {progress['iteration']}" if progress else "to do"
-        by_shard, what = (self.tags_by_shard, "tags") if stage == "prototypes" else (self.ids_by_shard, "images")
-        shards, total = self.shards(stage), sum(map(len, by_shard.values()))
+        by_shard, shards = self.keys_by_shard(stage), self.shards(stage.name)
+        total = sum(map(len, by_shard.values()))
         sealed = shards.sealed()
         unsealed = [(shard, ids) for shard, ids in by_shard.items() if shard not in sealed]
         with ThreadPoolExecutor(16) as threads:
             left = sum(map(len, threads.map(lambda one: shards.missing(*one), unsealed)))
-        return f"{total - left} of {total} {what} done"
+        return f"{total - left} of {total} {stage.unit} done"
 
     def write_inputs(self) -> None:
-        """Write the images table, and that of the tags where they have prototypes, unless they are there."""
+        """Write the images table, and the tags table if a stage goes over it, unless they are there."""
         self._write("images", self.table, self.ids_by_shard)
-        if "prototypes" in self.order and self.base is None:
+        if self.base is None and any(stage.rows == "tags" for stage in self.order):
             self._write("tags", self.tags, self.tags_by_shard)
 
     def _write(self, name: str, table: pa.Table, by_shard: dict[int, list[str]]) -> None:
@@ -219,6 +197,28 @@ class Plan:
         if not Path(self.config.weights).is_file():
             raise UserError(f"No weights file at {self.config.weights}.")
         return hashlib.blake2b(Path(self.config.weights).read_bytes(), digest_size=16).hexdigest()
+
+
+def maker(base: Version, revisions: Mapping[str, int], config: Config, stage: str) -> str:
+    """Fingerprint of what makes a row of a stage by the networks of `base`, stages of these revisions, and a config."""
+    rows = [name for name, known in STAGES.items() if known.per_image]
+    changed: dict[str, Any] = {}
+    for name in rows[: rows.index(stage) + 1]:
+        if revisions[name] != base.revision(name):
+            changed[name] = revisions[name]
+        if not _same_knobs(STAGES[name], base, config):
+            changed[f"{name} knobs"] = knobs_of(STAGES[name], config, config.weights)
+    return fingerprint("made-by", base.id, changed) if changed else base.id
+
+
+def other_knobs(base: Version, config: Config) -> list[str]:
+    """The stages that learnt with other knobs in `base` than `config` has: their results do not serve it."""
+    return [stage.name for stage in wanted(config) if not stage.per_image and not _same_knobs(stage, base, config)]
+
+
+def _same_knobs(stage: Stage, base: Version, config: Config) -> bool:
+    known = recorded_config(base.config)
+    return knobs_of(stage, known, known.weights) == knobs_of(stage, config, config.weights)
 
 
 def _tag_table(images: pa.Table, most: int) -> pa.Table:

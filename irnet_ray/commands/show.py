@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from irnet_ray import tables
-from irnet_ray.config.load import Config, recorded_config
 from irnet_ray.errors import UserError
-from irnet_ray.masks import coco_rle, decode_attention
+from irnet_ray.masks import decode_attention, decode_mask
 from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.run import finished
+from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
 
 
@@ -30,16 +29,12 @@ def show(out: str | Path, images: list[str] | None = None, limit: int = 12, to: 
     """
     from irnet_ray.report.panels import sheet
 
-    folder, version = finished(out)
-    shards = {
-        stage: Shards(folder.folder("stages", name), version["shards"]) for stage, name in version["stages"].items()
-    }
-    chosen = _choose(shards, images or [], limit)
-    if to is None and not folder.is_local:
+    run = FinishedRun.open(out)
+    chosen = _choose(run.shards("labels"), images or [], limit)
+    if to is None and not run.folder.is_local:
         raise UserError(f"{out} is in an object store: name a local PNG file by --to.")
     target = Path(to) if to is not None else Path(str(out)) / "show.png"
-    irnet = folder.folder("stages", version["stages"]["irnet"])
-    pictures = _draw(shards, irnet, recorded_config(version["config"]), chosen)
+    pictures = _draw(run, chosen)
     try:
         sheet(pictures).save(target)
     except (OSError, ValueError) as error:
@@ -47,14 +42,14 @@ def show(out: str | Path, images: list[str] | None = None, limit: int = 12, to: 
     return target
 
 
-def _choose(shards: dict[str, Shards], images: list[str], limit: int) -> list[str]:
+def _choose(labels: Shards, images: list[str], limit: int) -> list[str]:
     if limit < 1:
         raise UserError(f"--limit must be at least 1, got {limit}.")
-    labelled = _column(shards["labels"].rows)
+    labelled = _column(labels.rows)
     if images:
         missing = sorted(set(images) - set(labelled))
         if missing:
-            failed = set(_column(shards["labels"].errors))
+            failed = set(_column(labels.errors))
             why = "it is in the errors table" if missing[0] in failed else "the run has no such image"
             raise UserError(f"No label for {missing[0]!r}: {why}.")
         return images
@@ -69,24 +64,23 @@ def _column(folder: Folder) -> list[str]:
     return [i for name in folder.files() for i in folder.read_table(name, ["image_id"])["image_id"].to_pylist()]
 
 
-def _draw(shards: dict[str, Shards], irnet: Folder, config: Config, image_ids: list[str]) -> list[Any]:
-    from pycocotools import mask as coco
-
+def _draw(run: FinishedRun, image_ids: list[str]) -> list[Any]:
+    from irnet_ray.networks.backbones import find_backbone
     from irnet_ray.report.panels import panel
     from irnet_ray.stages.images import load_image, resize_map
     from irnet_ray.stages.labels import LabelsNetwork
 
-    network = LabelsNetwork(config, irnet, gpu=False)
+    config, labels, seeds = run.config, run.shards("labels"), run.shards("seeds")
+    network = LabelsNetwork(config, find_backbone(config.backbone), run.stage("irnet"), gpu=False)
     pictures = []
     for image_id in image_ids:
-        label, seed = _row(shards["labels"], image_id), _row(shards["seeds"], image_id)
+        label, seed = _row(labels, image_id), _row(seeds, image_id)
         image = load_image(label["uri"], config.max_side)
         size = image.shape[:2]
         ((boundary, field),) = network.relations([image])
         instances = []
         for instance in label["instances"]:
-            rle = coco_rle(instance, label["height"], label["width"])
-            mask = resize_map(coco.decode(rle).astype(bool), size)
+            mask = resize_map(decode_mask(instance, (label["height"], label["width"])), size)
             instances.append((mask, instance["class_name"], instance["score"]))
         cams = _upsample(decode_attention(seed), size)
         pictures.append(panel(image, cams, field.numpy(), boundary.numpy(), instances, label["tags"]))

@@ -12,19 +12,21 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from irnet_ray.commands.plan import ORDER, TRAININGS
 from irnet_ray.errors import printable
-from irnet_ray.report.stage import DONE, INTERRUPTED, RUNNING, TO_DO, Errors, Stage, clock, read_mapping, read_training
+from irnet_ray.report.stage import DONE, INTERRUPTED, RUNNING, TO_DO, Errors, Stage, read_mapping, read_training
 from irnet_ray.runs import lock, object_lock, records
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.owner import Holder
 from irnet_ray.runs.records import Record
+from irnet_ray.runs.run import config_of
 from irnet_ray.runs.run import current as current_version
 from irnet_ray.runs.versions import Listed
+from irnet_ray.stages.graph import STAGES, wanted
+from irnet_ray.text import cut, duration
 
 WIDTH = 150  # columns of a line
-STAGES, STUDENTS = 10, 4  # lines of each
-STAGE_KINDS = frozenset((*ORDER, "images", "tags", "truth"))  # what no student's folder is called
+STAGE_LINES, STUDENT_LINES = 10, 4
+STAGE_KINDS = frozenset((*STAGES, "images", "tags", "truth"))  # what no student's folder is called
 
 
 def status(out: str | os.PathLike[str]) -> dict[str, Any]:
@@ -46,7 +48,8 @@ def status(out: str | os.PathLike[str]) -> dict[str, Any]:
     """
     folder = records.opened(out)
     known = records.known(folder)
-    current = (current_version(folder) or {}).get("version")
+    published = current_version(folder)
+    current = published.id if published is not None else None
     finished = next((record for record in known if record.is_version and record.id == current), None)
     holder = _holder(folder)
     record, running = _run_of(known, finished, holder)
@@ -78,7 +81,7 @@ def text(found: dict[str, Any]) -> str:
     if holder is None:
         lines.append("running     no")
     else:
-        silent = clock(holder["silent_seconds"])
+        silent = duration(holder["silent_seconds"])
         sign = "" if holder["alive"] else f" (dead: no sign of life for {silent} min)"
         who = f"host {holder['host']}, pid {holder['pid']}, since {holder['since']}"
         lines.append(f"running     {who}{sign}: {holder['command']}")
@@ -86,14 +89,14 @@ def text(found: dict[str, Any]) -> str:
         images = f", {run['images']:,} images" if run["images"] is not None else ""
         begun = f", begun {run['begun']}" if run["begun"] else ""
         lines.append(f"run         {run['version']} {run['state']}{images}, {run['made_by']}{begun}")
-    lines += [Stage(**stage).line() for stage in found["stages"][-STAGES:]]
+    lines += [Stage(**stage).line() for stage in found["stages"][-STAGE_LINES:]]
     if found["errors"]:
         kinds = (
             f"{stage}: " + ", ".join(f"{kind} {count:,}" for kind, count in counts.items())
             for stage, counts in found["errors"].items()
         )
         lines.append(f"errors      {'; '.join(kinds)}")
-    shown = [student for student in found["students"] if student["model"] or student["state"] != DONE][-STUDENTS:]
+    shown = [student for student in found["students"] if student["model"] or student["state"] != DONE][-STUDENT_LINES:]
     for student in shown:
         fields = {name: value for name, value in student.items() if name != "model"}
         lines.append(Stage(**fields).line() + (f", {student['model']}" if student["model"] else ""))
@@ -102,7 +105,7 @@ def text(found: dict[str, Any]) -> str:
             f"finished    {finished['version']}, published {finished['published']}: {finished['images']:,} images = "
             f"{finished['labels']:,} labels + {finished['errors']:,} errors; {finished['instances']:,} instances"
         )
-    return "\n".join(printable(line if len(line) <= WIDTH else line[: WIDTH - 3] + "...") for line in lines)
+    return "\n".join(printable(cut(line, WIDTH)) for line in lines)
 
 
 def _holder(out: Folder) -> dict[str, Any] | None:
@@ -148,8 +151,8 @@ def _described(record: Record | None, running: bool) -> dict[str, Any] | None:
         "version": record.id,
         "state": state,
         "begun": record.begun,
-        "images": record.version.get("images"),
-        "shards": record.version.get("shards"),
+        "images": record.version.images,
+        "shards": record.version.shard_count,
         "made_by": record.made_by,
     }
 
@@ -158,24 +161,23 @@ def _stage_names(out: Folder, record: Record | None) -> list[tuple[str, str]]:
     """Stages in order, each with the name of its folder; all that are there where no record tells which belong."""
     if record is None:
         there = out.folder("stages").folders()
-        return [(stage, name) for stage in ORDER for name in there if name.rpartition("-")[0] == stage]
-    names, config = record.version["stages"], record.version["config"]
-    made = [stage for stage in ORDER if stage != "prototypes" or config["seeds"]["method"] == stage]
-    return [(stage, names[stage]) for stage in made if stage in names]
+        return [(stage, name) for stage in STAGES for name in there if name.rpartition("-")[0] == stage]
+    names, config = record.version.stages, config_of(out, record.version)
+    return [(stage.name, names[stage.name]) for stage in wanted(config) if stage.name in names]
 
 
 def _stage(out: Folder, stage: str, name: str, record: Record | None, since: str | None) -> tuple[Stage, Errors]:
     folder = out.folder("stages", name)
     found = Stage(stage, f"stages/{name}", TO_DO, "images")
-    if stage in TRAININGS:
+    if STAGES[stage].kind == "train":
         read_training(found, folder)
         return found, {}
-    if stage == "prototypes":
-        found.unit = "tags"
-        if record is not None and "tags" in record.version["stages"]:
-            found.total = out.folder("stages", record.version["stages"]["tags"], "rows").count_rows() or None
+    found.unit = STAGES[stage].unit
+    if found.unit == "tags":
+        if record is not None and "tags" in record.version.stages:
+            found.total = out.folder("stages", record.version.stages["tags"], "rows").count_rows() or None
     elif record is not None:
-        found.total = record.version.get("images")
+        found.total = record.version.images
     return found, read_mapping(found, folder, since)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from irnet_ray.inputs.folder import read_images
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import hold
 from irnet_ray.runs.records import begin, publish
-from irnet_ray.runs.run import current, finished, writable
+from irnet_ray.runs.run import FinishedRun, current, writable
 from irnet_ray.runs.shards import Shards, fingerprint
+from irnet_ray.runs.version import Version
 from irnet_ray.stages.label_rows import LabelRows
 from irnet_ray.stages.students import KINDS, RECORD, Student
 
@@ -57,6 +59,7 @@ def train(
     *,
     config: str | Path | None = None,
     knobs: dict[str, Any] | None = None,
+    settings: Sequence[str] = (),
     hold_out: str | Path | None = None,
     workers: int | None = None,
     address: str | None = None,
@@ -69,6 +72,7 @@ def train(
         labels: the run directory, or its folder `labels`.
         config: YAML or JSON file of knobs, over the run's own.
         knobs: of the student's section, over both; those that are None count as not given.
+        settings: single knobs, such as `deeplab.crop=256`, over all others.
         hold_out: a COCO JSON file whose images are left out, so that they can judge the student.
         workers: training workers; None for one per GPU, or per core where there is none.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
@@ -82,32 +86,35 @@ def train(
         raise UserError(f"No student {kind!r}: there is {' and '.join(KINDS)}.")
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}.")
-    out, version = finished(labels)
-    student = Student(
-        kind, student_config(version, kind, config, knobs), tuple(version["vocabulary"]), version["version"]
-    )
+    run = FinishedRun.open(labels)
+    student = Student(kind, student_config(run, kind, config, knobs, settings), tuple(run.vocabulary), run.version.id)
     held_out = frozenset(load_truth(Path(hold_out)).images) if hold_out is not None else frozenset[str]()
-    training = Training.on_labels(out, version, student, held_out)
+    training = Training.on_labels(run, student, held_out)
     if training.is_done:
         console.print(f"{kind}: done already, nothing is computed", highlight=False)
         return training.result()
     training.check()
     from irnet_ray.engine.session import session
 
-    with hold(out), session(address) as devices:
+    with hold(run.folder), session(address) as devices:
         devices.check(workers, only_training=True)
         training.run(devices, workers, console)
         return training.result()
 
 
 def student_config(
-    version: dict[str, Any], kind: str, config: str | Path | None = None, knobs: dict[str, Any] | None = None
+    run: FinishedRun,
+    kind: str,
+    config: str | Path | None = None,
+    knobs: dict[str, Any] | None = None,
+    settings: Sequence[str] = (),
 ) -> Config:
     """The config of a student: that of the run it learns from, a file's and single knobs over it."""
     section = kind.replace("-", "_")
     # A run of an older version knows nothing of students: what is not in its config are the backbone's defaults.
-    base = load_config(None, {"backbone": version["config"]["backbone"]}).model_dump(mode="json")
-    return load_config(Path(config) if config else None, {section: knobs or {}}, base=merge(base, version["config"]))
+    base = load_config(None, {"backbone": run.config.backbone}).model_dump(mode="json")
+    file = Path(config) if config else None
+    return load_config(file, {section: knobs or {}}, base=merge(base, run.version.config), settings=settings)
 
 
 @dataclass(frozen=True)
@@ -120,9 +127,9 @@ class Training:
     link: str | None = None  # of a local folder, that people find the model by
 
     @staticmethod
-    def on_labels(out: Folder, version: dict[str, Any], student: Student, held_out: frozenset[str]) -> Training:
+    def on_labels(run: FinishedRun, student: Student, held_out: frozenset[str]) -> Training:
         """The training on the labels of a finished run without the images `held_out`."""
-        labels = Shards(out.folder("stages", version["stages"]["labels"]), version["shards"])
+        labels, out = run.shards("labels"), run.folder
         rows = LabelRows.of(student.knobs, labels.rows, labels.rows.files(), held_out)
         name = f"{student.kind}-{student.fingerprint(sorted(held_out))}"
         link = f"{out.local_path}/{MODELS}/{student.kind}" if out.is_local else None
@@ -153,7 +160,7 @@ class Training:
         stage = _stage(self.student, self.rows, images)
         console.print(
             f"{self.student.kind}: {stage.schedule.iterations} iterations on {images} images, backbone "
-            f"{self.student.backbone}, in {self.folder.location}",
+            f"{self.student.backbone.name}, in {self.folder.location}",
             highlight=False,
             soft_wrap=True,
             markup=False,
@@ -211,7 +218,7 @@ def predict(
     folder = writable(out)
     with hold(folder):
         known = current(folder)
-        if known is not None and "student" not in known:
+        if known is not None and known.student is None:
             raise UserError(f"{folder.location} holds labels of a labeling run: predict into another folder.")
         prediction = Prediction(folder, student, trained, read_images(data, shards, limit), shards)
         return _predict(prediction, workers, address, console)
@@ -293,10 +300,10 @@ class Prediction:
         run_map(stage, labels.folder, self.ids_by_shard, self.shard_count, unit, devices, workers, seconds)
 
     @property
-    def version(self) -> dict[str, Any]:
+    def version(self) -> Version:
         """What `current.json` will hold, but for the counts of what is made."""
         names = self.names
-        return {
+        content = {
             "version": names["labels"].removeprefix("labels-"),
             "stages": names,
             "shards": self.shard_count,
@@ -305,13 +312,14 @@ class Prediction:
             "config": self.student.config.model_dump(mode="json"),
             "student": {"kind": self.student.kind, "labels": self.student.labels, "model": self.model.location},
         }
+        return Version(content)
 
     def publish(self) -> PredictResult:
         """Point readers at the finished predictions."""
         rows, errors = self.shards("labels").counts()
         if rows + errors != len(self.table):
             raise RuntimeError(f"{rows} predictions and {errors} errors are not {len(self.table)} images.")
-        publish(self.out, {**self.version, "labels": rows, "errors": errors})
+        publish(self.out, self.version.with_entries(labels=rows, errors=errors))
         return PredictResult(
             self.out.location, len(self.table), rows, errors, self.names["labels"].removeprefix("labels-")
         )

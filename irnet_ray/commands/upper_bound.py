@@ -15,7 +15,7 @@ from irnet_ray.errors import UserError
 from irnet_ray.evaluation.truth import Truth
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import hold
-from irnet_ray.runs.run import finished
+from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.label_rows import LabelRows
 from irnet_ray.stages.students import Student
@@ -43,12 +43,15 @@ def upper_bound_rows(
         UserError: the student's record is gone, or too few images have truth.
     """
     console = console or Console()
-    folder, version = finished(out)
-    model = Folder(version["student"]["model"])
+    run = FinishedRun.open(out)
+    folder = run.folder
+    if run.version.student is None:
+        raise UserError(f"{out} holds labels: the upper bound is of a student's predictions, see `irnet-ray predict`.")
+    model = Folder(run.version.student.model)
     # The truth is of fewer images than the labels: as many passes over them would be a shorter training.
     history = model.read_json("history.json")
     known = Student.load(model).trained_for(history[-1]["iteration"] if history else 0)
-    images = _images(Shards(folder.folder("stages", version["stages"]["images"]), version["shards"]), truth)
+    images = _images(run.shards("images"), truth)
     parts = write_truth(folder, images, truth.images, FOLDS)  # named by its content: no lock is needed for it
     names = parts.rows.files()
     if any(not parts.rows.count_rows([name]) for name in names):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from irnet_ray.algorithms.seed_methods import METHODS
 
 
 def knob(default: Any, unit: str, source: str, meaning: str, **limits: Any) -> Any:
@@ -31,6 +34,17 @@ def _ordered(limits: Limits) -> Limits:
 def absolute(path: str | None) -> str | None:
     """A path that Ray's workers, which have another working directory, find too."""
     return path if path is None else os.path.abspath(path)
+
+
+def one_of(kind: str, known: Mapping[str, Any]) -> Callable[[str], str]:
+    """A validator that takes the names in `known`, which may grow, and says them all where a name is not among them."""
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"there is no {kind} of that name, but {', '.join(sorted(known))}")
+        return name
+
+    return check
 
 
 class Classifier(Section):
@@ -63,7 +77,7 @@ class Classifier(Section):
 class Seeds(Section):
     """Attention of each tag and relation mining (paper 3 and 4.2)."""
 
-    method: Literal["prototypes", "correlation", "cam"] = knob(
+    method: Annotated[str, AfterValidator(one_of("seed method", METHODS))] = knob(
         "prototypes",
         "name",
         "LPCAM; SEAM; paper 3",

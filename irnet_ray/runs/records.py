@@ -23,6 +23,7 @@ from irnet_ray._version import __version__
 from irnet_ray.errors import UserError
 from irnet_ray.runs import run
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.version import Version
 
 RECORDS = "versions"
 
@@ -31,7 +32,7 @@ RECORDS = "versions"
 class Record:
     """One version, or one run that is to become one."""
 
-    version: dict[str, Any]  # the content of current.json; without `labels` and `errors` before it is published
+    version: Version  # without `labels` and `errors` before it is published
     begun: str | None = None  # ISO 8601, UTC
     published: str | None = None
     removed: str | None = None
@@ -45,12 +46,12 @@ class Record:
     @property
     def id(self) -> str:
         """Fingerprint of its labels."""
-        return str(self.version["version"])
+        return self.version.id
 
     @property
     def stages(self) -> frozenset[str]:
         """Names of the stage folders that it needs, some of which its config may never make."""
-        return frozenset(self.version["stages"].values())
+        return frozenset(self.version.stages.values())
 
     @property
     def is_version(self) -> bool:
@@ -65,31 +66,30 @@ class Record:
     @property
     def made_by(self) -> str:
         """Seed method, or student, and backbone."""
-        config = self.version["config"]
-        method = self.version.get("student", {}).get("kind") or config["seeds"]["method"]
+        config, student = self.version.config, self.version.student
+        method = student.kind if student is not None else config["seeds"]["method"]
         return f"{method}, {config['backbone']}"
 
 
-def begin(out: Folder, version: dict[str, Any]) -> None:
+def begin(out: Folder, version: Version) -> None:
     """Record a run that starts to write its stages. One that was published stays as it is."""
-    old = {record.id: record for record in every(out)}.get(
-        str(version["version"])
-    )  # all are read: better now than later
+    # Reads every record: a damaged one is better named now than when the run is published.
+    old = {record.id: record for record in every(out)}.get(version.id)
     if old is None or not old.is_version:
         by = {"host": socket.gethostname(), "pid": os.getpid()}
         write(out, Record(version, begun=now(), software=__version__, by=by))
 
 
-def publish(out: Folder, version: dict[str, Any]) -> None:
+def publish(out: Folder, version: Version) -> None:
     """Record a finished version, then point readers at it.
 
     Args:
         out: the run directory.
-        version: what `current.json` is to hold: `version`, `stages`, `shards`, `images`, `labels`, `errors`, ...
+        version: with all entries of `current.json`, its counts of labels and errors among them.
     """
     current = run.current(out)
-    old = one(out, str(version["version"]))
-    if old is None or not old.is_version or current is None or current["version"] != old.id:
+    old = one(out, version.id)
+    if old is None or not old.is_version or current is None or current.id != old.id:
         adopt(out, current)
         last = max((record.number for record in every(out)), default=0)
         fresh = Record(
@@ -122,7 +122,7 @@ def known(out: Folder) -> list[Record]:
     """Versions from the oldest to the newest, then unfinished runs in the order of their start. Writes nothing."""
     found = [record for record in every(out) if record.removed is None]
     current = run.current(out)
-    if current is not None and not any(record.id == current["version"] for record in found if record.is_version):
+    if current is not None and not any(record.id == current.id for record in found if record.is_version):
         found.append(_unrecorded(out, current))
     return sorted(found, key=lambda record: (record.is_unfinished, record.number, record.begun or ""))
 
@@ -154,7 +154,7 @@ def one(out: Folder, version: str) -> Record | None:
         content = out.folder(RECORDS).read_json(f"{_checked(version)}.json")
         if content is None:
             return None
-        record = Record(**{**content, "folders": tuple(content["folders"])})
+        record = Record(**{**content, "version": Version(content["version"]), "folders": tuple(content["folders"])})
         if record.id != version or not record.stages or not record.made_by:
             raise ValueError
         return record
@@ -166,7 +166,7 @@ def one(out: Folder, version: str) -> Record | None:
 
 def write(out: Folder, record: Record) -> None:
     """Commit a record, whole."""
-    out.folder(RECORDS).write_json(f"{_checked(record.id)}.json", asdict(record))
+    out.folder(RECORDS).write_json(f"{_checked(record.id)}.json", {**asdict(record), "version": record.version.content})
 
 
 def _checked(version: str) -> str:
@@ -176,22 +176,22 @@ def _checked(version: str) -> str:
     return version
 
 
-def adopt(out: Folder, current: dict[str, Any] | None) -> None:
+def adopt(out: Folder, current: Version | None) -> None:
     """Record the current version where software without records published it."""
     if current is not None:
-        old = one(out, str(current["version"]))
+        old = one(out, current.id)
         if old is None or not old.is_version:
             write(out, _unrecorded(out, current))
 
 
-def _unrecorded(out: Folder, current: dict[str, Any]) -> Record:
+def _unrecorded(out: Folder, current: Version) -> Record:
     time = out.times().get("current.json")
     return _counted(out, Record(current, published=_text(datetime.fromtimestamp(time, UTC)) if time else now()))
 
 
 def _counted(out: Folder, record: Record) -> Record:
     """A record with what its tables hold."""
-    folder, there = out.folder("stages", record.version["stages"]["labels"]), set(out.folder("stages").folders())
+    folder, there = out.folder("stages", record.version.stages["labels"]), set(out.folder("stages").folders())
     kinds: dict[str, Counter[str]] = {}
     errors = folder.folder("errors")
     for name in errors.files():

@@ -18,11 +18,21 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
-from typing import Any, Literal
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
+from pydantic import ValidationError
+
+from irnet_ray.config.load import Config, recorded_config
 from irnet_ray.errors import AGAIN, UserError
 from irnet_ray.runs.folder import Folder, writing
-from irnet_ray.storage.object_store import is_uri, join
+from irnet_ray.runs.shards import Shards
+from irnet_ray.runs.version import Version
+from irnet_ray.storage.locations import is_uri, join
+
+WEIGHTS = "weights.safetensors"  # of a training stage; it is there when the training has ended
+REPORT = "report.json"
 
 
 def writable(out: str | os.PathLike[str]) -> Folder:
@@ -41,36 +51,67 @@ def writable(out: str | os.PathLike[str]) -> Folder:
     return Folder(str(out))
 
 
-def finished(out: str | os.PathLike[str]) -> tuple[Folder, dict[str, Any]]:
-    """The run directory, which may be named by its folder `labels`, and its current version.
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run directory whose labels are whole, as every reader sees it."""
 
-    Raises UserError where no run has finished, or the version is none.
-    """
-    folder = Folder(str(out))
-    if folder.name == "labels" and not folder.exists("current.json"):
-        folder = folder.parent
-    version = current(folder)
-    if version is None:
-        raise UserError(f"No finished run in {out}: run `irnet-ray label --out {out}` to its end first.")
-    return folder, version
+    folder: Folder
+    version: Version  # the current one
+
+    @staticmethod
+    def open(out: str | os.PathLike[str]) -> FinishedRun:
+        """The run in `out`, a run directory or its folder `labels`.
+
+        Raises:
+            UserError: no run has finished there, or `current.json` is damaged.
+        """
+        folder = Folder(str(out))
+        if folder.name == "labels" and not folder.exists("current.json"):
+            folder = folder.parent
+        version = current(folder)
+        if version is None:
+            raise UserError(f"No finished run in {out}: run `irnet-ray label --out {out}` to its end first.")
+        return FinishedRun(folder, version)
+
+    @cached_property
+    def config(self) -> Config:
+        """Its config. Raises UserError for one that this irnet-ray cannot read."""
+        return config_of(self.folder, self.version)
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """Names of the classes; a class id is an index into it."""
+        return self.version.vocabulary
+
+    def stage(self, name: str) -> Folder:
+        """Folder of a stage's result. Raises UserError where the version has no such stage."""
+        stages = self.version.stages
+        if name not in stages:
+            raise UserError(f"Version {self.version.id} of {self.folder.location} has no stage {name}: {AGAIN}")
+        return self.folder.folder("stages", stages[name])
+
+    def shards(self, stage: str) -> Shards:
+        """Sharded result of a map stage, or of the images table."""
+        return Shards(self.stage(stage), self.version.shard_count)
 
 
-def current(out: Folder) -> dict[str, Any] | None:
-    """The current version of a run directory; None before a run has finished. Raises UserError where it is none."""
-    version = out.read_json("current.json")
-    if version is not None and not _is_version(version):
+def config_of(out: Folder, version: Version) -> Config:
+    """The config of a version. Raises UserError for one that this irnet-ray cannot read."""
+    try:
+        return recorded_config(version.config)
+    except ValidationError as error:
+        raise UserError(
+            f"This irnet-ray cannot read the config of version {version.id} in {out.location}: update irnet-ray, or "
+            "run `irnet-ray label` again."
+        ) from error
+
+
+def current(out: Folder) -> Version | None:
+    """The current version of a run directory; None before a run has finished. Raises UserError if it is damaged."""
+    found = out.read_json("current.json")
+    if found is not None and not Version.is_one(found):
         raise UserError(f"{out.location}/current.json is damaged (it names no stages): {AGAIN}")
-    return version
-
-
-def _is_version(found: Any) -> bool:
-    """Whether this may be what `publish` wrote: folders by stage, none of them elsewhere, and all that readers need."""
-    kinds = {"version": str, "stages": dict, "shards": int, "vocabulary": list, "config": dict}
-    if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
-        return False
-    stages, names = found["stages"], [*found["stages"].values(), *found["vocabulary"]]
-    plain = all(isinstance(name, str) for name in names) and not any("/" in name for name in stages.values())
-    return plain and {"images", "labels"} <= stages.keys() and found["shards"] >= 1
+    return Version(found) if found is not None else None
 
 
 def published(out: str, version: str, table: Literal["labels", "errors"] = "labels") -> str:
@@ -79,12 +120,12 @@ def published(out: str, version: str, table: Literal["labels", "errors"] = "labe
     return join(out, "stages", f"labels-{version}", kind) if is_uri(out) else f"{out}/{table}"
 
 
-def publish(out: Folder, version: dict[str, Any]) -> None:
+def publish(out: Folder, version: Version) -> None:
     """Point readers at a finished version: `current.json`, and links to its tables where links exist."""
-    out.write_json("current.json", version)
+    out.write_json("current.json", version.content)
     if not out.is_local:
         return
-    stages = version["stages"]
+    stages = version.stages
     targets = {
         "labels": f"{stages['labels']}/rows",
         "errors": f"{stages['labels']}/errors",

@@ -13,16 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from irnet_ray import text
 from irnet_ray.errors import UserError, printable
 from irnet_ray.runs import records, run
 from irnet_ray.runs.folder import Folder, writing
 from irnet_ray.runs.lock import hold
 from irnet_ray.runs.records import Record, size
+from irnet_ray.runs.run import REPORT, WEIGHTS, FinishedRun
 from irnet_ray.runs.shards import Shards
+from irnet_ray.runs.version import Version
 
-WEIGHTS = "weights.safetensors"
 MODEL = "model.json"  # of a trained student
-REPORT = "report.json"
 LINKS = ("labels", "errors", "images")
 ASIDE = ".removed"  # ends the name of a stage folder that is being deleted
 
@@ -38,7 +39,7 @@ class Listed:
     def to_json(self) -> dict[str, Any]:
         """Figures that are not known are None."""
         one = self.record
-        counts = {name: one.version.get(name) for name in ("images", "labels", "errors")}
+        counts = {"images": one.version.images, "labels": one.version.labels, "errors": one.version.errors}
         return {
             "version": one.id,
             "current": self.current,
@@ -56,13 +57,13 @@ class Listed:
 def listed(out: str | os.PathLike[str]) -> list[Listed]:
     """Versions from the oldest to the newest, then unfinished runs. Raises UserError where there is no run."""
     folder = records.opened(out)
-    current = (run.current(folder) or {}).get("version")
+    current = run.current(folder)
     known = records.known(folder)
     users = Counter(name for record in known for name in record.stages)
     return [
         Listed(
             record,
-            record.is_version and record.id == current,
+            record.is_version and current is not None and record.id == current.id,
             sum(size(folder.folder("stages", name)) for name in record.stages if users[name] == 1),
         )
         for record in known
@@ -76,34 +77,9 @@ def table(rows: Sequence[Listed]) -> str:
         figures = row.to_json()
         counts = [_figure(figures[name]) for name in ("images", "labels", "errors", "instances")]
         published = (row.record.published or "unfinished").replace("T", " ").removesuffix("Z")
-        cells.append(["*" * row.current, row.record.id, published, *counts, bytes_text(row.bytes), row.record.made_by])
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    left = (0, 1, 2, len(widths) - 1)
-    lines = [
-        "  ".join(
-            cell.ljust(w) if n in left else cell.rjust(w) for n, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in cells
-    ]
-    return printable_lines([line.rstrip() for line in lines])
-
-
-def bytes_text(count: float) -> str:
-    """A size for people, `1.2 GB`."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 1000 or unit == "TB":
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError
-
-
-def printable_lines(lines: Sequence[str]) -> str:
-    """Lines of which none gives orders to the terminal."""
-    return "\n".join(map(printable, lines))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+        own = text.bytes_text(row.bytes)
+        cells.append(["*" * row.current, row.record.id, published, *counts, own, row.record.made_by])
+    return "\n".join(text.table(cells, left=(0, 1, 2, 8)))
 
 
 def _figure(count: int | None) -> str:
@@ -123,9 +99,9 @@ def rollback(out: str | os.PathLike[str], version: str | None = None) -> tuple[s
     Raises:
         UserError: no such version, or its tables and weights are not all there any more.
     """
-    folder, _ = run.finished(out)
+    folder = FinishedRun.open(out).folder
     with hold(folder):
-        _, current = run.finished(folder.location)
+        current = FinishedRun.open(folder.location).version
         records.adopt(folder, current)
         wanted = _earlier(folder, current, version)
         lost = _lost(folder, wanted)
@@ -137,10 +113,10 @@ def rollback(out: str | os.PathLike[str], version: str | None = None) -> tuple[s
         _keep_report(folder, current)
         run.publish(folder, wanted.version)
         _follow(folder, wanted)
-    return str(current["version"]), wanted
+    return current.id, wanted
 
 
-def _earlier(out: Folder, current: dict[str, Any], version: str | None) -> Record:
+def _earlier(out: Folder, current: Version, version: str | None) -> Record:
     """The version that a rollback is to lead to."""
     known = [record for record in records.known(out) if record.is_version]
     if version is not None:
@@ -151,7 +127,7 @@ def _earlier(out: Folder, current: dict[str, Any], version: str | None) -> Recor
             f"{'No version' if not matching else 'More than one version'} in {out.location} begins with "
             f"{version!r}: there is {', '.join(record.id for record in known)}."
         )
-    place = [record.id for record in known].index(str(current["version"]))
+    place = [record.id for record in known].index(current.id)
     if not _is_settled(out, current):  # killed between pointer and links: an earlier call is not to go back twice
         return known[place]
     if place == 0:
@@ -162,16 +138,16 @@ def _earlier(out: Folder, current: dict[str, Any], version: str | None) -> Recor
 
 def _lost(out: Folder, record: Record) -> str:
     """The first stage folder of a version that is not whole; "" if all are."""
-    for stage, name in record.version["stages"].items():
+    for stage, name in record.version.stages.items():
         if name not in record.folders:
             continue
-        shards = Shards(out.folder("stages", name), record.version["shards"])
+        shards = Shards(out.folder("stages", name), record.version.shard_count)
         parts = shards.rows.files()
         # Each part's name says of how many it is: networks that are used again may come from a run of other shards.
         whole = shards.folder.exists(WEIGHTS) or {f"{len(parts):05d}"} == {part[-13:-8] for part in parts}
         if whole and stage == "labels":
             try:
-                whole = sum(shards.counts()) == record.version["images"]
+                whole = sum(shards.counts()) == record.version.images
             except (OSError, UserError):
                 whole = False
         if not whole:
@@ -179,34 +155,34 @@ def _lost(out: Folder, record: Record) -> str:
     return ""
 
 
-def _keep_report(out: Folder, current: dict[str, Any]) -> None:
+def _keep_report(out: Folder, current: Version) -> None:
     """Put the report beside the labels that it speaks of, where older software did not."""
-    report, own = out.read_json(REPORT), out.folder("stages", current["stages"]["labels"])
-    if report is not None and report["version"] == current["version"] and not own.exists(REPORT):
+    report, own = out.read_json(REPORT), out.folder("stages", current.stages["labels"])
+    if report is not None and report["version"] == current.id and not own.exists(REPORT):
         own.write_json(REPORT, report)
 
 
 def _follow(out: Folder, record: Record) -> None:
     """Config and report of the version that is current now, beside the pointer."""
-    out.write_json("config.json", record.version["config"])
-    report = out.folder("stages", record.version["stages"]["labels"]).read_json(REPORT)
+    out.write_json("config.json", record.version.config)
+    report = out.folder("stages", record.version.stages["labels"]).read_json(REPORT)
     if report is not None:
         out.write_json(REPORT, report)
     elif out.exists(REPORT):  # it speaks of another version
         out.remove(REPORT)
 
 
-def _is_settled(out: Folder, current: dict[str, Any]) -> bool:
+def _is_settled(out: Folder, current: Version) -> bool:
     """Whether links and report follow the pointer."""
     report = out.read_json(REPORT)
-    if report is not None and report["version"] != current["version"]:
+    if report is not None and report["version"] != current.id:
         return False
     if not out.is_local:
         return True
     stages = os.path.join(out.local_path, "stages")
     targets = [os.path.realpath(os.path.join(out.local_path, name)) for name in LINKS]
     kinds = (("labels", "rows"), ("labels", "errors"), ("images", "rows"))
-    return targets == [os.path.realpath(os.path.join(stages, current["stages"][stage], kind)) for stage, kind in kinds]
+    return targets == [os.path.realpath(os.path.join(stages, current.stages[stage], kind)) for stage, kind in kinds]
 
 
 @dataclass(frozen=True)
@@ -226,18 +202,18 @@ class Pruned:
     def text(self, dry_run: bool) -> str:
         """A line per stage folder and version, and what was kept that could go too."""
         would = "would remove" if dry_run else "removed"
-        lines = [f"{would}  stages/{name}  {bytes_text(count)}" for name, count in self.folders.items()]
+        lines = [f"{would}  stages/{name}  {text.bytes_text(count)}" for name, count in self.folders.items()]
         lines.append(
-            f"{would} {_count(len(self.versions), 'version')} and {_count(len(self.folders), 'stage folder')}, "
-            f"{bytes_text(self.bytes)} ({self.bytes} bytes)"
+            f"{would} {text.count(len(self.versions), 'version')} and {text.count(len(self.folders), 'stage folder')}, "
+            f"{text.bytes_text(self.bytes)} ({self.bytes} bytes)"
         )
-        rest = [_count(len(self.unfinished), "unfinished run")] if self.unfinished else []
+        rest = [text.count(len(self.unfinished), "unfinished run")] if self.unfinished else []
         if self.unnamed:
-            size = bytes_text(sum(self.unnamed.values()))
-            rest.append(f"{_count(len(self.unnamed), 'stage folder')} of no version, {size}")
+            size = text.bytes_text(sum(self.unnamed.values()))
+            rest.append(f"{text.count(len(self.unnamed), 'stage folder')} of no version, {size}")
         if rest:
             lines.append(f"kept {' and '.join(rest)}: --unfinished removes them")
-        return printable_lines(lines)
+        return "\n".join(map(printable, lines))
 
 
 def prune(out: str | os.PathLike[str], keep: int, *, unfinished: bool = False, dry_run: bool = False) -> Pruned:
@@ -257,25 +233,25 @@ def prune(out: str | os.PathLike[str], keep: int, *, unfinished: bool = False, d
     """
     if keep < 1:
         raise UserError(f"--keep must be at least 1, got {keep}.")
-    folder, _ = run.finished(out)
+    folder = FinishedRun.open(out).folder
     with contextlib.nullcontext() if dry_run else hold(folder):
-        _, current = run.finished(folder.location)
+        current = FinishedRun.open(folder.location).version
         gone, plan = _plan(folder, current, keep, unfinished)
         if not dry_run:
             _remove(folder, current, gone, plan)
     return plan
 
 
-def _plan(out: Folder, current: dict[str, Any], keep: int, unfinished: bool) -> tuple[list[Record], Pruned]:
+def _plan(out: Folder, current: Version, keep: int, unfinished: bool) -> tuple[list[Record], Pruned]:
     known = records.known(out)
     versions = [record for record in known if record.is_version]
-    kept = [record for record in versions if record in versions[-keep:] or record.id == current["version"]]
+    kept = [record for record in versions if record in versions[-keep:] or record.id == current.id]
     begun = [record for record in known if record.is_unfinished]
     if not unfinished:
         kept += begun
     kept_ids = {record.id for record in kept}
     gone = [record for record in records.every(out) if record.id not in kept_ids]
-    needed = frozenset[str]().union(*(record.stages for record in kept), current["stages"].values())
+    needed = frozenset[str]().union(*(record.stages for record in kept), current.stages.values())
     named = frozenset[str]().union(*(record.stages for record in gone))
     sizes = {name: size(out.folder("stages", name)) for name in out.folder("stages").folders()}
     trained = {name for name in sizes if out.folder("stages", name).exists(MODEL)}
@@ -289,7 +265,7 @@ def _plan(out: Folder, current: dict[str, Any], keep: int, unfinished: bool) -> 
     )
 
 
-def _remove(out: Folder, current: dict[str, Any], gone: list[Record], plan: Pruned) -> None:
+def _remove(out: Folder, current: Version, gone: list[Record], plan: Pruned) -> None:
     """First no reader goes there any more, then folders go, and the records that name them last."""
     if not _is_settled(out, current):  # links that a killed rollback left behind would lead nowhere
         run.publish(out, current)

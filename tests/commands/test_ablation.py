@@ -14,6 +14,7 @@ from irnet_ray.commands.ablation import ablation_rows
 from irnet_ray.config.load import Config
 from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
 
 SHARDS = 2
@@ -61,7 +62,7 @@ def folder_of(out: Folder, ids: list[str]) -> tuple[str, str]:
     """Names of the two result folders."""
     from irnet_ray.commands.ablation import _Ablation
 
-    ablation = _Ablation(out, out.read_json("current.json"), frozenset(ids))
+    ablation = _Ablation(FinishedRun.open(out.location), frozenset(ids))
     return ablation.affinitynet.location, ablation.result.folder.location
 
 

@@ -23,10 +23,12 @@ from irnet_ray.commands.calibrate import Calibration, Knob, calibrate
 from irnet_ray.config.load import Config, load_config
 from irnet_ray.errors import UserError
 from irnet_ray.masks import encode_cam, encode_png
-from irnet_ray.networks.backbone import fold_batch_norm
+from irnet_ray.networks.backbones import BACKBONES
+from irnet_ray.networks.batch_norm import fold_batch_norm
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import publish
+from irnet_ray.runs.version import Version
 
 IMAGES = 11
 SIZE = (64, 96)
@@ -41,7 +43,7 @@ def write_run(place: Path) -> Path:
     (place / "photos" / "images").mkdir(parents=True)
     (place / "photos" / "tags.csv").write_text("image,tags\n")
     torch.manual_seed(0)
-    network = IRNet("lite0")
+    network = IRNet(BACKBONES["lite0"])
     fold_batch_norm(network.backbone.eval())
     out.folder("stages", "irnet-0").write("weights.safetensors", save(network.state_dict()))
     rows: dict[str, list[dict[str, Any]]] = {"images": [], "seeds": [], "labels": []}
@@ -63,7 +65,9 @@ def write_run(place: Path) -> Path:
         table = pa.Table.from_pylist(rows[stage], schema)
         out.folder("stages", f"{stage}-0", "rows").write_table("part-00000-of-00001.parquet", table)
     version = {"version": "0", "shards": 1, "vocabulary": ["cat", "dog"], "config": CONFIG.model_dump(mode="json")}
-    publish(out, {**version, "stages": {stage: f"{stage}-0" for stage in ("images", "seeds", "irnet", "labels")}})
+    publish(
+        out, Version({**version, "stages": {stage: f"{stage}-0" for stage in ("images", "seeds", "irnet", "labels")}})
+    )
     return Path(out.local_path)
 
 

@@ -11,6 +11,7 @@ from pycocotools import mask as coco
 
 from irnet_ray import tables
 from irnet_ray.commands.drift import drift_lines, instance_iou, measure, semantic_iou
+from irnet_ray.errors import UserError
 from irnet_ray.masks import encode_mask, encode_png
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import Shards
@@ -115,3 +116,12 @@ def test_a_drift_of_anything_fits_the_terminal() -> None:
     }  # fmt: skip
     lines = drift_lines(drift)
     assert len(lines) <= 15 and all(len(line) <= 100 and line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("counts", ["0a1000000", "~~~~", "", "04", "\u00e9"])
+def test_damaged_counts_of_a_mask_are_refused(counts: str) -> None:
+    sound = label_of("a", mask(top=0, bottom=4))
+    damaged = {**sound, "instances": [{**sound["instances"][0], "rle": counts}]}
+    for pair in ((sound, damaged), (damaged, sound)):
+        with pytest.raises(UserError, match="A mask of class cat is not the RLE of"):
+            instance_iou(*pair)

@@ -19,15 +19,16 @@ import irnet_ray
 from irnet_ray import tables
 from irnet_ray.commands import label as api
 from irnet_ray.commands.evaluate import evaluate
-from irnet_ray.commands.plan import ORDER, Plan
+from irnet_ray.commands.plan import Plan
 from irnet_ray.config.load import load_config
 from irnet_ray.errors import UserError
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.masks import encode_cam, encode_png
 from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.run import finished
+from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
 from irnet_ray.scenes.generate import generate
+from irnet_ray.stages.graph import STAGES
 
 
 class StartedError(Exception):
@@ -70,7 +71,7 @@ def test_the_plan_is_printed_whole_before_ray_starts(no_ray: None, data: Path, t
     lines = label(tmp_path / "out", data=data, shards=3).splitlines()
     assert len(lines) == 2  # however narrow the terminal: a log's lines are not to be wrapped
     assert lines[0].startswith("4 images, ") and "3 shards, backbone lite0" in lines[0]
-    assert all(stage in lines[1] for stage in ORDER)
+    assert all(stage in lines[1] for stage in STAGES)
     images = tmp_path / "out" / "stages"
     assert sorted(path.name.split("-")[0] for path in images.iterdir()) == ["images", "tags"]
     assert json.loads((tmp_path / "out" / "config.json").read_text())["backbone"] == "lite0"
@@ -98,7 +99,7 @@ def test_nothing_is_left_in_the_output_folder_by_a_refused_run(no_ray: None, dat
 
 def test_a_run_that_never_finished_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"No finished run in {tmp_path}: run `irnet-ray label --out {tmp_path}`"):
-        finished(tmp_path)
+        FinishedRun.open(tmp_path)
 
 
 IMAGES = 140  # in three row groups of the one shard
@@ -116,9 +117,9 @@ def done(tmp_path: Path) -> Plan:
     plan = Plan(Folder(str(tmp_path / "out")), config, read_folder(tmp_path / "data", 1, None), 1)
     plan.write_inputs()
     for stage in ("classifier", "irnet"):
-        plan.folder(stage).write("weights.safetensors", b"")
+        plan.stage(stage).write("weights.safetensors", b"")
     measured = {"held_out": 9, "tags": {"cat": {"ap": 0.25, "images": 4}}}
-    plan.folder("classifier").write_json("measured.json", measured)
+    plan.stage("classifier").write_json("measured.json", measured)
     plan.shards("prototypes").seal(0, tables.PROTOTYPES, [])
     write_tables(plan, [name for number, name in enumerate(names) if number % 7])
     return plan
@@ -182,7 +183,7 @@ def test_the_report_of_the_same_version_is_not_made_again(no_ray: None, done: Pl
 
 def test_a_run_of_errors_alone_has_a_report_too(no_ray: None, done: Plan) -> None:
     for stage in ("seeds", "labels"):
-        done.folder(stage).delete()
+        done.stage(stage).delete()
     write_tables(done, [])
     report = finish(done)[0].report
     assert (report["labels"], report["errors"], report["overall"]["images"]) == (0, IMAGES, 0)

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from irnet_ray import tables
-from irnet_ray.commands.plan import ORDER, Plan
+from irnet_ray.commands.plan import Plan
+from irnet_ray.stages.graph import STAGES
 
-EVERYTHING = {"images", "tags", *ORDER}
-TRAINED = set(ORDER)
+EVERYTHING = {"images", "tags", *STAGES}
+TRAINED = set(STAGES)
 
 
 def differing(one: Plan, other: Plan) -> set[str]:
@@ -127,13 +128,13 @@ def test_a_tag_has_no_more_images_than_wanted_and_the_same_from_any_place(
 
 def test_without_prototypes_their_stage_is_left_out(make_plan: Callable[..., Plan]) -> None:
     plan = make_plan(seeds={"method": "cam"})
-    assert plan.order == tuple(stage for stage in ORDER if stage != "prototypes")
+    assert [stage.name for stage in plan.order] == [name for name in STAGES if name != "prototypes"]
     plan.write_inputs()
     assert not plan.shards("tags").rows.files()
 
 
 def test_states_follow_the_files(plan: Plan) -> None:
-    states = dict(zip(plan.order, (plan.state(stage) for stage in plan.order), strict=True))
+    states = {stage.name: plan.state(stage) for stage in plan.order}
     assert states == {
         "classifier": "to do",
         "prototypes": f"0 of {len(plan.vocabulary)} tags done",
@@ -141,20 +142,20 @@ def test_states_follow_the_files(plan: Plan) -> None:
         "irnet": "to do",
         "labels": "0 of 6 images done",
     }
-    plan.folder("classifier").write_json("progress.json", {"iteration": 7})
-    assert plan.state("classifier") == "interrupted at iteration 7"
-    plan.folder("classifier").write("weights.safetensors", b"")
+    plan.stage("classifier").write_json("progress.json", {"iteration": 7})
+    assert plan.state(STAGES["classifier"]) == "interrupted at iteration 7"
+    plan.stage("classifier").write("weights.safetensors", b"")
     seeds = plan.shards("seeds")
     schema = pa.schema([pa.field("image_id", pa.string(), nullable=False)])
     shard, ids = next(iter(plan.ids_by_shard.items()))
     seeds.commit(shard, schema, [{"image_id": ids[0], "uri": "x"}])
-    assert (plan.state("classifier"), plan.state("seeds")) == ("done", "1 of 6 images done")
+    assert (plan.state(STAGES["classifier"]), plan.state(STAGES["seeds"])) == ("done", "1 of 6 images done")
     for shard in range(2):
         ids = plan.ids_by_shard.get(shard, [])
         seeds.commit(shard, schema, [{"image_id": i, "uri": "x"} for i in ids])
-        assert not plan.is_done("seeds")
+        assert not plan.is_done(STAGES["seeds"])
         seeds.seal(shard, schema, ids)
-    assert plan.is_done("seeds") and plan.state("seeds") == "done"
+    assert plan.is_done(STAGES["seeds"]) and plan.state(STAGES["seeds"]) == "done"
 
 
 def test_unreadable_headers_are_counted(make_plan: Callable[..., Plan], scenes: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from rich.console import Console
 
 import irnet_ray
 from irnet_ray import cli
-from irnet_ray.commands.plan import Base, Plan
-from irnet_ray.commands.relabel import RelabelResult, look, relabel
+from irnet_ray.commands.plan import Plan
+from irnet_ray.commands.relabel import RelabelResult, plan_relabel, relabel
 from irnet_ray.config.load import load_config
 from irnet_ray.errors import UserError
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import hold
+from irnet_ray.runs.version import Version
+from irnet_ray.stages.graph import STAGES
 from tests.nights import SHARDS, Photos, compute, files, first, label_row, night, rows, write_photos
 
 PHOTOS: Photos = {f"{n:02d}.png": (20 + n, "cat;dog" if n % 2 else "cat") for n in range(10)}
@@ -73,7 +76,7 @@ def test_only_what_changed_is_computed_and_what_failed_is_tried_again(place: Pat
     assert {stage: set(ids) for stage, ids in computed.items()} == {"seeds": touched, "labels": touched}
     assert result.changes == {"same": 0, "moved": 8, "retagged": 1, "changed": 1, "new": 1, "removed": 1}
     assert (result.to_compute, result.labels, result.errors) == (4, 10, 1)
-    assert "seeds and labels of 4 images are computed, 1 of them once more, having failed; 7 are taken over" in printed
+    assert "seeds and labels of 4 images are computed, 1 of them because they failed before; 7 are reused" in printed
     after, seeds = rows(place / "out", "labels"), rows(place / "out", "seeds")
     for name in after.keys() - touched:
         moved = {"uri": str(data / "images" / name)}  # the row says where its image lies today
@@ -103,9 +106,10 @@ def test_every_row_leads_to_weights_config_and_code(place: Path) -> None:
 
 
 def test_other_code_takes_no_row_over_and_says_so_in_each(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(irnet_ray, "__version__", "9.9.9")
+    raised = {name: replace(stage, revision=stage.revision + (name == "labels")) for name, stage in STAGES.items()}
+    monkeypatch.setattr("irnet_ray.commands.plan.STAGES", raised)
     result, computed, printed = night(place / "out")
-    assert "no row is taken over" in printed and len(computed["labels"]) == 11 and not result.retrained
+    assert "no row of labels is reused" in printed and len(computed["labels"]) == 11 and not result.retrained
     prints = {row["fingerprint"] for row in rows(place / "out", "labels").values()}
     assert len(prints) == 1 and result.previous not in prints
     assert night(place / "out")[1] == NOTHING
@@ -127,9 +131,9 @@ def test_a_new_tag_learns_anew_and_a_vanished_one_does_not(place: Path) -> None:
     result, _, _ = night(place / "out", data=data, retrain_share=0.6)
     current = json.loads((place / "out" / "current.json").read_text())
     assert not result.retrained and current["vocabulary"] == ["cat", "dog"]  # so class ids stay what they were
-    found = look(Folder(str(place / "out")), changed(place, p01=(21, "cat;zebra")), False, 1.0)
+    found = plan_relabel(Folder(str(place / "out")), changed(place, p01=(21, "cat;zebra")), False, 1.0)
     assert found.reasons == ("new tags: zebra",) and found.reused is None and found.plan.base is None
-    own = Plan(found.out, found.plan.config, found.plan.table, SHARDS)
+    own = Plan(found.run.folder, found.plan.config, found.plan.table, SHARDS)
     assert found.plan.names == own.names and found.to_compute == 11
 
 
@@ -138,7 +142,7 @@ def test_the_share_is_of_images_new_since_the_training_however_many_nights_ago(p
     for count in (1, 2, 3):
         new = {f"p{70 + n}": (70 + n, "cat") for n in range(count)}
         data = changed(place, **new)
-        found = look(Folder(str(place / "out")), data, False, 0.2)
+        found = plan_relabel(Folder(str(place / "out")), data, False, 0.2)
         shares.append(found.unseen)
         result, _, printed = night(place / "out", data=data)
         reasons.append(result.retrained)
@@ -146,7 +150,10 @@ def test_the_share_is_of_images_new_since_the_training_however_many_nights_ago(p
     assert shares == [1 / 12, 2 / 13, 3 / 14]
     assert reasons == [(), (), ("21.4 % of the images are new to the networks, over 20 %",)]
     assert "everything is learnt anew: 21.4 %" in printed
-    assert night(place / "out")[0].retrained == () and look(Folder(str(place / "out")), None, False, 0.2).unseen == 0
+    assert (
+        night(place / "out")[0].retrained == ()
+        and plan_relabel(Folder(str(place / "out")), None, False, 0.2).unseen == 0
+    )
 
 
 def test_learning_anew_gives_the_very_version_that_label_gives(place: Path) -> None:
@@ -161,7 +168,7 @@ def test_learning_anew_gives_the_very_version_that_label_gives(place: Path) -> N
 def test_weights_that_are_gone_are_learnt_anew(place: Path) -> None:
     current = json.loads((place / "out" / "current.json").read_text())
     (place / "out" / "stages" / current["stages"]["irnet"] / "weights.safetensors").unlink()
-    found = look(Folder(str(place / "out")), changed(place, p77=(77, "cat")), False, 0.2)
+    found = plan_relabel(Folder(str(place / "out")), changed(place, p77=(77, "cat")), False, 0.2)
     assert found.reasons == (f"{current['stages']['irnet']} is gone",)
 
 
@@ -169,7 +176,7 @@ def test_a_killed_night_goes_on_and_ends_like_one_that_was_not(place: Path) -> N
     data = changed(place, p77=(77, "cat"), p78=(78, "dog"), p01=(99, "cat"), p02=None)
     shutil.copytree(place / "out", place / "other", symlinks=True)
     whole, every, _ = night(place / "other", data=data, retrain_share=0.5)
-    found = look(Folder(str(place / "out")), data, False, 0.5)
+    found = plan_relabel(Folder(str(place / "out")), data, False, 0.5)
     begun = compute(found.plan, found.reused, stop_after=2)
     assert rows(place / "out", "images").keys() == {*PHOTOS, "broken.png"}  # readers see the old version
     result, rest, _ = night(place / "out", data=data, retrain_share=0.5)
@@ -222,7 +229,7 @@ def test_old_versions_go_and_the_images_that_the_weights_know_stay(place: Path) 
     current = json.loads((place / "out" / "current.json").read_text())
     left = {path.name for path in (place / "out" / "stages").iterdir() if not path.name.startswith(".")}
     assert left == set(current["stages"].values())
-    assert look(Folder(str(place / "out")), None, False, 0.2).unseen == 1 / 12
+    assert plan_relabel(Folder(str(place / "out")), None, False, 0.2).unseen == 1 / 12
 
 
 def test_a_second_night_is_refused_while_the_first_is_at_work(place: Path) -> None:
@@ -270,7 +277,9 @@ def test_without_a_finished_run_or_a_known_folder_it_says_what_to_do(place: Path
     (place / "out" / "current.json").write_text(json.dumps(current))
     with pytest.raises(UserError, match="does not say where its images lie: name them with --data"):
         relabel(place / "out", console=Console(file=io.StringIO()))
-    (place / "out" / "current.json").write_text(json.dumps({**current, "student": {}}))
+    (place / "out" / "current.json").write_text(
+        json.dumps({**current, "student": {"kind": "deeplab", "labels": "0", "model": "m"}})
+    )
     with pytest.raises(UserError, match="a student's predictions"):
         relabel(place / "out", console=Console(file=io.StringIO()))
 
@@ -301,14 +310,16 @@ def test_label_on_a_changed_folder_learns_anew_and_mentions_relabel(
 
 def test_a_plan_on_a_base_keeps_what_was_trained_whatever_the_images(place: Path, tmp_path: Path) -> None:
     version = json.loads((place / "out" / "current.json").read_text())
-    base, config = Base.of(version), load_config(None, {"backbone": "lite0"})
+    base, config = Version(version).base, load_config(None, {"backbone": "lite0"})
     today = Plan(Folder(str(place / "out")), config, read_folder(changed(place, p77=(77, "cat")), SHARDS), SHARDS, base)
     kept = ("classifier", "tags", "prototypes", "irnet")
     assert {stage: today.names[stage] for stage in kept} == {stage: version["stages"][stage] for stage in kept}
     assert not {today.names[stage] for stage in ("images", "seeds", "labels")} & set(version["stages"].values())
     assert today.names["trained_images"] == version["stages"]["images"] and today.made_by == version["version"]
     night(place / "out", data=place / "data")
-    assert Base.of(json.loads((place / "out" / "current.json").read_text())) == base  # nights later, the same
+    assert (
+        Version(json.loads((place / "out" / "current.json").read_text())).base.identity() == base.identity()
+    )  # nights later, the same
 
 
 def test_the_command_hands_every_option_on_and_says_where_things_are(
@@ -333,6 +344,8 @@ def test_the_command_hands_every_option_on_and_says_where_things_are(
         "--keep",
         "3",
         "--dry-run",
+        "--set",
+        "labels.background=0.3",
         "--workers",
         "2",
         "--address",
@@ -343,7 +356,7 @@ def test_the_command_hands_every_option_on_and_says_where_things_are(
         cli.main()
     assert not ended.value.code
     named = {"retrain": True, "retrain_share": 0.4, "keep": 3, "dry_run": True, "workers": 2, "address": "a"}
-    assert seen == [(("o", "d"), named)]
+    assert seen == [(("o", "d"), {**named, "settings": ["labels.background=0.3"]})]
     said = capsys.readouterr().out
     assert "3 images = 2 labels + 1 errors; 5 instances" in said and "drift   /out/drift.json" in said
 

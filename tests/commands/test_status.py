@@ -25,6 +25,7 @@ from irnet_ray.runs import lock, records
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.owner import Holder
 from irnet_ray.runs.shards import Shards
+from irnet_ray.runs.version import Version
 from tests.labelled import labelled_scenes
 from tests.versioned import Versioned
 
@@ -50,8 +51,8 @@ def made(tmp_path: Path, source: Path) -> Versioned:
 
 def begin(made: Versioned, hours: float) -> None:
     """A run of version b that began some hours ago, in this process, and has its classifier."""
-    version = {name: value for name, value in made.version(*NEXT).items() if name not in ("labels", "errors")}
-    records.begin(made.folder, version)
+    version = {name: value for name, value in made.version(*NEXT).content.items() if name not in ("labels", "errors")}
+    records.begin(made.folder, Version(version))
     record = records.known(made.folder)[-1]
     begun = datetime.now(UTC) - timedelta(hours=hours)
     records.write(made.folder, replace(record, begun=f"{begun:%Y-%m-%dT%H:%M:%SZ}"))

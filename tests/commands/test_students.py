@@ -15,7 +15,7 @@ from irnet_ray.commands import students
 from irnet_ray.commands.students import Prediction, student_config
 from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.run import finished
+from irnet_ray.runs.run import FinishedRun
 from irnet_ray.stages.students import RECORD, Student
 from tests.labelled import labelled_scenes
 
@@ -53,8 +53,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory, out: Path) -> Path:
     folder = Folder(str(tmp_path_factory.mktemp("model")))
-    _, version = finished(out)
-    Student("deeplab", student_config(version, "deeplab"), ("cat", "dog"), "0").save(folder)
+    run = FinishedRun.open(out)
+    Student("deeplab", student_config(run, "deeplab"), ("cat", "dog"), "0").save(folder)
     folder.write("weights.safetensors", b"no weights are read before Ray starts")
     return Path(folder.local_path)
 
@@ -108,15 +108,17 @@ def test_labels_that_are_not_finished_are_none(tmp_path: Path) -> None:
 
 
 def test_a_student_takes_the_run_s_config_then_the_file_s_then_single_knobs(out: Path, tmp_path: Path) -> None:
-    _, version = finished(out)
+    run = FinishedRun.open(out)
     (tmp_path / "own.yaml").write_text("deeplab: {epochs: 7, crop: 128}\n")
-    chosen = student_config(version, "deeplab", tmp_path / "own.yaml", {"crop": 160, "rate": None})
+    chosen = student_config(run, "deeplab", tmp_path / "own.yaml", {"crop": 160, "rate": None})
     assert (chosen.deeplab.epochs, chosen.deeplab.crop) == (7, 160)
-    assert chosen.deeplab.batch_size == version["config"]["deeplab"]["batch_size"]
+    assert chosen.deeplab.batch_size == run.version.config["deeplab"]["batch_size"]
     assert chosen.backbone == "lite0"
     # A run of a version that knew no students.
-    old = {key: value for key, value in version["config"].items() if key not in ("deeplab", "mask_rcnn")}
-    assert student_config({**version, "config": old}, "deeplab").deeplab.batch_size == 8  # that of the small backbone
+    old = {key: value for key, value in run.version.config.items() if key not in ("deeplab", "mask_rcnn")}
+    assert (
+        student_config(FinishedRun(run.folder, run.version.with_entries(config=old)), "deeplab").deeplab.batch_size == 8
+    )  # that of the small backbone
 
 
 def predict(model: Path, data: Path, out: Path, **named: Any) -> Any:

@@ -21,7 +21,7 @@ from irnet_ray.commands.export import export
 from irnet_ray.commands.students import student_config
 from irnet_ray.masks import encode_cam
 from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.run import finished
+from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
 from tests.fuzzing.sentences import DAMAGES, FUZZ, flipped_page, outcome, truncated, write
 from tests.labelled import labelled_scenes
@@ -52,12 +52,12 @@ def readers(out: Path, truth: Path, scratch: Path) -> dict[str, Any]:
     coco, voc = scratch / "coco", scratch / "voc"
     exported = outcome(lambda: export(out, "coco", coco, console=QUIET))
     given = {
-        "finished": outcome(lambda: finished(out)[1]["vocabulary"]),
+        "finished": outcome(lambda: FinishedRun.open(out).vocabulary),
         "coco": exported and json.loads((coco / "instances.json").read_bytes()),
         "voc": outcome(lambda: export(out, "voc", voc, console=QUIET).annotations),
         "evaluate": outcome(lambda: evaluate(out, truth, console=QUIET).to_json()),
     }
-    outcome(lambda: student_config(finished(out)[1], "deeplab"))
+    outcome(lambda: student_config(FinishedRun.open(out), "deeplab"))
     return given
 
 
@@ -138,7 +138,7 @@ def test_any_current_version(whole: Whole, content: st.DataObject) -> None:
 def test_any_bytes_for_the_current_version(whole: Whole, data: bytes) -> None:
     out = fresh(whole)
     write(out / "current.json", data)
-    assert outcome(lambda: finished(out)) is None
+    assert outcome(lambda: FinishedRun.open(out)) is None
 
 
 @FUZZ

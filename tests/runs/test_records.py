@@ -14,6 +14,7 @@ import irnet_ray
 from irnet_ray.errors import UserError
 from irnet_ray.runs import records
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.version import Version
 from irnet_ray.runs.versions import listed, rollback
 from tests.versioned import A, C, Versioned, names
 
@@ -26,7 +27,7 @@ def test_every_published_version_stays_on_record(made: Versioned) -> None:
         ("c", 3, True),
     ]
     last = known[-1]
-    assert last.version == made.folder.read_json("current.json")
+    assert last.version == Version(made.folder.read_json("current.json"))
     assert last.software == irnet_ray.__version__ and last.published and last.begun
     tables = [pq.read_table(path) for path in (made.out / "labels").glob("*.parquet")]
     assert last.instances == sum(len(row) for one in tables for row in one["instances"].to_pylist()) > 0
@@ -58,7 +59,7 @@ def test_what_software_without_records_published_is_a_version_too(tmp_path: Path
     made = Versioned(tmp_path / "other", source)
     folder = Folder(str(out))
     shutil.copytree(out / "stages" / "labels-0123456789ab", out / "stages" / "labels-new")
-    fresh = {**made.content, "version": "new", "stages": {**made.content["stages"], "labels": "labels-new"}}
+    fresh = Version({**made.content, "version": "new", "stages": {**made.content["stages"], "labels": "labels-new"}})
     records.publish(folder, fresh)
     assert [record.id for record in records.known(folder)] == ["0123456789ab", "new"]
     assert rollback(out)[1].id == "0123456789ab"
@@ -98,11 +99,11 @@ def test_a_pointer_that_is_another_file_is_named(made: Versioned) -> None:
             call()
     (made.out / "current.json").unlink()
     records.publish(made.folder, made.version(*A))
-    assert made.folder.read_json("current.json") == made.version(*A)
+    assert made.folder.read_json("current.json") == made.version(*A).content
 
 
 def test_a_folder_from_elsewhere_writes_no_record_outside(made: Versioned) -> None:
-    content = {**made.version(*A), "version": "../../outside"}
+    content = {**made.version(*A).content, "version": "../../outside"}
     made.folder.write_json("current.json", content)
     with pytest.raises(UserError, match="is no version"):
         rollback(made.out)

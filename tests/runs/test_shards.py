@@ -20,6 +20,7 @@ from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import publish
 from irnet_ray.runs.shards import Shards, fingerprint, unit_schema
+from irnet_ray.runs.version import Version
 
 SCHEMA = pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("size", pa.int64(), nullable=False)])
 ERROR = {"stage": "seeds", "kind": "unreadable", "message": "no JPEG"}
@@ -251,8 +252,8 @@ def test_units_hold_failed_images_whatever_the_schema() -> None:
 # publish
 
 
-def version(number: int) -> dict[str, Any]:
-    return {"version": str(number), "stages": {"labels": f"labels-{number}", "images": f"images-{number}"}}
+def version(number: int) -> Version:
+    return Version({"version": str(number), "stages": {"labels": f"labels-{number}", "images": f"images-{number}"}})
 
 
 def test_readers_of_a_published_table_always_find_a_whole_version(tmp_path: Path) -> None:

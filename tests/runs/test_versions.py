@@ -53,10 +53,10 @@ def test_the_table_tells_what_each_version_holds(made: Versioned) -> None:
 
 
 def current_is(made: Versioned, marks: tuple[str, ...]) -> None:
-    stages = made.version(*marks)["stages"]
-    assert made.folder.read_json("current.json") == made.version(*marks)
+    stages = made.version(*marks).stages
+    assert made.folder.read_json("current.json") == made.version(*marks).content
     assert made.folder.read_json("report.json") == {"version": marks[-1]}
-    assert made.folder.read_json("config.json") == made.version(*marks)["config"]
+    assert made.folder.read_json("config.json") == made.version(*marks).config
     assert {name: os.readlink(made.out / name) for name in ("labels", "errors", "images")} == {
         "labels": f"stages/{stages['labels']}/rows",
         "errors": f"stages/{stages['labels']}/errors",
@@ -274,7 +274,7 @@ def test_a_prune_killed_anywhere_harms_no_kept_version_and_is_finished_by_the_ne
 
 def test_links_that_a_killed_rollback_left_behind_do_not_break(made: Versioned) -> None:
     publish(made.folder, made.version(*A))
-    made.folder.write_json("current.json", made.version(*C))  # the pointer alone has moved
+    made.folder.write_json("current.json", made.version(*C).content)  # the pointer alone has moved
     prune(made.out, 1)
     made.check()
     assert os.readlink(made.out / "labels") == "stages/labels-c/rows"

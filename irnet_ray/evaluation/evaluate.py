@@ -1,9 +1,9 @@
-"""Labels, and beside them the lesser methods of paper 6.2, against truth."""
+"""Measure labels, and the simpler methods that paper 6.2 compares them with, against truth."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from irnet_ray.evaluation.ranking import RankingMeasure
 from irnet_ray.evaluation.result import AFFINITYNET, BOUNDARY, CAM, LABELS, PREDICTIONS, Evaluation, Scores
 from irnet_ray.evaluation.truth import Truth, TruthImage
 from irnet_ray.masks import coco_rle, decode_cam, decode_png
+from irnet_ray.tables import Row
 
 CAM_THRESHOLD = 0.25  # of the normalized CAM, as for labels (paper 5.2)
 CAM_MIN_AREA = 0.01  # of the image, as for labels
@@ -22,32 +23,40 @@ STRIDE = 4  # pixels of the image per cell of a CAM
 
 
 class Found(NamedTuple):
-    """What was predicted in one image; `semantic` is uint8 (H, W): 0 background, k is `tags[k - 1]`."""
+    """The predictions for one image."""
 
     image_id: str
     tags: Sequence[str]
     instances: list[Prediction]
-    semantic: np.ndarray
-    quality: Sequence[float] = ()  # of each instance, where known
+    semantic: np.ndarray  # uint8 (H, W): 0 background, k is `tags[k - 1]`
+    quality: Sequence[float] = ()  # of each instance, if known
 
 
 def evaluate_rows(
-    labels: Iterable[dict[str, Any]],
-    seeds: Iterable[dict[str, Any]],
+    labels: Iterable[Row],
+    seeds: Iterable[Row],
     truth: Truth,
     *,
     image_ids: set[str],
     vocabulary: Sequence[str],
-    ablation: Iterable[dict[str, Any]] | None = None,
+    ablation: Iterable[Row] | None = None,
     cam: str = CAM,
 ) -> Evaluation:
-    """Measure rows of `tables.LABELS`, `tables.SEEDS` and `tables.ABLATION`, one at a time and in any order.
+    """Measure the labels of a run, one row at a time.
 
-    `image_ids` are those of the run: truth outside it is left out and counted, and an image of it with truth
-    but without a row counts as one in which nothing was found. `vocabulary` names the seeds' class ids.
-    The rows of `ablation` are asked for last; without them there are two variants, labels and the CAM of the seeds,
-    named `cam`. With them the CAM is theirs, over all scales.
-    Raises UserError where truth and run share no image, an image comes twice, or sizes differ.
+    Args:
+        labels: rows of `tables.LABELS`, in any order.
+        seeds: rows of `tables.SEEDS`, in any order, for the CAM that labels are compared with.
+        truth: images outside the run are not measured, but counted. An image of the run that has truth but no row
+            counts as one without predictions.
+        image_ids: of the run.
+        vocabulary: names of the seeds' class ids.
+        ablation: rows of `tables.ABLATION`, in any order, read after all others. With them there are four variants,
+            and the CAM is theirs, over all scales. Without them there are two, the labels and the CAM of the seeds.
+        cam: name of the CAM of the seeds.
+
+    Raises:
+        UserError: truth and run share no image, an image has two rows, or the sizes of an image differ.
     """
     images = with_truth(truth, image_ids)
     draws_NR = draws(len(images))
@@ -72,24 +81,29 @@ def evaluate_rows(
 
 
 def evaluate_predictions(
-    predictions: Iterable[dict[str, Any]],
+    predictions: Iterable[Row],
     truth: Truth,
     *,
     image_ids: set[str],
     instances: bool,
-    upper_bound: Iterable[dict[str, Any]] | None = None,
+    upper_bound: Iterable[Row] | None = None,
 ) -> Evaluation:
-    """Measure a student's predictions, rows of `tables.LABELS`, as `evaluate_rows` measures labels (paper 6.3).
+    """Measure a student's predictions as `evaluate_rows` measures labels (paper 6.3).
 
-    `instances` tells whether the student tells instances apart; without, only its semantic maps are measured.
-    `upper_bound` are the predictions of the same student trained on truth, asked for last.
-    Raises UserError as `evaluate_rows`.
+    Args:
+        predictions: rows of `tables.LABELS`, in any order.
+        truth, image_ids: as for `evaluate_rows`.
+        instances: whether the student predicts instances. If not, only its semantic maps are measured.
+        upper_bound: predictions of the same student, trained on truth; read after the others.
+
+    Raises:
+        UserError: as `evaluate_rows`.
     """
     images = with_truth(truth, image_ids)
     draws_NR = draws(len(images))
     ranking = RankingMeasure(images)
 
-    def scores(rows: Iterable[dict[str, Any]], ranking: RankingMeasure | None) -> Scores:
+    def scores(rows: Iterable[Row], ranking: RankingMeasure | None) -> Scores:
         found = (found_in_row(row, "instances", "semantic") for row in _of(images, rows))
         masks, maps = _measure(found, images, ranking)
         return masks.scores(draws_NR) | maps.scores(draws_NR) if instances else maps.scores(draws_NR)
@@ -107,7 +121,7 @@ def evaluate_predictions(
 
 
 def with_truth(truth: Truth, image_ids: set[str]) -> dict[str, TruthImage]:
-    """The truth of those images of the run that have any. Raises UserError where none has."""
+    """The truth of the run's images, by id. Raises UserError if no image has any."""
     images = {name: image for name, image in truth.images.items() if name in image_ids}
     if not images:
         here, there = min(image_ids, default="none"), min(truth.images, default="none")
@@ -118,18 +132,15 @@ def with_truth(truth: Truth, image_ids: set[str]) -> dict[str, TruthImage]:
     return images
 
 
-def found_in_row(row: dict[str, Any], instances: str, semantic: str) -> Found:
-    """Predictions of a row of `tables.LABELS` or `tables.ABLATION`, in the columns of these names."""
-    image_id = row["image_id"]
-    predictions = [
-        Prediction(image_id, i["class_name"], i["score"], coco_rle(i, row["height"], row["width"]))
-        for i in row[instances]
-    ]
+def found_in_row(row: Row, instances: str, semantic: str) -> Found:
+    """Predictions of a row of `tables.LABELS` or `tables.ABLATION`, from these two columns."""
+    image_id, size = row["image_id"], (row["height"], row["width"])
+    predictions = [Prediction(image_id, i["class_name"], i["score"], coco_rle(i, size)) for i in row[instances]]
     quality = [i["quality"] for i in row[instances]]
     return Found(image_id, row["tags"], predictions, decode_png(row[semantic]), quality)
 
 
-def found_in_seeds(row: dict[str, Any], image: TruthImage, vocabulary: Sequence[str]) -> Found:
+def found_in_seeds(row: Row, image: TruthImage, vocabulary: Sequence[str]) -> Found:
     """Predictions of the raw CAM in a row of `tables.SEEDS`, cut at the threshold of the labels."""
     import torch
     from pycocotools import mask as coco
@@ -138,8 +149,8 @@ def found_in_seeds(row: dict[str, Any], image: TruthImage, vocabulary: Sequence[
 
     if not all(0 <= number < len(vocabulary) for number in row["class_ids"]):
         raise UserError(
-            f"The CAM of {row['image_id']} is of a class that the run's current.json does not name: label again with "
-            "the run's own command, which mends it."
+            f"The CAM of {row['image_id']} is of a class that the run's current.json does not name: run the command "
+            "that labeled it again, which repairs it."
         )
     tags = [vocabulary[number] for number in row["class_ids"]]
     strided = torch.from_numpy(decode_cam(row))
@@ -168,15 +179,17 @@ def found_in_seeds(row: dict[str, Any], image: TruthImage, vocabulary: Sequence[
     return Found(row["image_id"], tags, instances, cam_semantic(full, CAM_THRESHOLD).numpy())
 
 
-def _of(images: dict[str, TruthImage], rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows of images that have truth; UserError for an image that comes twice."""
+def _of(images: dict[str, TruthImage], rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows of images that have truth. Raises UserError for an image that has two rows."""
     seen: set[str] = set()
     for row in rows:
         image_id = row["image_id"]
         if image_id not in images:
             continue
         if image_id in seen:
-            raise UserError(f"{image_id} has two rows in one table: evaluate a run that is not mixed with another.")
+            raise UserError(
+                f"{image_id} has two rows in one table: two runs are mixed there, so evaluate another."
+            )
         seen.add(image_id)
         yield row
 
@@ -184,7 +197,7 @@ def _of(images: dict[str, TruthImage], rows: Iterable[dict[str, Any]]) -> Iterat
 def _measure(
     found: Iterable[Found], images: dict[str, TruthImage], ranking: RankingMeasure | None = None
 ) -> tuple[InstanceMeasure, SemanticMeasure]:
-    """Measure predictions one image at a time; they are not kept."""
+    """Measure predictions one image at a time, without keeping them."""
     instances, maps = InstanceMeasure(images), SemanticMeasure(images)
     for one in found:
         instances.add(one.image_id, one.instances)
@@ -200,9 +213,9 @@ def _scores(measures: tuple[InstanceMeasure, SemanticMeasure], draws_NR: np.ndar
 
 
 def _compared(
-    rows: Iterable[dict[str, Any]], images: dict[str, TruthImage], vocabulary: Sequence[str], draws_NR: np.ndarray
+    rows: Iterable[Row], images: dict[str, TruthImage], vocabulary: Sequence[str], draws_NR: np.ndarray
 ) -> dict[str, Scores]:
-    """The paper's comparisons, each where it belongs: the CAM in both tables, the others in one."""
+    """The variants of the paper's comparisons: the CAM has instances and maps, the others have one of the two."""
     cams = InstanceMeasure(images), SemanticMeasure(images)
     boundary, affinitynet = InstanceMeasure(images), SemanticMeasure(images)
     for row in _of(images, rows):
@@ -221,7 +234,7 @@ def _compared(
 
 
 def _truth_instances(images: dict[str, TruthImage]) -> dict[str, int]:
-    """How many instances, crowds left out, of each class."""
+    """How many instances there are of each class, crowds left out."""
     counts: dict[str, int] = {}
     for image in images.values():
         for instance in image.instances:

@@ -1,4 +1,4 @@
-"""Measure what was predicted in each image against its truth, and keep only verdicts and counts of it."""
+"""Measure the predictions of each image against its truth. Only verdicts and counts are kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from irnet_ray.evaluation.truth import TruthImage, semantic_map
 
 
 class InstanceMeasure:
-    """AP of instance masks over `images`, by their ids; they are numbered in the order of these."""
+    """AP of instance masks over `images`, which are numbered in the order of their ids."""
 
     def __init__(self, images: dict[str, TruthImage]) -> None:
         self.images = images
@@ -25,7 +25,7 @@ class InstanceMeasure:
         self._ap50, self._ap70, self._any50 = AveragePrecision(0.5), AveragePrecision(0.7), AveragePrecision(0.5)
 
     def add(self, image_id: str, predictions: Sequence[Prediction]) -> None:
-        """Match the predictions of an image; each image comes once, or not at all."""
+        """Match the predictions of an image. Call this at most once per image."""
         number, truth = self._left.pop(image_id), self.images[image_id].instances
         self._instances += len(predictions)
         self._ap50.add(number, predictions, truth)
@@ -37,7 +37,7 @@ class InstanceMeasure:
         )
 
     def scores(self, draws_NR: np.ndarray) -> Scores:
-        """AP in every sample of images; those that never came are images in which nothing was found."""
+        """AP in each sample of images. An image that was never added counts as one without predictions."""
         came = len(self.images) - len(self._left)
         for image_id in list(self._left):
             self.add(image_id, [])
@@ -59,18 +59,22 @@ class InstanceMeasure:
 
 
 class SemanticMeasure:
-    """IoU, precision and recall of semantic maps over `images`, numbered as in `InstanceMeasure`."""
+    """IoU, precision and recall of semantic maps over `images`, which are numbered in the order of their ids."""
 
     def __init__(self, images: dict[str, TruthImage]) -> None:
         self.images = images
         self._left = {image_id: number for number, image_id in enumerate(sorted(images))}
         self.classes = sorted({i.class_name for image in images.values() for i in image.instances if not i.crowd})
         self._numbers = {name: number for number, name in enumerate(self.classes, start=1)}
-        # One more number: a predicted class that no truth holds, always wrong, never a row of its own.
-        self._pixels = PixelCounts(len(self.classes) + 2, ignore=-1)
+        # The last number is for predicted classes without truth. They are always wrong, and get no row in the results.
+        self._pixels = PixelCounts(len(self.classes) + 2)
 
     def add(self, image_id: str, tags: Sequence[str], semantic_HW: np.ndarray) -> None:
-        """Count an image, uint8: 0 background, k is `tags[k - 1]`. Raises UserError where sizes differ."""
+        """Count the semantic map of an image, uint8 (H, W): 0 background, k is `tags[k - 1]`.
+
+        Raises:
+            UserError: its size is not that of the truth.
+        """
         image = self.images[image_id]
         if semantic_HW.shape != (image.height, image.width):
             height, width = semantic_HW.shape
@@ -84,7 +88,7 @@ class SemanticMeasure:
         self._pixels.add(self._left.pop(image_id), of_tag[semantic_HW], truth_HW)
 
     def scores(self, draws_NR: np.ndarray) -> Scores:
-        """All in every sample of images; those that never came are images that are all background."""
+        """All figures in each sample of images. An image that was never added counts as one of background alone."""
         came = len(self.images) - len(self._left)
         for image_id in list(self._left):
             image = self.images[image_id]

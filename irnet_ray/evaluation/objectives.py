@@ -1,31 +1,34 @@
-"""What thresholds are chosen by: how true a confident map is and how much it says, and how good labels are.
+"""The objectives that thresholds are chosen by: one for confident maps, and one for labels.
 
-Everything is counted image by image, so that any set of images can be scored without looking at a pixel again.
+Counts are kept per image, so that any set of images can be scored without reading pixels again.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from irnet_ray.evaluation.average_precision import Prediction, TruthInstance, area_under_curve, match
+from irnet_ray.evaluation.average_precision import AveragePrecision, Prediction, TruthInstance
+from irnet_ray.evaluation.mean_iou import IntersectionOverUnion
+from irnet_ray.evaluation.truth import UNKNOWN
 
-BETA = 0.5  # precision counts more than recall
+BETA = 0.5  # of F-beta: precision counts more than recall
 AP_IOU = 0.5
 UNSURE = 255  # in a confident map
-UNKNOWN = -1  # in a map of truth: inside a crowd
 
 
 def count_confident(confident_HW: np.ndarray, truth_HW: np.ndarray, class_of_K: np.ndarray) -> np.ndarray:
-    """Pixels of an image's confident map: int64 (2, 3), foreground and background by right, said and true.
+    """Count the pixels of one image's confident map.
 
     Args:
         confident_HW: uint8: 0 background, k the image's tag k, 255 unsure.
-        truth_HW: int: 0 background, else the number of a class; -1 unknown, and left out.
-        class_of_K: int, the number of the class of tag 1, 2, and so on.
+        truth_HW: int: 0 background, else the number of a class. Pixels of `UNKNOWN` do not count.
+        class_of_K: int, the numbers of the classes of tag 1, 2, and so on.
+
+    Returns:
+        int64 (2, 3): rows are foreground and background; columns are right, predicted and true pixels.
     """
     known = truth_HW != UNKNOWN
     said, truth = confident_HW[known], truth_HW[known]
@@ -42,14 +45,15 @@ def count_confident(confident_HW: np.ndarray, truth_HW: np.ndarray, class_of_K: 
 
 
 def confident_objective(counts: Iterable[np.ndarray]) -> float:
-    """How well the confident maps of some images serve IRNet's training, in [0, 1], from `count_confident` of each.
+    """How well the confident maps of some images can train IRNet, in [0, 1], from `count_confident` of each image.
 
-    F-beta of the foreground (the right tag) and that of the background, averaged. Beta is 0.5, so that precision
-    counts more: wrong pixels make wrong pairs, which teach IRNet wrong boundaries, while pixels left unsure make no
-    pairs, and other images make up for them. Foreground and background count alike, however many pixels each has.
+    It is the mean of two F-betas, one of the foreground (with the right tag) and one of the background, whatever their
+    numbers of pixels. Beta is 0.5, so that precision counts more than recall: wrong pixels make wrong pairs, which
+    teach IRNet wrong boundaries. Unsure pixels make no pairs, and other images make up for them. NaN without a pixel.
     """
     right, said, true = np.sum(list(counts), axis=0).T
-    # (1 + b^2) P R / (b^2 P + R) with P = right / said and R = right / true; all zeros: nothing to say, none said.
+    # (1 + b^2) P R / (b^2 P + R) with P = right / said and R = right / true. A side with neither truth nor predictions
+    # does not count.
     weight = BETA**2
     below = said + weight * true
     return float(np.mean((1 + weight) * right[below > 0] / below[below > 0])) if below.any() else float("nan")
@@ -58,9 +62,8 @@ def confident_objective(counts: Iterable[np.ndarray]) -> float:
 class LabelCounts(NamedTuple):
     """What is kept of one image's labels."""
 
-    verdicts: Mapping[str, Sequence[tuple[float, bool]]]  # score, and whether it is right, of each class
-    truth: Mapping[str, int]  # instances of each class, crowds left out
-    pixels: np.ndarray  # int64 (3, classes): right, predicted and true
+    instances: AveragePrecision
+    pixels: IntersectionOverUnion
 
 
 def count_labels(
@@ -70,37 +73,22 @@ def count_labels(
     truth_HW: np.ndarray,
     classes: int,
 ) -> LabelCounts:
-    """Count an image's labels: instances, and semantic maps of numbers in [0, classes), -1 where truth is unknown."""
-    verdicts = {}
-    for name in {p.class_name for p in predictions}:
-        found = sorted((p for p in predictions if p.class_name == name), key=lambda p: -p.score)
-        judged = match(found, [t for t in truth if t.class_name == name], AP_IOU)
-        verdicts[name] = [(p.score, right) for p, right in zip(found, judged, strict=True) if right is not None]
-    known = truth_HW != UNKNOWN
-    said, true = semantic_HW[known], truth_HW[known]
-    pixels = np.stack([np.bincount(values, minlength=classes) for values in (true[said == true], said, true)])
-    return LabelCounts(verdicts, Counter(t.class_name for t in truth if not t.crowd), pixels)
+    """Count one image's labels: its instances, and its semantic map, int (H, W) of numbers in [0, classes)."""
+    counts = LabelCounts(AveragePrecision(AP_IOU), IntersectionOverUnion(classes))
+    counts.instances.add(0, predictions, truth)
+    counts.pixels.add(semantic_HW, truth_HW)
+    return counts
 
 
 def labels_objective(counts: Sequence[LabelCounts]) -> float:
-    """How good the labels of some images are, in [0, 1]: the mean of AP50, over classes, and of mIoU.
+    """How good the labels of some images are, in [0, 1]: the mean of AP50 (itself a mean over classes) and mIoU.
 
-    One speaks for instances and the other for pixels, and labels serve both.
+    AP50 measures instances and mIoU measures pixels, and labels are used for both. NaN without a true instance.
     """
-    truth: Counter[str] = Counter()
-    verdicts: defaultdict[str, list[tuple[float, bool]]] = defaultdict(list)
+    instances = AveragePrecision(AP_IOU)
+    pixels = IntersectionOverUnion(len(counts[0].pixels.truth) if counts else 0)
     for one in counts:
-        truth.update(one.truth)
-        for name, judged in one.verdicts.items():
-            verdicts[name] += judged
-    if not truth:
-        return float("nan")
-    ap50 = np.mean(
-        [
-            area_under_curve([right for _, right in sorted(verdicts[name], key=lambda verdict: -verdict[0])], count)
-            for name, count in truth.items()
-        ]
-    )
-    right, said, true = np.sum([one.pixels for one in counts], axis=0)
-    iou = right[true > 0] / (said + true - right)[true > 0]
-    return float((ap50 + iou.mean()) / 2)
+        instances.merge(one.instances)
+        pixels.merge(one.pixels)
+    ap50 = [float(area) for (area,) in instances.by_class(np.ones((1, 1), np.int64)).values()]  # all are image 0
+    return (sum(ap50) / len(ap50) + pixels.mean()) / 2 if ap50 else float("nan")

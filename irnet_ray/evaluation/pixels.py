@@ -9,19 +9,18 @@ from irnet_ray.evaluation.mean_iou import IntersectionOverUnion
 
 
 class PixelCounts:
-    """Right, predicted and true pixels of each class in each image; of an image, only the classes it holds."""
+    """Right, predicted and true pixels of each class in each image. An image's absent classes take no memory."""
 
-    def __init__(self, classes: int, ignore: int = 255) -> None:
-        """Maps hold numbers in [0, classes), 0 the background; pixels whose truth is `ignore` do not count."""
+    def __init__(self, classes: int) -> None:
+        """Maps hold numbers in [0, classes), where 0 is background. Pixels whose truth is unknown do not count."""
         self.classes = classes
-        self.ignore = ignore
         self._images: list[np.ndarray] = []
         self._classes: list[np.ndarray] = []
         self._counts: list[np.ndarray] = []  # int64 (3, k): right, predicted, true
 
     def add(self, image: int, predicted: np.ndarray, truth: np.ndarray) -> None:
-        """Count image number `image`: two integer maps (H, W). Raises ValueError where they do not fit."""
-        one = IntersectionOverUnion(self.classes, self.ignore)
+        """Count image number `image`: two integer maps (H, W). Raises ValueError as `IntersectionOverUnion.add`."""
+        one = IntersectionOverUnion(self.classes)
         one.add(predicted, truth)
         held = np.flatnonzero(one.predicted + one.truth)
         self._images.append(np.full(len(held), image))
@@ -29,17 +28,17 @@ class PixelCounts:
         self._counts.append(np.stack([one.intersection, one.predicted, one.truth])[:, held])
 
     def iou(self, draws_NR: np.ndarray) -> np.ndarray:
-        """Float (classes, R) in [0, 1], pixels of all images pooled; NaN for a class that no truth holds."""
+        """Float (classes, R) in [0, 1], over the pixels of all images; NaN for a class without truth."""
         right, predicted, true = self._totals(draws_NR)
         return ratio(right, np.where(true > 0, predicted + true - right, 0))
 
     def precision(self, draws_NR: np.ndarray) -> np.ndarray:
-        """Float (R,): share of the pixels predicted to be foreground that have their right class."""
+        """Float (R,): share of the predicted foreground pixels whose class is right."""
         right, predicted, _ = self._totals(draws_NR)
         return ratio(right[1:].sum(0), predicted[1:].sum(0))
 
     def recall(self, draws_NR: np.ndarray) -> np.ndarray:
-        """Float (R,): share of the true foreground pixels that were given their class."""
+        """Float (R,): share of the true foreground pixels whose predicted class is right."""
         right, _, true = self._totals(draws_NR)
         return ratio(right[1:].sum(0), true[1:].sum(0))
 
@@ -51,6 +50,6 @@ class PixelCounts:
             return np.zeros((3, self.classes, draws_NR.shape[1]))
         where = (np.concatenate(self._classes), np.concatenate(self._images))
         shape = (self.classes, len(draws_NR))
-        # Float64 counts pixels exactly up to 9e15.
+        # Float64 is exact for counts up to 9e15.
         counts = np.concatenate(self._counts, axis=1).astype(np.float64)
         return np.stack([csr_array((row, where), shape) @ draws_NR for row in counts])

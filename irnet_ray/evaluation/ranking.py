@@ -1,4 +1,4 @@
-"""Whether the quality that a label gives itself tells how well its mask fits the truth."""
+"""Whether the quality that labels give themselves predicts how well their masks fit the truth."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from irnet_ray.evaluation.truth import TruthImage
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Quality against the IoU of each mask with the truth of its class that it overlaps most (0 without any)."""
+    """Quality of masks against their IoU with the truth of their class that they overlap most (0 if there is none)."""
 
     correlation: Figure  # Spearman's, in [-1, 1]
     better: Figure  # mean IoU of the half of the masks with the higher quality
-    worse: Figure  # and of the other half
+    worse: Figure  # mean IoU of the other half
     masks: int
 
 
 class RankingMeasure:
-    """Gathers quality and IoU of masks over `images`, numbered in the order of their sorted ids."""
+    """Collects quality and IoU of masks in `images`, which are numbered in the order of their ids."""
 
     def __init__(self, images: dict[str, TruthImage]) -> None:
         self.images = images
@@ -31,7 +31,7 @@ class RankingMeasure:
         self._rows: list[tuple[int, float, float]] = []  # image, quality, IoU
 
     def add(self, image_id: str, predictions: Sequence[Prediction], quality: Sequence[float]) -> None:
-        """Compare the masks of an image, each with its quality."""
+        """Compare the masks of an image with its truth. `quality` holds one value per mask."""
         from pycocotools import mask as coco
 
         number, truth = self._number[image_id], self.images[image_id].instances
@@ -41,7 +41,7 @@ class RankingMeasure:
             self._rows.append((number, value, float(np.max(overlaps))))
 
     def ranking(self, draws_NR: np.ndarray) -> Ranking:
-        """The figures in every sample of images, a mask as often as its image; NaN with fewer than two masks."""
+        """The figures in each sample of images; NaN in samples with fewer than two masks."""
         image, quality, iou = np.array(self._rows, float).reshape(-1, 3).T
         values = np.full((3, draws_NR.shape[1]), np.nan)
         for sample, times_N in enumerate(draws_NR.T):
@@ -52,17 +52,14 @@ class RankingMeasure:
 
 
 def _figures(quality: np.ndarray, iou: np.ndarray) -> tuple[float, float, float]:
-    """Rank correlation, and mean IoU of the better and the worse half; masks of equal quality share their ranks."""
-    from scipy.stats import rankdata  # late: a second, for which no other verb should wait
+    """Spearman's rank correlation, and mean IoU of the better and of the worse half."""
+    from scipy.stats import spearmanr  # late: it takes a second to import, and no other command needs it
 
     if len(quality) < 2:
         return float("nan"), float("nan"), float("nan")
     order = np.argsort(-quality, kind="stable")
     half = len(order) // 2
     better, worse = float(iou[order[:half]].mean()), float(iou[order[half:]].mean())
-    ranks = np.stack([rankdata(quality), rankdata(iou)])
-    spread = ranks.std(axis=1)
-    if not spread.all():
+    if not np.ptp(quality) or not np.ptp(iou):  # equal values have no ranks, about which scipy warns
         return float("nan"), better, worse
-    centered = ranks - ranks.mean(axis=1, keepdims=True)
-    return float((centered[0] * centered[1]).mean() / spread.prod()), better, worse
+    return float(spearmanr(quality, iou).statistic), better, worse

@@ -1,18 +1,18 @@
-"""The figures of an evaluation, as JSON and as tables for people."""
+"""The figures of an evaluation, as JSON and as text for people."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from irnet_ray.evaluation.bootstrap import CONFIDENCE, Figure
 from irnet_ray.evaluation.ranking import Ranking
+from irnet_ray.text import table
 
 CAM, BOUNDARY, AFFINITYNET, LABELS = "CAM", "CAM + boundary", "AffinityNet", "labels"
-CAM_ONE_SCALE = "CAM, scale 1"  # of a run that needed no more of it
+CAM_ONE_SCALE = "CAM, scale 1"  # of a run that computed the CAM at scale 1 alone
 PREDICTIONS, UPPER_BOUND = "predictions", "trained on truth"
 
 INSTANCE_FIGURES = {"ap50": "AP50", "ap70": "AP70", "ap50_any_class": "AP50 any class"}
@@ -21,20 +21,20 @@ SEMANTIC_FIGURES = {"miou": "mIoU", "precision": "pixel precision", "recall": "p
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What one variant reaches: in [0, 1], NaN without truth. One without instances, or without maps, holds half.
+    """The figures of one variant, in [0, 1]; NaN without truth.
 
-    `figures` are those of `INSTANCE_FIGURES` and `SEMANTIC_FIGURES`: AP50, AP70 and IoU are means over classes
-    (of IoU the background too), the others pool instances or foreground pixels of all classes. `classes` holds
-    `ap50`, `ap70` and `iou` by class.
+    `figures` has the keys of `INSTANCE_FIGURES`, of `SEMANTIC_FIGURES`, or both. AP50, AP70 and mIoU are means over
+    classes, mIoU over the background too. The others are taken over the instances, or foreground pixels, of all classes
+    together. `classes` holds `ap50`, `ap70` and `iou` by class.
     """
 
     figures: dict[str, Figure]
     classes: dict[str, dict[str, float]]
-    images: int  # with a row; the others count as images in which nothing was found
-    instances: int | None  # predicted; None where only semantic maps were
+    images: int  # with a row; an image without one counts as one without predictions
+    instances: int | None  # predicted; None for a variant of semantic maps alone
 
     def __or__(self, other: Scores) -> Scores:
-        """Both halves of a variant: `self` of its instances and `other` of its maps."""
+        """The figures of one variant together: `self` those of its instances, `other` those of its semantic maps."""
         return Scores(self.figures | other.figures, self.classes | other.classes, self.images, self.instances)
 
     def to_json(self) -> dict[str, Any]:
@@ -52,33 +52,30 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Variants of labels against the same truth, each table's from the least to the labels themselves.
-
-    Or of a student's predictions, which stand alone.
-    """
+    """Variants of labels against the same truth, from the simplest to the labels themselves; or predictions alone."""
 
     variants: dict[str, Scores]
-    images: int  # of the run, with truth
-    images_outside_run: int  # of the truth, left out
+    images: int  # of the run that have truth
+    images_outside_run: int  # of the truth that are not in the run, and do not count
     truth_instances: dict[str, int]  # by class
     ranking: Ranking  # of the labels by their quality
-    resamples: int  # of images, behind every interval
-    upper_bound: Scores | None = None  # of the same student trained on truth
+    resamples: int  # of images, for the intervals
+    upper_bound: Scores | None = None  # of the same student, trained on truth
 
     @property
     def subject(self) -> str:
-        """What is evaluated, the last of the variants: labels or predictions."""
+        """What is evaluated, which is the last of the variants: labels or predictions."""
         return list(self.variants)[-1]
 
     def shares(self) -> dict[str, Figure]:
-        """What the subject reaches of the upper bound, by figure: ratios, none without an upper bound."""
+        """By figure, the share of the upper bound that the subject reaches; empty without an upper bound."""
         if self.upper_bound is None:
             return {}
         own, most = self.variants[self.subject].figures, self.upper_bound.figures
         return {figure: own[figure] / most[figure] for figure in own if figure in most}
 
     def steps(self) -> dict[tuple[str, str], dict[str, Figure]]:
-        """What each variant gains over the one before it: (before, after) to differences of figures."""
+        """What each variant gains over the one before it: (before, after) ▶ differences by figure."""
         gains: dict[tuple[str, str], dict[str, Figure]] = {}
         for figures in (INSTANCE_FIGURES, SEMANTIC_FIGURES):
             for before, after in pairwise(self._with(figures)):
@@ -87,7 +84,7 @@ class Evaluation:
         return gains
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`: figures in [0, 1] with their intervals, null where there is no truth."""
+        """Plain values for `json.dump`: figures in [0, 1] with their intervals, null without truth."""
         return {
             "images": self.images,
             "images_outside_run": self.images_outside_run,
@@ -115,7 +112,7 @@ class Evaluation:
         }
 
     def table(self) -> str:
-        """Aligned tables in percent: instances, semantic maps, and each class."""
+        """Aligned tables in percent: of instances, of semantic maps, and by class."""
         gain = "A gain is over the row above." if self.steps() else ""
         share = "A share is of what the same student reaches when it is trained on truth." if self.shares() else ""
         parts = [
@@ -136,11 +133,11 @@ class Evaluation:
         return len(self.variants) > 2
 
     def _with(self, figures: dict[str, str]) -> list[str]:
-        """The variants that have these figures, in order."""
+        """Names of the variants that have these figures, in order."""
         return [name for name, scores in self.variants.items() if figures.keys() <= scores.figures.keys()]
 
     def _means(self, title: str, figures: dict[str, str], labels: str) -> str:
-        """Rows of variants, gains between them; in an ablation the labels go by the paper's name, `labels`."""
+        """A table of variants, with a row of gains after each. `labels` is the paper's name for the labels in an ablation."""
         count = figures is INSTANCE_FIGURES
         if not self._with(figures):
             return ""
@@ -162,10 +159,10 @@ class Evaluation:
             rows.append(["  share", *(_percent(shares[figure]) for figure in figures), *([""] if count else []), ""])
         truth = [str(sum(self.truth_instances.values()))] if count else []
         rows.append(["truth", *([""] * len(figures)), *truth, str(self.images)])
-        return _aligned(rows)
+        return "\n".join(table(rows))
 
     def _quality(self) -> str:
-        """A sentence on the labels' own quality."""
+        """A sentence on how well the labels' own quality ranks them."""
         if not self.ranking.masks:
             return ""
         low, high = self.ranking.correlation.interval
@@ -188,7 +185,7 @@ class Evaluation:
             areas = [self.variants[variant].classes["ap50"].get(name) for variant in instances]
             ious = [self.variants[variant].classes["iou"][name] for variant in maps]
             rows.append([name, str(self.truth_instances.get(name, "")), *map(_cell, [*areas, *ious])])
-        return _aligned(rows)
+        return "\n".join(table(rows))
 
 
 def _plain(figure: Figure) -> dict[str, Any]:
@@ -200,7 +197,7 @@ def _null(value: float) -> float | None:
 
 
 def _percent(figure: Figure, sign: str = "") -> str:
-    """`10.8 [8.1, 13.9]`; with the sign "+" of a difference, `+2.1 [0.3, 4.0]`."""
+    """`10.8 [8.1, 13.9]`; with the sign "+", for a difference, `+2.1 [0.3, 4.0]`."""
     if math.isnan(figure.value):
         return "-"
     low, high = figure.interval
@@ -209,12 +206,3 @@ def _percent(figure: Figure, sign: str = "") -> str:
 
 def _cell(value: float | None) -> str:
     return "" if value is None else "-" if math.isnan(value) else f"{100 * value:.1f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns two spaces apart, the first to the left and the others to the right."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(c.rjust(w) if n else c.ljust(w) for n, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
-        for row in rows
-    )

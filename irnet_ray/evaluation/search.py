@@ -1,4 +1,4 @@
-"""The best of a few candidates on a few images, and what it gains on images that it was not chosen on."""
+"""Choose the best of a few candidates on a few images, and measure what that gains on images it was not chosen on."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ FOLDS = 5
 
 Candidate = tuple[float, ...]  # values of knobs that are chosen together
 Score = Callable[[Mapping[int, Candidate]], float]
-"""The objective over some images, each (by its number) with a candidate of its own; NaN: it says nothing."""
+"""The objective over some images, each with a candidate of its own, by the image's number. NaN if undefined."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a search found, and what cross-validation says of it."""
+    """The result of a search, with its cross-validation."""
 
-    own: Candidate  # what the run has
+    own: Candidate  # the run's own values
     best: Candidate  # on all images
-    folds: tuple[Candidate, ...]  # the best without each fold's images
+    folds: tuple[Candidate, ...]  # for each fold, the best on the images of the others
     before: float  # the objective with `own`
-    after: float  # the objective where each image has the candidate that was chosen without it
+    after: float  # the objective when each image has the candidate that was chosen without it
 
     @property
     def gain(self) -> float:
-        """What choosing gains on images it was not done on."""
+        """What choosing gains on images that had no part in the choice."""
         return self.after - self.before
 
     @property
     def chosen(self) -> Candidate:
-        """The best, or `own` where choosing gains nothing: then the best is luck of these images."""
+        """The best; or `own` if choosing gains nothing, because then the best is best by chance."""
         return self.best if self.gain > 0 else self.own
 
 
 def search(candidates: Sequence[Candidate], own: Candidate, images: int, score: Score) -> Choice:
-    """Choose on all of `images`, and by cross-validation, image n being in fold `n % FOLDS`.
+    """Choose on all of `images`, and cross-validate the choice. Image n is in fold `n % FOLDS`.
 
-    The held-out images are scored together, not fold by fold: precision and recall of a handful of images mean little.
+    The held-out images of all folds are scored together: precision and recall of a handful of images mean little.
     """
     everything = range(images)
     best = choose(candidates, own, everything, score)
@@ -52,7 +52,7 @@ def search(candidates: Sequence[Candidate], own: Candidate, images: int, score: 
 
 
 def choose(candidates: Sequence[Candidate], own: Candidate, images: Sequence[int], score: Score) -> Candidate:
-    """The candidate that scores highest on the images; `own` before its equals, then the first."""
+    """The candidate with the highest score on the images. Of equals `own` wins, then the first."""
 
     def known(candidate: Candidate) -> float:
         value = score(dict.fromkeys(images, candidate))

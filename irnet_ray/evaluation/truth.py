@@ -1,4 +1,4 @@
-"""Truth in COCO's instance format, for measuring only."""
+"""Truth in COCO's instance format. It is used for measuring, never for training."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from irnet_ray.errors import UserError
 from irnet_ray.evaluation.average_precision import Rle, TruthInstance
 from irnet_ray.masks import MAX_PIXELS, fits
 
+UNKNOWN = -1  # in a semantic map of truth: a pixel of a crowd, which does not count
+
 
 @dataclass
 class TruthImage:
@@ -26,14 +28,13 @@ class TruthImage:
 
 @dataclass
 class Truth:
-    """`images` by file name; `classes` are the names of all categories, sorted."""
+    """All images of a truth file."""
 
-    images: dict[str, TruthImage]
-    classes: list[str]
+    images: dict[str, TruthImage]  # by file name
 
 
 def load_truth(path: Path) -> Truth:
-    """Read a COCO instances file (RLE, compressed or not, or polygons); UserError if it cannot be truth."""
+    """Read a COCO instances file, with RLE (compressed or not) or polygons. Raises UserError if it cannot be truth."""
     try:
         data = json.loads(Path(path).read_bytes())
     except FileNotFoundError as error:
@@ -52,7 +53,7 @@ def load_truth(path: Path) -> Truth:
 
 
 class _TruthError(Exception):
-    """What is wrong in a truth file, to be said with its name."""
+    """What is wrong in a truth file. `load_truth` adds the name of the file."""
 
 
 def _read(data: dict[str, Any]) -> Truth:
@@ -78,23 +79,23 @@ def _read(data: dict[str, Any]) -> Truth:
         what = f"annotation {entry.get('id', number) if isinstance(entry, dict) else number}"
         image_id, category = (_get(entry, key, int, what) for key in ("image_id", "category_id"))
         if image_id not in files or category not in names:
-            raise _TruthError(f"{what} names image {image_id} and category {category}, and one of them is not listed")
+            raise _TruthError(f"{what} names image {image_id} and category {category}, one of which is not listed")
         name = files[image_id]
         rle = _rle(entry.get("segmentation"), images[name], what)
         crowd = bool(entry.get("iscrowd", 0))
         images[name].instances.append(TruthInstance(name, names[category], rle, crowd))
-    return Truth(images, sorted(names.values()))
+    return Truth(images)
 
 
 def _get(entry: Any, key: str, kind: type, what: str) -> Any:
     value = entry.get(key) if isinstance(entry, dict) else None
     if not isinstance(value, kind):
-        raise _TruthError(f"{what} has no {key} that is {'a text' if kind is str else 'a whole number'}")
+        raise _TruthError(f"{what} has no {key} that is {'text' if kind is str else 'a whole number'}")
     return value
 
 
 def _rle(segmentation: Any, image: TruthImage, what: str) -> Rle:
-    """Any COCO segmentation as compressed RLE."""
+    """Convert any COCO segmentation to compressed RLE."""
     from pycocotools import mask as coco
 
     if isinstance(segmentation, dict):
@@ -114,10 +115,10 @@ def _rle(segmentation: Any, image: TruthImage, what: str) -> Rle:
 
 
 def _is_polygon(polygon: Any, image: TruthImage) -> bool:
-    """Whether these are x, y of three corners or more, none farther from the image than the image is large."""
+    """Whether this is x, y of at least three corners, none of them far outside the image."""
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         return False
-    far = 2 * max(image.height, image.width)  # pycocotools allocates by a polygon's length
+    far = 2 * max(image.height, image.width)  # pycocotools allocates memory in proportion to a polygon's length
     return all(isinstance(value, int | float) and -far <= value <= far for value in polygon)
 
 
@@ -126,9 +127,9 @@ def _compress(rle: Any) -> Rle:
 
 
 def semantic_map(instances: Sequence[TruthInstance], numbers: dict[str, int], size: tuple[int, int]) -> np.ndarray:
-    """Int32 (H, W): 0 background, else the number of the class; the larger instances lie under the smaller.
+    """Int32 (H, W): 0 background, else the number of the class. Smaller instances cover larger ones.
 
-    Pixels of a crowd that no instance covers are -1, unknown. Raises UserError for RLE that does not decode.
+    Pixels of a crowd that no instance covers are `UNKNOWN`. Raises UserError for RLE that cannot be decoded.
     """
     from pycocotools import mask as coco
 
@@ -137,6 +138,6 @@ def semantic_map(instances: Sequence[TruthInstance], numbers: dict[str, int], si
         try:
             mask = coco.decode(instance.rle).astype(bool)
         except ValueError as error:
-            raise UserError(f"The truth of {instance.image_id} has a mask that is no RLE: {error}.") from error
-        numbered[mask] = -1 if instance.crowd else numbers[instance.class_name]
+            raise UserError(f"The truth of {instance.image_id} has a mask that is not RLE: {error}.") from error
+        numbered[mask] = UNKNOWN if instance.crowd else numbers[instance.class_name]
     return numbered

@@ -13,7 +13,6 @@ from irnet_ray.evaluation.average_precision import (
     Prediction,
     TruthInstance,
     area_under_curve,
-    average_precision,
     match,
 )
 
@@ -31,6 +30,15 @@ def predicted(score, *box, image="a", name="cat"):
 
 def true(*box, image="a", name="cat", crowd=False):
     return TruthInstance(image, name, rle(*box), crowd)
+
+
+def average_precision(predictions, truth, iou):
+    """AP of every class that has truth, over all images."""
+    total = AveragePrecision(iou)
+    ids = sorted({one.image_id for one in [*predictions, *truth]})
+    for number, image_id in enumerate(ids):
+        total.add(number, *([one for one in side if one.image_id == image_id] for side in (predictions, truth)))
+    return {name: float(area) for name, (area,) in total.by_class(np.ones((len(ids), 1), np.int32)).items()}
 
 
 def test_a_case_worked_by_hand():
@@ -206,6 +214,19 @@ def counted(truth, predictions, ids):
             number, [p for p in predictions if p.image_id == image_id], [t for t in truth if t.image_id == image_id]
         )
     return total
+
+
+def test_counts_of_disjoint_images_merge():
+    truth, predictions, _ = random_world(8)
+    merged, whole = AveragePrecision(0.5), AveragePrecision(0.5)
+    for number in range(8):
+        of_image = [[one for one in side if one.image_id == str(number + 1)] for side in (predictions, truth)]
+        one = AveragePrecision(0.5)
+        one.add(number, *of_image)
+        whole.add(number, *of_image)
+        merged.merge(one)
+    assert merged == whole
+    assert sum(map(len, whole.verdicts.values())) == len(predictions)
 
 
 @given(st.lists(st.integers(0, 3), min_size=8, max_size=8))

@@ -66,8 +66,7 @@ def truth():
             "a": TruthImage(HEIGHT, WIDTH, [true("a", "cat", LEFT), true("a", "dog", RIGHT)]),
             "b": TruthImage(HEIGHT, WIDTH, [true("b", "cat", RIGHT)]),
             "outside": TruthImage(HEIGHT, WIDTH, [true("outside", "cow", RIGHT)]),
-        },
-        ["cat", "cow", "dog"],
+        }
     )
 
 
@@ -150,7 +149,7 @@ def test_an_image_without_tags_or_attention(truth):
 
 def test_crowds_are_unknown_pixels():
     crowd = true("a", "cow", RIGHT, crowd=True)
-    truth = Truth({"a": TruthImage(HEIGHT, WIDTH, [true("a", "cat", LEFT), crowd])}, ["cat", "cow"])
+    truth = Truth({"a": TruthImage(HEIGHT, WIDTH, [true("a", "cat", LEFT), crowd])})
     labels = [label_row("a", ["cat", "cow"], [("cat", 0.5, LEFT), ("cow", 0.9, RIGHT)], LEFT + 2 * RIGHT)]
     result = run(labels, [], truth)
     made = result.variants["labels"]
@@ -159,7 +158,7 @@ def test_crowds_are_unknown_pixels():
 
 
 def test_truth_without_a_single_instance():
-    result = run([], [], Truth({"a": TruthImage(HEIGHT, WIDTH)}, []))
+    result = run([], [], Truth({"a": TruthImage(HEIGHT, WIDTH)}))
     made = result.variants["labels"]
     assert made.classes["iou"] == {"background": 1}
     assert math.isnan(made.figures["ap50"].value)

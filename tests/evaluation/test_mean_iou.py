@@ -3,14 +3,15 @@ import pytest
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from irnet_ray.evaluation.mean_iou import IntersectionOverUnion
+from irnet_ray.evaluation.truth import UNKNOWN
 
 
 def test_a_case_worked_by_hand():
     iou = IntersectionOverUnion(4)
-    truth = np.array([[0, 0, 1, 1], [2, 255, 1, 1]], np.uint8)
-    found = np.array([[0, 1, 1, 1], [2, 2, 3, 0]], np.uint8)
+    truth = np.array([[0, 0, 1, 1], [2, UNKNOWN, 1, 1]])
+    found = np.array([[0, 1, 1, 1], [2, 2, 3, 0]])
     iou.add(found, truth)
-    # background 1 of 3, class 1: 2 of 5, class 2: 1 of 1 (a pixel is ignored), class 3: no truth
+    # background 1 of 3, class 1: 2 of 5, class 2: 1 of 1 (a pixel is unknown), class 3: no truth
     assert iou.by_class() == pytest.approx([1 / 3, 2 / 5, 1, np.nan], nan_ok=True)
     assert iou.mean() == pytest.approx((1 / 3 + 2 / 5 + 1) / 3)
 
@@ -32,9 +33,21 @@ def test_scikit_learn_agrees_over_several_images():
     assert np.array_equal(iou.predicted, table.sum(0))
 
 
-def test_numbers_over_255_are_classes_when_another_number_is_ignored():
-    iou = IntersectionOverUnion(301, ignore=-1)
-    iou.add(np.array([[255, 300, 0]], np.int32), np.array([[255, 300, -1]], np.int32))
+def test_counts_of_disjoint_images_merge():
+    rng = np.random.default_rng(0)
+    maps = [(rng.integers(0, 4, (5, 6)), rng.integers(0, 4, (5, 6))) for _ in range(3)]
+    whole, merged = IntersectionOverUnion(4), IntersectionOverUnion(4)
+    for found, truth in maps:
+        whole.add(found, truth)
+        one = IntersectionOverUnion(4)
+        one.add(found, truth)
+        merged.merge(one)
+    assert np.array_equal(merged.by_class(), whole.by_class()) and 0 < whole.mean() < 1
+
+
+def test_numbers_over_255_are_classes():
+    iou = IntersectionOverUnion(301)
+    iou.add(np.array([[255, 300, 0]], np.int32), np.array([[255, 300, UNKNOWN]], np.int32))
     assert iou.by_class()[[255, 300]] == pytest.approx([1, 1])
     assert np.isnan(iou.by_class()[0])
 

@@ -1,4 +1,4 @@
-"""What thresholds are chosen by, on maps and instances small enough to count by hand."""
+"""The objectives of thresholds, on maps and instances small enough to count by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from irnet_ray.evaluation.average_precision import Prediction, TruthInstance, average_precision
+from irnet_ray.evaluation.average_precision import AveragePrecision, Prediction, TruthInstance
 from irnet_ray.evaluation.objectives import confident_objective, count_confident, count_labels, labels_objective
 
 CAT, DOG, OTHER = 1, 2, 3  # numbers of classes; no truth holds the last
@@ -74,17 +74,16 @@ def test_labels_are_scored_by_the_mean_of_ap50_and_miou() -> None:
 
 def test_images_are_ranked_together_and_crowds_are_no_mistakes() -> None:
     random = np.random.default_rng(4)
-    counts, found, truth = [], [], []
+    counts, total = [], AveragePrecision(0.5)
     for image in range(6):
         name = f"image {image}"
         here = [TruthInstance(name, "cat", mask(0, 4)), TruthInstance(name, "cat", mask(8, 12), crowd=image == 3)]
         there = [Prediction(name, "cat", float(random.random()), mask(s, s + 4)) for s in random.integers(0, 9, 3)]
         blank = np.zeros((1, 12), np.int64)
         counts.append(count_labels(there, here, blank, blank, 3))
-        found += there
-        truth += here
+        total.add(image, there, here)
     # Every pixel is background in both maps: its IoU is 1, and no other class has truth.
-    area = average_precision(found, truth, 0.5)["cat"]
+    (area,) = total.by_class(np.ones((6, 1), int))["cat"]
     assert 0 < area < 1
     assert labels_objective(counts) == pytest.approx((area + 1) / 2)
 
@@ -95,5 +94,6 @@ def test_pixels_of_unknown_truth_and_images_without_instances() -> None:
     assert np.isnan(labels_objective([nothing]))
     truth = [TruthInstance("a", "cat", mask(0, 4))]
     crowded = count_labels([Prediction("a", "cat", 1.0, mask(0, 4))], truth, row(1, 1, 2, 0), row(1, 1, -1, 0), 4)
-    assert crowded.pixels.tolist() == [[1, 2, 0, 0]] * 3
+    pixels = crowded.pixels
+    assert np.array_equal([pixels.intersection, pixels.predicted, pixels.truth], [[1, 2, 0, 0]] * 3)
     assert labels_objective([nothing, crowded]) == 1

@@ -3,17 +3,18 @@ import pytest
 from sklearn.metrics import confusion_matrix, jaccard_score, precision_score, recall_score
 
 from irnet_ray.evaluation.pixels import PixelCounts
+from irnet_ray.evaluation.truth import UNKNOWN
 
 ONCE = np.ones((3, 1), np.int32)
 
 
 def test_a_case_worked_by_hand():
     pixels = PixelCounts(4)
-    truth = np.array([[0, 0, 1, 1], [2, 255, 1, 1]], np.uint8)
-    found = np.array([[0, 1, 1, 1], [2, 2, 3, 0]], np.uint8)
+    truth = np.array([[0, 0, 1, 1], [2, UNKNOWN, 1, 1]])
+    found = np.array([[0, 1, 1, 1], [2, 2, 3, 0]])
     pixels.add(0, found, truth)
     once = np.ones((1, 1), np.int32)
-    # background 1 of 3, class 1: 2 of 5, class 2: 1 of 1 (a pixel is ignored), class 3: no truth
+    # background 1 of 3, class 1: 2 of 5, class 2: 1 of 1 (a pixel is unknown), class 3: no truth
     assert pixels.iou(once)[:, 0] == pytest.approx([1 / 3, 2 / 5, 1, np.nan], nan_ok=True)
     assert pixels.precision(once) == pytest.approx([3 / 5])  # of 1 1 1 / 2 3, the first 1 and the 3 are wrong
     assert pixels.recall(once) == pytest.approx([3 / 5])  # of 1 1 / 2 1 1, the last two are missed

@@ -14,14 +14,14 @@ from irnet_ray.evaluation.truth import TruthImage
 
 
 def rle(columns: int) -> dict[str, object]:
-    """The mask of the first so many of 10 columns."""
+    """The mask of the first `columns` of 10 columns."""
     mask = np.zeros((10, 10), np.uint8, order="F")
     mask[:, :columns] = 1
     return coco.encode(mask)
 
 
 def ranking(masks: list[tuple[str, int, float]], resamples: int = 20) -> Ranking:
-    """Masks of `columns` and a quality, each in an image of its own whose truth are all columns of a dog."""
+    """Rank masks of some `columns` and a quality, each in an image whose truth is a dog of all 10 columns."""
     images = {f"{n}.jpg": TruthImage(10, 10, [TruthInstance(f"{n}.jpg", "dog", rle(10))]) for n in range(len(masks))}
     measure = RankingMeasure(images)
     for number, (name, columns, quality) in enumerate(masks):
@@ -30,18 +30,18 @@ def ranking(masks: list[tuple[str, int, float]], resamples: int = 20) -> Ranking
     return measure.ranking(draws(len(images), resamples))
 
 
-def test_a_quality_that_knows_ranks_as_the_iou_does() -> None:
+def test_a_quality_in_the_order_of_the_iou_has_correlation_one() -> None:
     made = ranking([("dog", 9, 0.9), ("dog", 5, 0.3), ("dog", 7, 0.5), ("dog", 1, 0.1)])
     assert made.masks == 4 and made.correlation.value == pytest.approx(1)
     assert (made.better.value, made.worse.value) == (pytest.approx(0.8), pytest.approx(0.3))
 
 
-def test_a_quality_that_errs_ranks_the_other_way_round() -> None:
+def test_a_quality_in_the_opposite_order_has_correlation_minus_one() -> None:
     made = ranking([("dog", 9, 0.1), ("dog", 5, 0.5), ("dog", 1, 0.9)])
     assert made.correlation.value == pytest.approx(-1)
 
 
-def test_a_mask_of_a_class_that_is_not_there_fits_nothing() -> None:
+def test_a_mask_of_a_class_without_truth_has_iou_zero() -> None:
     made = ranking([("cat", 10, 0.9), ("dog", 10, 0.1)])
     assert (made.better.value, made.worse.value) == (0, 1)
 
@@ -54,6 +54,10 @@ def test_ranks_are_spearman_s_with_ties() -> None:
     assert made.correlation.value == pytest.approx(expected)
     low, high = made.correlation.interval
     assert low <= made.correlation.value <= high and low < high
+
+
+def test_two_masks_have_a_rank_correlation() -> None:
+    assert ranking([("dog", 9, 0.9), ("dog", 5, 0.3)]).correlation.value == pytest.approx(1)
 
 
 @pytest.mark.parametrize("masks", [[], [("dog", 3, 0.5)], [("dog", 3, 0.5), ("dog", 4, 0.5)]])

@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from irnet_ray.text import duration
+
 PLAIN_INTERVAL = 15.0  # seconds between plain lines
 LIVE_INTERVAL = 0.5
 
@@ -86,7 +88,7 @@ def _plain(stage: str, unit: str, read: Callable[[], Reading | None], stop: thre
         if reading is None:
             continue
         rate = pace.rate(reading.done)
-        left = f", {_duration((reading.total - reading.done) / rate)} left" if rate else ""
+        left = f", {duration((reading.total - reading.done) / rate)} left" if rate else ""
         speed = f", {rate:.1f} {unit}/s" if rate else ""
         note = f", {reading.note}" if reading.note else ""
         console.print(
@@ -115,9 +117,3 @@ def _try(read: Callable[[], Reading | None]) -> Reading | None:
         return read()
     except Exception:
         return None
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,4 +1,4 @@
-"""Maps of numbers to colours, with numpy alone."""
+"""Colours for maps of numbers, computed by numpy alone."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import colorsys
 
 import numpy as np
 
-GOLDEN = 0.61803398875  # steps of this around the circle of hues stay apart, however many
+GOLDEN = 0.61803398875  # hues at multiples of this stay apart, however many there are
 
 
 def distinct(count: int) -> np.ndarray:
-    """Uint8 (count, 3): bright colours that differ from their neighbours."""
+    """Uint8 (count, 3): bright colours, each unlike its neighbours."""
     hues = [number * GOLDEN % 1.0 for number in range(count)]
     values = [colorsys.hsv_to_rgb(hue, 0.85 if n % 2 else 0.65, 1.0) for n, hue in enumerate(hues)]
     return np.rint(np.array(values).reshape(count, 3) * 255).astype(np.uint8)
 
 
 def heat(image: np.ndarray, cams: np.ndarray) -> np.ndarray:
-    """Attention of each tag in its colour over a gray image; the strongest tag shows at each pixel.
+    """Draw attention over a gray image: each pixel has the colour of the tag that is strongest there.
 
     uint8 (H, W, 3), float (K, H, W) in [0, 1] ▶ uint8 (H, W, 3).
     """
@@ -31,17 +31,17 @@ def heat(image: np.ndarray, cams: np.ndarray) -> np.ndarray:
 
 
 def flow(field: np.ndarray) -> tuple[np.ndarray, float]:
-    """Displacement as colour: hue is the direction, saturation the length, white stays where it is.
+    """Draw displacements: the hue is their direction, the saturation their length, and white is no displacement.
 
-    float (2, h, w) as (dy, dx) ▶ uint8 (h, w, 3), and the length that is drawn fully saturated: that under
-    which 98 in 100 cells lie.
+    float (2, h, w) as (dy, dx) ▶ uint8 (h, w, 3), and the length that is drawn fully saturated, which is the 98th
+    percentile.
     """
     dy, dx = np.nan_to_num(np.asarray(field, np.float64))
     length = np.hypot(dy, dx)
     full = float(np.percentile(length, 98)) if length.size else 0.0
     saturation = np.clip(length / full, 0, 1) if full > 0 else np.zeros_like(length)
     sector = (np.arctan2(dy, dx) / (2 * np.pi) % 1.0)[..., None] * 6
-    # Red, green and blue are full within one sixth of their hue and gone beyond a third.
+    # Each of red, green and blue is full within a sixth of the circle from its hue, and zero beyond a third.
     pure = np.clip(2 - np.abs((sector - np.array([0, 2, 4]) + 3) % 6 - 3), 0, 1)
     rgb = 1 - saturation[..., None] * (1 - pure)
     return np.rint(rgb * 255).astype(np.uint8), full

@@ -1,4 +1,4 @@
-"""What every stage made of an image, side by side."""
+"""The results of all stages for an image, side by side."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from irnet_ray.report.colours import distinct, flow, heat
+from irnet_ray.text import count
 
 SIDE = 320  # pixels of a tile's longer side
 GAP, CAPTION, FONT = 6, 20, 13
@@ -24,11 +25,18 @@ def panel(
     instances: Sequence[Instance],
     tags: Sequence[str],
 ) -> Image.Image:
-    """Image, CAM, displacement field, class boundary map and instances of one image in a row.
+    """Draw one image in a row: itself, attention, displacement field, class boundary map, and instances.
 
-    `image` uint8 (H, W, 3); `cams` float (K, H, W) in [0, 1], in the order of the K `tags`; `field` float
-    (2, h, w) as (dy, dx) in cells; `boundary` float (h, w) in [0, 1], on the same grid of cells;
-    `instances` any number of (mask bool (H, W), class name, score). Raises ValueError where shapes differ.
+    Args:
+        image: uint8 (H, W, 3).
+        cams: float (K, H, W) in [0, 1], the attention of each of the K `tags`, in their order.
+        field: float (2, h, w) as (dy, dx), in cells.
+        boundary: float (h, w) in [0, 1], on the same grid of cells.
+        instances: any number of (mask bool (H, W), class name, score).
+        tags: of the image.
+
+    Raises:
+        ValueError: the shapes do not match.
     """
     height, width = image.shape[:2]
     _check(image, cams, field, boundary, instances, tags)
@@ -42,7 +50,7 @@ def panel(
         (attention, "attention"),
         (_resized(_spread(colours, height, width), size), f"displacement, to {longest:.1f} cells"),
         (_resized(_spread(np.repeat(edges[..., None], 3, axis=2), height, width), size), "class boundary"),
-        (_drawn(image, instances, size), f"{len(instances)} instance{'' if len(instances) == 1 else 's'}"),
+        (_drawn(image, instances, size), count(len(instances), "instance")),
     ]
     row = Image.new("RGB", (len(shown) * (size[0] + GAP) + GAP, size[1] + CAPTION + GAP), PAPER)
     pen = ImageDraw.Draw(row)
@@ -55,7 +63,7 @@ def panel(
 
 
 def sheet(panels: Sequence[Image.Image]) -> Image.Image:
-    """Rows under each other, on white. Raises ValueError for none."""
+    """Stack rows on white paper. Raises ValueError if there is no row."""
     if not panels:
         raise ValueError("A sheet needs at least one panel, got none.")
     page = Image.new("RGB", (max(p.width for p in panels), sum(p.height for p in panels)), PAPER)
@@ -86,13 +94,13 @@ def _check(
 
 
 def _tile_size(height: int, width: int) -> tuple[int, int]:
-    """(width, height) of a tile: the image's proportions, as far as a pixel shows them."""
+    """(width, height) of a tile, with the proportions of the image."""
     scale = SIDE / max(height, width)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _spread(cells: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(h, w, 3) of square cells ▶ (height, width, 3); the last row and column may lie partly outside."""
+    """(h, w, 3) cells ▶ (height, width, 3) pixels. Cells are square; the last row and column may be cut off."""
     stride = max(-(-height // cells.shape[0]), -(-width // cells.shape[1]))
     return cells.repeat(stride, axis=0).repeat(stride, axis=1)[:height, :width]
 
@@ -106,7 +114,7 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _legend(tile: Image.Image, tags: Sequence[str]) -> None:
-    """Name each tag in its colour in the upper left corner, as many as there is room for."""
+    """Write the tags into the upper left corner, each in its colour, as many as fit."""
     pen = ImageDraw.Draw(tile)
     for number, (tag, colour) in enumerate(zip(tags, distinct(len(tags)), strict=True)):
         top = 2 + number * (FONT + 4)
@@ -116,7 +124,7 @@ def _legend(tile: Image.Image, tags: Sequence[str]) -> None:
 
 
 def _drawn(image: np.ndarray, instances: Sequence[Instance], size: tuple[int, int]) -> Image.Image:
-    """Each instance tinted and outlined in its own colour, then all names over them."""
+    """Tint and outline each instance in a colour of its own, then write all names on top."""
     canvas = np.asarray(_resized(image, size)).astype(np.float64) * 0.75
     colours = distinct(len(instances))
     places: list[tuple[int, int] | None] = []
@@ -136,7 +144,7 @@ def _drawn(image: np.ndarray, instances: Sequence[Instance], size: tuple[int, in
 
 
 def _outline(inside: np.ndarray) -> np.ndarray:
-    """The two pixels along the inner edge of a mask; the image's own edge counts as outside."""
+    """The pixels of a mask within two pixels of its edge. The edge of the image is an edge of the mask."""
     core = inside
     for _ in range(2):
         ring = np.pad(core, 1)
@@ -160,7 +168,7 @@ def _label(
     colour: tuple[int, ...],
     size: tuple[int, int],
 ) -> None:
-    """Coloured text on a dark box, moved inside a tile of `size` where it would leave it."""
+    """Write coloured text on a dark box, which is moved to lie inside a tile of `size`."""
     font = _font()
     width, height = int(font.getlength(text)) + 4, FONT + 3
     left = max(0, min(corner[0] - 2, size[0] - width))
@@ -170,7 +178,7 @@ def _label(
 
 
 def _fitting(text: str, width: int) -> str:
-    """The text, cut with "..." where it is wider than `width` pixels."""
+    """The text, shortened with "..." at its end if it is wider than `width` pixels."""
     font = _font()
     if font.getlength(text) <= width:
         return text

@@ -1,4 +1,4 @@
-"""How far a stage of a run is, from the files in its folder alone."""
+"""How far a stage of a run is, read from the files in its folder."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from irnet_ray.errors import UserError
 from irnet_ray.report.profile import advice
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.records import listing
+from irnet_ray.tables import Row
+from irnet_ray.text import duration
 
-UNITS = 512  # of a stage are read; where there are more, evenly drawn ones stand for all
-READERS = 16  # threads: on an object store every file is a wait
+UNITS = 512  # of a stage that are read; of more than that, a sample at even distances is read
+READERS = 16  # threads, because on an object store each file is a wait
 
 DONE, RUNNING, INTERRUPTED, TO_DO = "done", "running", "interrupted", "to do"
 Errors = dict[str, Counter[str]]  # stage ▶ kind ▶ images
@@ -26,7 +28,7 @@ Errors = dict[str, Counter[str]]  # stage ▶ kind ▶ images
 
 @dataclass
 class Stage:
-    """How far a stage is. What is not known is None."""
+    """How far a stage is. Unknown values are None."""
 
     stage: str
     folder: str
@@ -35,18 +37,18 @@ class Stage:
     done: int | None = None
     total: int | None = None
     errors: int | None = None  # images, of a map stage
-    estimated: bool = False  # whether `done` and `errors` are drawn from a sample of the units
+    estimated: bool = False  # whether `done` and `errors` are estimated from a sample of the units
     per_second: float | None = None
     seconds_left: float | None = None
-    seconds: float | None = None  # that the run took which ended it
+    seconds: float | None = None  # how long the run took that finished it
     summary: str | None = None
-    checkpoint: int | None = None  # iteration that an interrupted training goes on from
-    epochs: int | None = None  # that a training has ended
+    checkpoint: int | None = None  # iteration that an interrupted training continues from
+    epochs: int | None = None  # finished, of a training
     losses: dict[str, float] = field(default_factory=dict)
     profile: dict[str, Any] | None = None
 
     def line(self) -> str:
-        """What there is to say of it."""
+        """One line on it, for a terminal."""
         said = [f"{self.stage:<12}{self.state:<12}"]
         if self.done is not None and (self.done or self.state != TO_DO):
             of = f" of {self.total:,}" if self.total is not None else ""
@@ -56,10 +58,10 @@ class Stage:
         if self.per_second:
             said.append(f"{self.per_second:.3g}/s")
         if self.seconds is not None:
-            said.append(f"{clock(self.seconds)} min")
+            said.append(f"{duration(self.seconds)} min")
         if self.state == RUNNING and self.seconds_left is not None:
             end = datetime.now(UTC) + timedelta(seconds=self.seconds_left)
-            said.append(f"{clock(self.seconds_left)} left, until {end:%H:%M} UTC")
+            said.append(f"{duration(self.seconds_left)} left, until {end:%H:%M} UTC")
         if self.state == INTERRUPTED and self.checkpoint is not None:
             said.append(f"goes on from {self.checkpoint:,}")
         if self.losses and self.state != DONE:
@@ -70,7 +72,7 @@ class Stage:
 
 
 def read_training(found: Stage, folder: Folder) -> None:
-    """Read how far a training is: its progress, its checkpoints and, of one that has ended, its history."""
+    """Fill in how far a training is, from its progress, its checkpoints and its history."""
     found.unit = "iterations"
     progress: dict[str, Any] = folder.read_json("progress.json") or {}
     history: list[dict[str, Any]] = folder.read_json("history.json") or []
@@ -95,7 +97,7 @@ def read_training(found: Stage, folder: Folder) -> None:
 
 
 def _last_checkpoint(folder: Folder) -> dict[str, Any] | None:
-    """State of the newest checkpoint that Ray Train holds for an unfinished training."""
+    """State of the newest checkpoint of an unfinished training; None if there is none."""
     below = listing(folder.folder("training"))
     states = sorted((info.mtime, info.path) for info in below if info.base_name == "state.json")
     for _, path in reversed(states):
@@ -103,7 +105,7 @@ def _last_checkpoint(folder: Folder) -> dict[str, Any] | None:
         run = path.rsplit("/", 3)[-3]
         try:
             state: dict[str, Any] = json.loads(folder.folder("training", run, place).read(name))
-        except (OSError, UserError, ValueError):  # just being replaced by the next one
+        except (OSError, UserError, ValueError):  # the next checkpoint is replacing it right now
             continue
         return state
     return None
@@ -116,7 +118,10 @@ def _ended(found: Stage, folder: Folder) -> None:
 
 
 def read_mapping(found: Stage, folder: Folder, since: str | None) -> Errors:
-    """Read how far a map stage is: sealed parts, and the units that lie beside them."""
+    """Fill in how far a map stage is, from its sealed parts and its units; returns its errors.
+
+    `since` is when the run began that is at it, in ISO format; None for a run that has ended.
+    """
     rows, failed = folder.folder("rows"), folder.folder("errors")
     parts = [name for name in rows.files() if name.endswith(".parquet")]
     units = [info for info in listing(folder.folder("units")) if _is_unit(info)]
@@ -158,38 +163,29 @@ def _is_unit(info: pafs.FileInfo) -> bool:
 
 
 def _parts(names: Sequence[str]) -> int:
-    """How many parts there are to be, by the names of those that are there."""
+    """How many parts there will be, which the name of each part tells; -1 without a part."""
     return int(names[0].rpartition("-")[2].removesuffix(".parquet")) if names else -1
 
 
-def _read_unit(folder: Folder, info: pafs.FileInfo) -> list[dict[str, Any] | None] | None:
-    """The error, or none, of each of a unit's images; None where it has just become part of a sealed shard."""
+def _read_unit(folder: Folder, info: pafs.FileInfo) -> list[Row | None] | None:
+    """The error, or None, of each of a unit's images; None for a unit that has just been merged into a sealed part."""
     shard, name = info.path.rsplit("/", 2)[-2:]
     try:
-        errors: list[dict[str, Any] | None] = (
-            folder.folder("units", shard).read_table(name, ["error"])["error"].to_pylist()
-        )
+        errors: list[Row | None] = folder.folder("units", shard).read_table(name, ["error"])["error"].to_pylist()
     except (OSError, UserError):
         return None
     return errors
 
 
-def _count(errors: Errors, rows: Iterable[dict[str, Any]]) -> None:
+def _count(errors: Errors, rows: Iterable[Row]) -> None:
     for row in rows:
         errors.setdefault(row["stage"], Counter())[row["kind"]] += 1
 
 
 def _rate(times: list[datetime], unit: float, since: datetime) -> float | None:
-    """Images per second since the first unit that this run has committed; None while there is but one."""
+    """Images per second since the first unit that this run committed; None while there is only one."""
     own = sorted(time for time in times if time >= since)
     if len(own) < 2:
         return None
     passed = max((datetime.now(UTC) - own[0]).total_seconds(), (own[-1] - own[0]).total_seconds())
     return unit * (len(own) - 1) / passed if passed > 0 else None
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds, with hours where there are any."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,4 +1,4 @@
-"""What a run's labels hold, and what changed from CAM to label: counts that are gathered row by row and add up.
+"""Statistics of a run's labels, and how they differ from the CAM. Counts are collected row by row and can be merged.
 
 Shape suffixes: H W pixels of an image, h w its cells at stride 4, K its tags.
 """
@@ -15,28 +15,27 @@ import numpy as np
 from PIL import Image
 
 from irnet_ray.masks import decode_cam, decode_png
+from irnet_ray.tables import Row
 
 STRIDE = 4  # pixels of the working image per cell of a CAM
-MOST = 5  # instances of an image that the histogram tells apart: 0, 1, .., and this or more
-
-Row = dict[str, Any]
+MOST = 5  # instances per image; the histogram counts images with 0, 1, ..., and with this or more
 
 
 @dataclass
 class Tally:
-    """Counts of one class, over the labeled images with its tag; or of all classes, over all labeled images."""
+    """Counts of one class, over the labeled images with its tag, or of all classes, over all labeled images."""
 
     images: int = 0
-    empty: int = 0  # of the images, those without an instance
+    empty: int = 0  # images without an instance
     instances: int = 0
-    quality: float = 0.0  # summed over the instances
+    quality: float = 0.0  # sum over the instances
     area: int = 0  # pixels of the images
-    pixels: int = 0  # of the area, those of the semantic label
-    cells: int = 0  # of the images: where CAM and label are compared
-    cam: int = 0  # of the cells, those of the raw CAM's semantic map
-    label: int = 0  # those of the semantic label
-    both: int = 0  # those of both, and of the same class
-    either: int = 0
+    pixels: int = 0  # labeled pixels
+    cells: int = 0  # of the images, where CAM and label are compared
+    cam: int = 0  # cells of the raw CAM's semantic map
+    label: int = 0  # cells of the semantic label
+    both: int = 0  # cells of the same class in both
+    either: int = 0  # cells of either
 
     def merge(self, other: Tally) -> None:
         """Add the counts of other images."""
@@ -44,7 +43,7 @@ class Tally:
             setattr(self, count.name, getattr(self, count.name) + getattr(other, count.name))
 
     def to_json(self, every: Tally) -> dict[str, Any]:
-        """Counts and shares in [0, 1]; `every` is of all labeled images. What has nothing to be a share of is null."""
+        """Counts, and shares in [0, 1], of which those of nothing are None. `every` is the tally of all images."""
         return {
             "images": self.images,
             "images_share": _ratio(self.images, every.images),
@@ -64,11 +63,11 @@ class Tally:
 
 @dataclass
 class Summary:
-    """Counts over rows of `tables.LABELS` and `tables.SEEDS`. Those of disjoint images merge, in any order."""
+    """Counts over rows of `tables.LABELS` and `tables.SEEDS`. Those of disjoint images merge in any order."""
 
     every: Tally = field(default_factory=Tally)
     classes: dict[str, Tally] = field(default_factory=dict)
-    histogram: Counter[int] = field(default_factory=Counter)  # images by their number of instances, up to MOST
+    histogram: Counter[int] = field(default_factory=Counter)  # images by number of instances, up to MOST
 
     def add(self, label: Row, seed: Row) -> None:
         """Count one image: its row of `tables.LABELS` and its row of `tables.SEEDS`."""
@@ -99,7 +98,7 @@ class Summary:
         self.histogram.update(other.histogram)
 
     def to_json(self, vocabulary: Iterable[str]) -> dict[str, Any]:
-        """Plain values for `json.dump`; classes of `vocabulary` that no labeled image has are all zeros."""
+        """Plain values for `json.dump`. A class of `vocabulary` that no labeled image has gets zeros."""
         classes = {name: self.classes.get(name, Tally()) for name in vocabulary}
         names = [*map(str, range(MOST)), f"{MOST}+"]
         return {
@@ -110,17 +109,17 @@ class Summary:
 
 
 def compare(semantic_HW: np.ndarray, seed: Row) -> np.ndarray:
-    """Cells by class in the raw CAM and in the label, int64 (K+1, K+1): row k of the CAM, column k of the label.
+    """Count cells by class in the raw CAM (rows) and in the label (columns), int64 (K+1, K+1); 0 is background.
 
-    Both are looked at on the CAM's own grid, at stride 4: the CAM cut at the published threshold of the labels
-    (paper 5.2), and the label's pixel in the middle of each cell. 0 is background.
+    The two are compared on the grid of the CAM, at stride 4. The CAM is cut at the published threshold of labels (paper
+    5.2). Of the label, the pixel in the middle of each cell counts.
     """
     import torch
 
     from irnet_ray.algorithms.synthesis import cam_semantic
 
     cam_hw = cam_semantic(torch.from_numpy(decode_cam(seed))).numpy()
-    # The working size is that of the confident map; its header alone is read.
+    # The confident map has the size that the image was worked on at. Only the header of its PNG is read.
     width, height = Image.open(io.BytesIO(seed["confident_map"])).size
     label_hw = at_cells(semantic_HW, cam_hw.shape, (height, width))
     count = len(seed["class_ids"]) + 1
@@ -129,10 +128,10 @@ def compare(semantic_HW: np.ndarray, seed: Row) -> np.ndarray:
 
 
 def at_cells(semantic_HW: np.ndarray, grid: tuple[int, ...], working: tuple[int, int]) -> np.ndarray:
-    """The pixel in the middle of each cell, (h, w) = `grid`: every fourth of a label at its `working` size (H, W).
+    """The label's pixel in the middle of each cell, (h, w) = `grid`.
 
-    A larger label than that is looked at in the same places. The middle of the last cell may lie outside, where
-    the nearest pixel counts.
+    `working` is the size (H, W) that the image was worked on at, with 4 pixels per cell. The label may be larger. Where
+    the middle of the last cell is outside the image, the nearest pixel counts.
     """
     rows, columns = (
         np.minimum(((np.arange(cells) + 0.5) * STRIDE * full / worked).astype(np.intp), full - 1)

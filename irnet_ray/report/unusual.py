@@ -1,4 +1,4 @@
-"""What a person should look at in a run: rules that hold rarely when all is well, each with its reason."""
+"""What a person should look at in a run: rules that rarely fire on a good run, each with its reason."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from statistics import median
 from typing import Any
 
 ENOUGH_IMAGES = 5  # of a class; a share of fewer is chance
-COVERED = 0.75  # of all pixels in the semantic label; VOC's classes truly have a third, and the rest is background
-EMPTY_SHARE = 0.1  # of all images without an instance: the tags say that something is there
-EMPTY_IMAGES = 3  # one or two of a small run are not worth a word
-MANY_INSTANCES = 5.0  # per image; photos of VOC's classes truly have 2.6, and more is mostly fragments
-MOSTLY = 0.5  # of a class's images without an instance of it: the class is as good as not learnt
-# Times the median class's share of its images. In the truth of 131 photos, those of VOC's classes that have enough
-# images lie between 0.2 (bottle) and 2.6 (dining table) times.
+COVERED = 0.75  # share of labeled pixels; in truth, VOC's classes cover a third of their photos
+EMPTY_SHARE = 0.1  # of images without an instance; their tags say that something is there
+EMPTY_IMAGES = 3  # one or two images of a small run are not worth a line
+MANY_INSTANCES = 5.0  # per image; in truth, photos of VOC's classes have 2.6, and more are mostly fragments
+MOSTLY = 0.5  # share of a class's images without an instance of it, from which on the class is hardly learnt
+# Times the median over classes of the share that a class covers of its images. In the truth of 131 photos, the classes
+# of VOC with enough images are between 0.2 (bottle) and 2.6 (dining table) times the median.
 LARGE, SMALL = 3.0, 1 / 6
-ENOUGH_CLASSES = 4  # a median of fewer classes is no measure
-GROWN = 2.0  # the walk rounds a CAM off to its object; twice the area is a walk that leaked into the background
-GROWN_SHARE = 0.01  # of the class's images; the growth of a speck is no matter
+ENOUGH_CLASSES = 4  # for a median that means something
+GROWN = 2.0  # the walk extends a CAM to its object; at twice the area it has leaked into the background
+GROWN_SHARE = 0.01  # of the class's images; growth of a smaller label does not matter
 
 Class = dict[str, Any]
 
 
 def unusual(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Unusual values of `Summary.to_json`, at most one entry a rule.
+    """Unusual values in the result of `Summary.to_json`, at most one entry per rule.
 
-    Each is `what`, some words, and `cases`: words on each class concerned, the worst first. Rules for all classes
-    together make one entry.
+    An entry has `what`, the rule in words, and `cases`, words on each class concerned, the worst first. The rules that
+    concern all classes together share one entry.
     """
     overall = _overall(report["overall"])
     found = [{"what": "overall", "cases": overall}] if overall else []
@@ -54,7 +54,7 @@ def _overall(overall: Class) -> list[str]:
     return found
 
 
-Rule = Callable[[Class], tuple[float, str] | None]  # how bad it is and what to say; None where all is well
+Rule = Callable[[Class], tuple[float, str] | None]  # how bad it is, and words on it; None if it is fine
 
 
 def _named(what: str, classes: dict[str, Class], rule: Rule) -> list[dict[str, Any]]:

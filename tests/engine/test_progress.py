@@ -73,8 +73,3 @@ def test_an_error_in_the_work_passes_through() -> None:
         display("seeds", "images", lambda: Reading(0, 1), Console(file=io.StringIO())),
     ):
         1 / 0  # noqa: B018
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(5.9, "0:05"), (65, "1:05"), (3600, "1:00:00"), (7325, "2:02:05")])
-def test_durations_read_like_clocks(seconds: float, text: str) -> None:
-    assert progress._duration(seconds) == text

@@ -1,16 +1,14 @@
-"""The tables' columns, names and codings."""
+"""The tables' columns, and the names and shards of their parts."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
 from irnet_ray import tables
-from irnet_ray.masks import decode_cam, decode_png, encode_cam, encode_png
 
 PLAIN = (pa.types.is_string, pa.types.is_binary, pa.types.is_integer, pa.types.is_floating)
 
@@ -23,7 +21,10 @@ def plain(kind: pa.DataType) -> bool:
     return any(test(kind) for test in PLAIN)
 
 
-@pytest.mark.parametrize("schema", [tables.IMAGES, tables.SEEDS, tables.LABELS, tables.ABLATION, tables.ERRORS])
+SCHEMAS = [value for value in vars(tables).values() if isinstance(value, pa.Schema)]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
 def test_columns_are_plain_types_and_start_with_the_id(schema: pa.Schema) -> None:
     assert schema.names[0] == "image_id"
     assert [field.name for field in schema if not plain(field.type)] == []
@@ -51,20 +52,13 @@ def test_names_that_are_not_utf8_have_a_shard() -> None:
     assert 0 <= tables.shard_of(b"\xff.jpg".decode("utf-8", "surrogateescape"), 5) < 5
 
 
-@given(npst.arrays(np.uint8, npst.array_shapes(min_dims=2, max_dims=2, max_side=40)))
-@settings(max_examples=30)
-def test_png_is_lossless(index: np.ndarray) -> None:
-    assert np.array_equal(decode_png(encode_png(index)), index)
-    assert np.array_equal(decode_png(encode_png(index[::-1].T)), index[::-1].T)
-
-
-@pytest.mark.parametrize("shape", [(3, 5, 7), (1, 1, 1), (0, 5, 7)])
-def test_cams_come_back_at_half_precision(shape: tuple[int, int, int]) -> None:
-    cam = np.random.default_rng(0).random(shape, dtype=np.float32)
-    row = encode_cam(cam.transpose(0, 2, 1).copy().transpose(0, 2, 1))
-    back = decode_cam(row)
-    assert back.shape == shape and back.dtype == np.float32 and len(row["cam"]) == 2 * cam.size
-    assert np.abs(back - cam).max(initial=0) <= 2**-11
+def test_fractions_are_even_and_differ_by_purpose_and_from_shards() -> None:
+    names = [f"{number}.jpg" for number in range(4000)]
+    one, other = ([tables.fraction(name, purpose) for name in names] for purpose in ("validation", "other"))
+    assert min(one) >= 0 and max(one) < 1
+    assert np.histogram(one, 8, (0, 1))[0].min() > 400
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.1
+    assert abs(np.corrcoef(one, [tables.shard_of(name, 8) for name in names])[0, 1]) < 0.1
 
 
 def test_the_vocabulary_is_every_tag_once_sorted() -> None:

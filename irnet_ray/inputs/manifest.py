@@ -60,7 +60,7 @@ def listed(place: Place) -> list[Listed]:
     for image_id, (_, path, row) in zip(ids, rows, strict=True):
         if image_id in seen:
             raise UserError(
-                f"{path} lists {image_id} twice, on {seen[image_id]} and {row.place}: keep one row an image."
+                f"{path} lists {image_id} twice, on {seen[image_id]} and {row.place}: keep one row per image."
             )
         seen[image_id] = row.place
         tags = clean(row.tags)
@@ -139,16 +139,18 @@ def _json_rows(path: str) -> Iterator[tuple[dict[str, Any], str]]:
 
 def _checked(path: str, place: str, row: Any) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise UserError(f"{path}, {place} holds no object: write one a line, with file_name and tags.")
+        raise UserError(f"{path}, {place} holds no object: write one object per line, with file_name and tags.")
     known = {name: row[name] for name in (*NAMES, *IDS, "tags") if row.get(name) is not None}
     for name, value in known.items():
         listed_tags = name == "tags" and isinstance(value, list) and all(isinstance(tag, str) for tag in value)
         if name == "id" and isinstance(value, int):
             known[name] = str(value)
         elif not isinstance(value, str) and not listed_tags:
-            raise UserError(f"{path}, {place} holds no text in {name}: write text, or for tags a list of it.")
+            raise UserError(f"{path}, {place} holds no text in {name}: write text, or a list of text for tags.")
         if any("\ud800" <= letter <= "\udfff" for text in known[name] for letter in text):
-            raise UserError(f"{path}, {place} holds half a letter in {name}, which UTF-8 cannot: correct that line.")
+            raise UserError(
+                f"{path}, {place} holds half a surrogate pair in {name}, which is not text: correct that line."
+            )
     return known
 
 

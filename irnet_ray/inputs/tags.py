@@ -60,7 +60,7 @@ def read_tags(path: str | os.PathLike[str]) -> list[Tagged]:
         distinct = clean(tags)
         _check_row(path, place, image, distinct)
         if image in seen:
-            raise UserError(f"{path} lists {image} twice, on {seen[image]} and {place}: keep one row an image.")
+            raise UserError(f"{path} lists {image} twice, on {seen[image]} and {place}: keep one row per image.")
         seen[image] = place
         rows.append(Tagged(image, distinct, place))
     if not rows:

@@ -53,7 +53,7 @@ def _resolve(rows: Sequence[Tagged], location: str, tags_file: str, files: set[s
         if other is not row:
             raise UserError(
                 f"{tags_file} lists {path} twice, as {other.image} on {other.place} and as "
-                f"{row.image} on {row.place}: keep one row an image."
+                f"{row.image} on {row.place}: keep one row per image."
             )
     if missing:
         found = names([f"{row.image} on {row.place}" for row in missing])

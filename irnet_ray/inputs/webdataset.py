@@ -70,7 +70,9 @@ def listed(place: Place) -> list[Listed]:
     # A tar holds hundreds of images, so it pays to hand even a few tars to a cluster.
     images = list(itertools.chain.from_iterable(parallel.each(partial(_read), tars, many=16, chunk=1)))
     if not images:
-        raise UserError(f"{tars[0][1]} holds no images with tags, key.jpg beside key.json, .cls or .txt: name others.")
+        raise UserError(
+            f"{tars[0][1]} holds no images with tags, key.jpg beside key.json, .cls or .txt: name other tars."
+        )
     return images
 
 

@@ -1,7 +1,7 @@
 """Backgrounds of the generated scenes: gradients, noise and tiles with plain low-contrast clutter.
 
-The clutter has the shapes and hues of the objects but none of their textures, so that neither an outline nor
-a colour alone tells a class.
+The clutter has the shapes and hues of the objects but none of their textures, so that neither outline nor
+colour alone reveals a class.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from irnet_ray.scenes.shapes import KINDS, colour
 
 
 def background(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Float (H, W, 3) in [0, 1]."""
+    """A random background of `size` (height, width): float (H, W, 3) in [0, 1]."""
     height, width = size
     hue, value = rng.uniform(0, 1), rng.uniform(0.35, 0.75)
     start = colour(hue, rng.uniform(0.05, 0.35), value)
@@ -30,7 +30,7 @@ def background(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def smooth_noise(size: tuple[int, int], cells: int, rng: np.random.Generator) -> np.ndarray:
-    """Normal noise on a grid of about `cells` cells a side, linear between them; (H, W)."""
+    """Normal noise on a grid of `cells` x `cells` cells, interpolated linearly between its points; (H, W)."""
     grid = rng.normal(0, 1, (cells + 1, cells + 1))
     return _hat(size[0], cells) @ grid @ _hat(size[1], cells).T
 
@@ -62,7 +62,7 @@ def _clutter(rgb: np.ndarray, rng: np.random.Generator) -> None:
     height, width = rgb.shape[:2]
     centre_y, centre_x = rng.uniform(0, height), rng.uniform(0, width)
     angle, radius = rng.uniform(0, 2 * np.pi), rng.uniform(0.05, 0.22) * height
-    reach = 2.6 * radius  # nothing drawn lies further out
+    reach = 2.6 * radius  # no pixel of the shape is farther from its centre
     top, bottom = max(int(centre_y - reach), 0), min(int(centre_y + reach) + 1, height)
     left, right = max(int(centre_x - reach), 0), min(int(centre_x + reach) + 1, width)
     y = (np.arange(top, bottom) - centre_y)[:, None]

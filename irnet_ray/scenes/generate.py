@@ -1,6 +1,6 @@
 """The embedded default data set: generated scenes of textured objects that touch, overlap and repeat.
 
-A scene depends on (seed, index) alone. Tags go to `tags.csv`; the truth goes to `truth.json`, which only
+A scene depends only on its seed and index. Tags are written to `tags.csv`, and the truth to `truth.json`, which only
 evaluation may read.
 """
 
@@ -23,8 +23,8 @@ from irnet_ray.scenes.backgrounds import background
 from irnet_ray.scenes.shapes import KINDS, Kind, Sprite, draw
 
 VERSION = 1  # of the drawing; raise it when the pixels of a (seed, index) change
-MIN_VISIBLE = 0.6  # of an object's own area
-MIN_AREA, MAX_AREA, MAX_COVER = 0.045, 0.22, 0.62  # fractions of the image: one object, and all together
+MIN_VISIBLE = 0.6  # fraction of each object that stays visible
+MIN_AREA, MAX_AREA, MAX_COVER = 0.045, 0.22, 0.62  # fractions of the image: an object, and all objects
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Scene:
 
     @property
     def tags(self) -> list[str]:
+        """The distinct names, sorted."""
         return sorted(set(self.names))
 
 
@@ -44,8 +45,8 @@ class Scene:
 class _Placed:
     name: str
     visible: np.ndarray  # bool (H, W)
-    footprint: np.ndarray  # bool (H, W), what it covered when it was put down
-    area: int  # pixels of the whole object, inside the image or not
+    footprint: np.ndarray  # bool (H, W), the pixels that it covered when it was placed
+    area: int  # pixels of the whole object, including those outside the image
     centre: tuple[int, int]
 
 
@@ -73,8 +74,8 @@ def scene(index: int, size: tuple[int, int] = (192, 256), seed: int = 0) -> Scen
 def generate(folder: Path, count: int = 160, size: tuple[int, int] = (192, 256), seed: int = 0) -> Path:
     """Write `count` scenes as `images/scene_00000.png` ..., `tags.csv` and `truth.json` into `folder`.
 
-    The folder appears whole or not at all; one made before with the same parameters is reused.
-    `size` is (height, width) in pixels. Raises UserError where `folder` holds anything else.
+    The folder appears whole or not at all. A folder that was made with the same parameters is reused.
+    `size` is (height, width) in pixels. Raises UserError if `folder` holds anything else.
     """
     folder = Path(folder)
     if count < 1 or min(size) < 64:
@@ -91,7 +92,7 @@ def generate(folder: Path, count: int = 160, size: tuple[int, int] = (192, 256),
         (temporary / "scenes.json").write_text(json.dumps(parameters))
         try:
             os.rename(temporary, folder)
-        except OSError:  # another process was first: its scenes are the same, or are somebody's files
+        except OSError:  # the folder exists by now, with the same scenes from another process or something else
             _check_reusable(folder, parameters)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -99,7 +100,7 @@ def generate(folder: Path, count: int = 160, size: tuple[int, int] = (192, 256),
 
 
 def _choose_kinds(rng: np.random.Generator) -> list[Kind]:
-    """1 to 5 objects of 1 to 3 kinds; repeats follow each other, so that they often stand side by side."""
+    """1 to 5 objects of 1 to 3 kinds. Objects of a kind follow each other, so that they are often side by side."""
     count = int(rng.choice([1, 2, 3], p=[0.35, 0.40, 0.25]))
     chosen = rng.choice(len(KINDS), size=count, replace=False)
     repeats = [int(rng.choice([1, 2, 3], p=[0.45, 0.40, 0.15])) for _ in chosen]
@@ -122,7 +123,7 @@ def _find_spot(
 
 
 def _beside(other: _Placed, sprite: Sprite, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int] | None:
-    """Slide away from `other` until only a small part of the two overlaps."""
+    """The nearest centre in a random direction at which only a small part of `other` is covered; None outside."""
     angle, overlap = rng.uniform(0, 2 * np.pi), rng.uniform(0.005, 0.20)
     allowed = overlap * min(other.area, int(sprite.mask.sum()))
     for distance in range(8, max(size), 2):
@@ -148,7 +149,7 @@ def _fits(sprite: Sprite, spot: tuple[int, int], placed: list[_Placed], size: tu
 
 
 def _put_down(canvas: np.ndarray, sprite: Sprite, spot: tuple[int, int], placed: list[_Placed]) -> np.ndarray:
-    """Draw the sprite with a soft shadow over the canvas, and take what it covers from the others' masks."""
+    """Draw the sprite with a soft shadow, and remove what it covers from the masks of the others."""
     size = (canvas.shape[0], canvas.shape[1])
     shadow, alpha = np.zeros(size), np.zeros(size)
     rgb = np.zeros(canvas.shape)

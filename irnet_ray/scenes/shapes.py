@@ -26,7 +26,7 @@ def box(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Five blunt points; inner radius 0.56 of the outer, so that a star is one thing at any scale."""
+    """Five blunt points. The inner radius is 0.56 of the outer one, so that small stars do not fall apart."""
     half = np.pi / 5
     angle = np.abs(np.mod(np.arctan2(u, -v) + half, 2 * half) - half)  # 0 at a point, `half` at a notch
     radius = np.hypot(u, v)
@@ -36,7 +36,7 @@ def star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def egg(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Wider below than above."""
+    """An oval that is wider at the bottom."""
     return (u / (0.74 + 0.16 * v)) ** 2 + v**2 < 1
 
 
@@ -50,7 +50,7 @@ def heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     x, y = 1.15 * u, -1.15 * v + 0.1
     square = y * y
     base = x * x + square - 1
-    return base * base * base < x * x * square * y  # products: numpy's third power is many times slower
+    return base * base * base < x * x * square * y  # numpy's power of 3 is many times slower than products
 
 
 def stripes(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -82,7 +82,7 @@ def speckles(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarr
 
 
 def zigzags(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Stripes along u, bent to teeth."""
+    """Stripes along u, bent into teeth."""
     tooth = np.abs(np.mod(u * rng.uniform(1.8, 2.6) + rng.uniform(0, 1), 1) - 0.5)
     return np.sin((v + 0.55 * tooth) * rng.uniform(10, 14) + rng.uniform(0, 6)) > 0
 
@@ -94,7 +94,7 @@ def rings(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Kind:
-    """One class of objects; hues are in [0, 1), the second colour is drawn where the texture says so."""
+    """One class of objects. Hues are in [0, 1); the second colour is drawn where the texture is True."""
 
     name: str
     shape: Shape
@@ -125,7 +125,7 @@ class Sprite:
 
     @property
     def mask(self) -> np.ndarray:
-        """Bool (S, S): the pixels the object owns."""
+        """Bool (S, S): the pixels of the object."""
         return self.alpha >= 0.5
 
 
@@ -136,11 +136,11 @@ def unit_area(shape: Shape) -> float:
 
 
 def draw(kind: Kind, area: float, rng: np.random.Generator) -> Sprite:
-    """One object of `kind` covering about `area` pixels; its rotation, colours and so on come from `rng`."""
+    """An object of `kind` of about `area` pixels. Rotation, proportions and colours are random."""
     radius = np.sqrt(area / unit_area(kind.shape))
     aspect = rng.uniform(0.85, 1.18)
     side = 2 * int(np.ceil(radius * 1.5)) + 2
-    # Two samples a pixel each way give smooth outlines; their mean is the alpha.
+    # Two samples per pixel in each direction give smooth outlines; alpha is their mean.
     axis = (np.arange(2 * side) + 0.5) / 2 - side / 2
     angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.5 else rng.normal(0, 0.35)
     cos, sin = np.cos(angle), np.sin(angle)

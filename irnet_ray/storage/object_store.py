@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def connect(location: str) -> tuple[pafs.FileSystem, str]:
-    """The file system of a URI, and the path in it. Raises OSError for a URI that names no store it can use."""
+    """The file system of a URI, and the path in it. Raises OSError for a URI of no known store."""
     try:
         parts = urlsplit(location)
         base = f"{parts.scheme}://{parts.netloc}/" + (f"?{parts.query}" if parts.query else "")
@@ -151,14 +151,15 @@ def patiently(read: Callable[[], T]) -> T:
 
     Such an answer does not fit into the buffer for the object's bytes, and pyarrow takes that for an error of its own.
     """
-    for attempt in range(_environment()[1] - 1):
+    attempts = 0
+    while True:
         try:
             return read()
         except OSError as error:
-            if "response stream" not in str(error):
+            attempts += 1
+            if "response stream" not in str(error) or attempts >= _environment()[1]:
                 raise
-        time.sleep(random.uniform(0, min(20, 2**attempt)))  # nosec B311 - no secret
-    return read()
+        time.sleep(random.uniform(0, min(20, 2 ** (attempts - 1))))  # nosec B311 - no secret
 
 
 def is_out_of_reach(error: OSError) -> bool:

@@ -24,6 +24,17 @@ def write(folder: Path, *names: str) -> Path:
     return folder
 
 
+def tagged(folder: Path, files: list[str], tags: str | None) -> Path:
+    """Images that are 20, 21, ... pixels wide, and a `tags.csv` with the rows of `tags`; None for no file."""
+    for number, name in enumerate(files):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20 + number, 10)).save(path)
+    if tags is not None:
+        (folder / "tags.csv").write_text("image,tags\n" + tags)
+    return folder
+
+
 def digest(data: bytes) -> str:
     """The column `content` of some bytes."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()

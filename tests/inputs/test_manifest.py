@@ -144,7 +144,7 @@ def test_csv_that_a_person_should_mend(tmp_path: Path, text: str, message: str) 
         ('{"uri": 7, "tags": "cat"}', "line 1 holds no text in uri"),
         ('{"uri": "a.png", "tags": [7]}', "line 1 holds no text in tags"),
         ('{"uri": "a.png"}', "line 1 gives a.png no tags"),
-        ('{"uri": "a.png", "tags": "\\ud800"}', "holds half a letter in tags"),
+        ('{"uri": "a.png", "tags": "\\ud800"}', "holds half a surrogate pair in tags"),
         ("\n\n", "lists no images"),
     ],
 )

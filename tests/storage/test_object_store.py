@@ -99,3 +99,5 @@ def test_only_a_refusal_that_pyarrow_misreads_is_retried(monkeypatch: pytest.Mon
     with pytest.raises(OSError, match="access denied"):
         patiently(lambda: read("access denied", 1))
     assert len(tried) == 1
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "many")
+    assert patiently(lambda: "a local file") == "a local file"

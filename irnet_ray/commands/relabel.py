@@ -28,6 +28,7 @@ from irnet_ray.runs.version import Source, Version
 from irnet_ray.runs.versions import Pruned, prune
 from irnet_ray.stages.graph import STAGES
 from irnet_ray.storage.locations import absolute
+from irnet_ray.text import names
 
 RETRAIN_SHARE = 0.2
 DRIFT = "drift.json"
@@ -221,7 +222,7 @@ def _reasons(plan: Plan, base: Version, retrain: bool, unseen: float, most: floa
     reasons = ["asked for"] if retrain else []
     unknown = sorted(set(tables.vocabulary(plan.table)) - set(plan.vocabulary))
     if unknown:
-        reasons.append(f"new tags: {_listed(unknown)}")
+        reasons.append(f"new tags: {names([printable(tag) for tag in unknown], 5)}")
     if unseen > most:
         reasons.append(f"{100 * unseen:.1f} % of the images are new to the networks, over {100 * most:.4g} %")
     otherwise = other_knobs(base, plan.config)
@@ -232,11 +233,6 @@ def _reasons(plan: Plan, base: Version, retrain: bool, unseen: float, most: floa
     if gone:
         reasons.append(f"{', '.join(gone)} is gone")
     return tuple(reasons)
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    rest = f" and {len(names) - most} more" if names[most:] else ""
-    return ", ".join(map(printable, names[:most])) + rest
 
 
 def _reusable(plan: Plan, run: FinishedRun, changes: Changes) -> tuple[Reused | None, int]:

@@ -13,6 +13,8 @@ import uuid
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 
+from irnet_ray.text import cut
+
 ENDED = "ended"  # in place of a start time
 
 
@@ -58,8 +60,7 @@ class Holder:
         return (json.dumps(asdict(self), indent=2) + "\n").encode()
 
     def __str__(self) -> str:
-        command = self.command if len(self.command) <= 300 else self.command[:297] + "..."
-        return f"host {self.host}, pid {self.pid}, since {self.since}, `{command}`"
+        return f"host {self.host}, pid {self.pid}, since {self.since}, `{cut(self.command, 300)}`"
 
     @property
     def is_here(self) -> bool:

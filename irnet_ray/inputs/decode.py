@@ -11,11 +11,11 @@ from PIL import Image, ImageOps
 
 from irnet_ray.errors import reason
 from irnet_ray.inputs import uris
+from irnet_ray.masks import MAX_PIXELS
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 # Decided by content, not by name. PostScript is left out because Pillow would run Ghostscript on it.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-MAX_PIXELS = 178_956_970  # Pillow's own limit against small files that decode to fill the memory
 
 # Pillow warns above half of its limit. We refuse above the limit and accept everything below it.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)

@@ -327,9 +327,9 @@ def _other_network(path: Path) -> None:
 def _not_finite(path: Path) -> None:
     import torch
 
-    from irnet_ray.networks.weights import imagenet_weights_path, read_state
+    from irnet_ray.networks.backbones import BACKBONES
 
-    state = read_state(imagenet_weights_path("lite0"))
+    state = BACKBONES["lite0"].weights()
     first = next(name for name, tensor in state.items() if tensor.is_floating_point())
     state[first][(0,) * state[first].ndim] = float("nan")
     torch.save(state, path)

@@ -1,18 +1,18 @@
 """Every knob of a run, with its default, unit and source. Unknown keys are refused.
 
 A config file is YAML or JSON with the same sections; what it leaves out keeps its default. The defaults are the
-paper's, but where measurement led elsewhere, which `PAPER` undoes; a small backbone on a laptop's processor starts from
-`SMALL_BACKBONE` instead.
+paper's, except where measurements led elsewhere (`PAPER` undoes that) and where a backbone has defaults of its own.
 """
 
 from __future__ import annotations
 
 import json
 import reprlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import ValidationError, field_validator
+from pydantic import AfterValidator, ValidationError, field_validator
 
 from irnet_ray.config.sections import (
     AffinityNet,
@@ -25,14 +25,18 @@ from irnet_ray.config.sections import (
     Seeds,
     absolute,
     knob,
+    one_of,
 )
 from irnet_ray.errors import UserError
+from irnet_ray.networks.backbones import BACKBONES
 
 
 class Config(Section):
     """A run's knobs."""
 
-    backbone: Literal["resnet50", "lite0"] = knob("resnet50", "name", "paper 3", "backbone of both networks")
+    backbone: Annotated[str, AfterValidator(one_of("backbone", BACKBONES))] = knob(
+        "resnet50", "name", "paper 3", "backbone of both networks"
+    )
     weights: str | None = knob(None, "path", "paper 3", "ImageNet weights of the backbone; null: the published ones")
     seed: int = knob(0, "1", "", "seed of everything random", ge=0)
     max_side: int = knob(
@@ -67,35 +71,6 @@ class Config(Section):
         return absolute(path)
 
 
-# Half-size crops for a processor, and smaller scales with them: the displacement field learns at the borders of
-# objects, of which large objects in small crops show too little.
-SMALL_BACKBONE: dict[str, Any] = {
-    "classifier": {"crop": 320, "resize": [288, 480], "batch_size": 16},
-    "irnet": {"crop": 256, "rescale": [0.25, 1.25], "batch_size": 8, "min_iterations": 1000, "mean_images": 256},
-    "affinitynet": {"min_iterations": 500},
-    "mask_rcnn": {
-        "epochs": 5,
-        "min_iterations": 200,
-        "batch_size": 8,
-        "rate": 0.01,
-        "sides": [192, 224],
-        "max_side": 320,
-        "proposals": "small",
-    },
-    # Its body moves at a tenth of the published rate: it learns some hundred images by heart.
-    "deeplab": {
-        "epochs": 2,
-        "min_iterations": 200,
-        "batch_size": 8,
-        "rate": 2.5e-5,
-        "head_factor": 100.0,
-        "crop": 512,
-        "rescale": [0.75, 1.25],
-        "scales": [0.75, 1.0, 1.25],
-    },
-}
-
-
 # Generated scenes are few and small, and are to be labeled within minutes on a laptop.
 SCENES: dict[str, Any] = {
     "classifier": {"crop": 192, "resize": [192, 288], "batch_size": 16, "min_iterations": 160},
@@ -116,7 +91,7 @@ PAPER: dict[str, Any] = {
 
 PRESETS = {"paper": PAPER}
 
-# What knobs stood for before they were there: networks are used as they were trained, labels made as they were.
+# Values that reproduce runs older than these options.
 EARLIER: dict[str, Any] = {"irnet": {"contrast": 0.0, "background_rise": 0.0}, "labels": {"centroid_share": 0.0}}
 
 
@@ -126,19 +101,28 @@ def load_config(
     scenes: bool = False,
     preset: str | None = None,
     base: dict[str, Any] | None = None,
+    settings: Sequence[str] = (),
 ) -> Config:
-    """The effective config: defaults, those of the small backbone, of `scenes` and of `preset`, the file, `overrides`.
+    """The effective config: defaults, those of the backbone, of `scenes` and of `preset`, the file, single knobs.
 
-    Each has its way over those before it. Overrides that are None count as not given. `base`, the config of a run,
-    takes the place of all defaults.
+    Each wins over those before it.
+
+    Args:
+        path: a YAML or JSON file.
+        overrides: knobs by section, from options of their own; those that are None count as not given.
+        scenes: whether generated scenes are labeled, which have defaults of their own.
+        preset: name of one of `PRESETS`.
+        base: the config of a run, in place of all defaults.
+        settings: knobs as `--set` takes them, such as `labels.background=0.3`; they win over all others.
 
     Raises:
         UserError: the file is missing or unreadable, or a key or value is wrong; the sentence names it.
     """
+    single = _settings(settings)
     chosen = _read(path) if path is not None else {}
-    chosen = merge(chosen, _given(overrides))
+    chosen = merge(merge(chosen, _given(overrides)), single)
     if base is None:
-        base = SMALL_BACKBONE if chosen.get("backbone") == "lite0" else {}
+        base = _defaults_of(chosen.get("backbone", Config.model_fields["backbone"].default))
         base = merge(base, SCENES) if scenes else base
     if preset is not None:
         if preset not in PRESETS:
@@ -149,16 +133,54 @@ def load_config(
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        where = f"config {path}" if path is not None else "config"
+        is_single = _is_in(single, first["loc"])
+        where = "--set" if is_single else f"config {path}" if path is not None else "config"
         if first["type"] == "extra_forbidden":
             raise UserError(f"Unknown key {key!r} in {where}: `irnet-ray config` lists every key.") from error
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"Bad value for {key!r} in {where}: {message}, got {_shown(first['input'])}.") from error
 
 
+def _settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Knobs by section from `KEY=VALUE`, the value as YAML reads it. Raises UserError."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for setting in settings:
+        key, is_set, text = setting.partition("=")
+        names = key.strip().split(".")
+        if not is_set or not all(names):
+            raise UserError(f"--set takes KEY=VALUE, such as labels.background=0.3, and got {setting!r}.")
+        try:
+            value = yaml.safe_load(text)
+        except Exception as error:  # PyYAML's own, and what its constructors meet
+            raise UserError(f"--set {setting}: the value is not YAML ({' '.join(str(error).split())}).") from error
+        for name in reversed(names):
+            value = {name: value}
+        found = merge(found, value)
+    return found
+
+
+def _is_in(knobs: Any, names: Sequence[Any]) -> bool:
+    """Whether nested knobs hold the first of these names, and below it the next, as far as they are nested."""
+    for name in names:
+        if not isinstance(knobs, dict):
+            return True
+        if name not in knobs:
+            return False
+        knobs = knobs[name]
+    return True
+
+
 def recorded_config(record: dict[str, Any]) -> Config:
     """The config of a run from its record, which may be an earlier version's and lack knobs of today."""
     return Config.model_validate(merge(EARLIER, record))
+
+
+def _defaults_of(backbone: Any) -> dict[str, Any]:
+    """The defaults of a backbone; none for a name that the validation will refuse."""
+    known = isinstance(backbone, str) and backbone in BACKBONES
+    return dict(BACKBONES[backbone].defaults) if known else {}
 
 
 def _shown(value: Any) -> str:

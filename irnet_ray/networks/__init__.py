@@ -1,1 +1,1 @@
-"""Torch modules: backbones with five levels, the classifier, IRNet. No files but weights, no Ray."""
+"""Torch modules: backbones, the classifier, IRNet, students. They read weights files and no others; no Ray."""

@@ -1,7 +1,7 @@
 """AffinityNet: an embedding whose distances are class affinities (Ahn and Kwak, CVPR 2018, 3.3), on IRNet's backbone.
 
-The embedding has stride 8, as published: nothing that it is made from is finer. IRNet's boundary has stride 4
-because it sees the first two levels of the backbone too.
+The embedding has stride 8, as published: no level that it is made from is finer. IRNet's boundary has stride 4, because
+it also sees the first two levels of the backbone.
 
 Shape suffixes: B images, C channels, H W pixels; h w cells of stride 4.
 """
@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from irnet_ray.networks.backbone import STRIDES, build_backbone
+from irnet_ray.networks.backbones import Backbone
+from irnet_ray.networks.five_levels import STRIDES
 from irnet_ray.networks.inference import rescale
 from irnet_ray.networks.irnet import upsample
 
@@ -23,16 +24,16 @@ REDUCED = (64, 128, 256)
 class AffinityNet(nn.Module):
     """Three levels of a frozen backbone, each reduced, resized and concatenated, and a 1x1 convolution."""
 
-    def __init__(self, backbone: str) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        self.backbone = build_backbone(backbone).requires_grad_(False)
+        self.backbone = backbone.network().requires_grad_(False)
         channels = self.backbone.channels[2:]
         reduced = [min(c, most) for c, most in zip(channels, REDUCED, strict=True)]
         self.reduce = nn.ModuleList(nn.Conv2d(c, r, 1, bias=False) for c, r in zip(channels, reduced, strict=True))
         self.last = nn.Conv2d(sum(reduced), sum(reduced), 1, bias=False)
         for parameter in self.reduce.parameters():
             nn.init.kaiming_normal_(parameter)
-        # As published: embeddings that start far apart, as a pair of equal ones cannot learn to differ.
+        # As published: embeddings start far apart, because two equal ones cannot learn to differ.
         nn.init.xavier_uniform_(self.last.weight, gain=4)
 
     def train(self, mode: bool = True) -> AffinityNet:
@@ -45,7 +46,7 @@ class AffinityNet(nn.Module):
         """Float (B, 3, H, W) in 0..255 to the embedding, float32 (B, C, ceil(H/8), ceil(W/8))."""
         with torch.no_grad():
             levels = self.backbone(image_B3HW)[2:]
-        # Small differences of large numbers: bfloat16 would round them away.
+        # The loss takes small differences of large numbers, which bfloat16 would round away.
         with torch.autocast(image_B3HW.device.type, enabled=False):
             reduced = [F.elu(conv(level.float())) for conv, level in zip(self.reduce, levels, strict=True)]
             resized = [upsample(r, s // STRIDE, reduced[0]) for r, s in zip(reduced, STRIDES[2:], strict=True)]
@@ -55,7 +56,7 @@ class AffinityNet(nn.Module):
     def predict(self, image_13HW: Tensor, scale: float = 1.0) -> Tensor:
         """One image to its embedding on the grid of the attention maps, float32 (C, ceil(H/4), ceil(W/4)).
 
-        `scale` is the size that the network sees the image at, times its own.
+        The network sees the image at `scale` times its size.
         """
         seen = rescale(image_13HW, scale)
         grid = [-(-n // STRIDES[0]) for n in seen.shape[-2:]]

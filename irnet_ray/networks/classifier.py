@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from irnet_ray.networks.backbone import build_backbone, freeze_statistics
+from irnet_ray.networks.backbones import Backbone
+from irnet_ray.networks.batch_norm import freeze_statistics
 
 
 class Classifier(nn.Module):
@@ -14,9 +15,9 @@ class Classifier(nn.Module):
     The classifier's weights applied before pooling give the class attention maps of Eq. 1.
     """
 
-    def __init__(self, backbone: str, classes: int) -> None:
+    def __init__(self, backbone: Backbone, classes: int) -> None:
         super().__init__()
-        self.backbone = build_backbone(backbone)
+        self.backbone = backbone.network()
         self.classifier = nn.Conv2d(self.backbone.channels[-1], classes, 1, bias=False)
         for module in self.backbone.low_levels():
             module.requires_grad_(False)
@@ -36,10 +37,11 @@ class Classifier(nn.Module):
     def attention(self, features_BDhw: Tensor, class_ids: Tensor) -> Tensor:
         """Class attention maps of the image's own classes, Eq. 1 before normalization.
 
-        The last level of `backbone(image)`, (B, D, h, w), and int64 (K,) to float32 (B, K, h, w), not negative.
-        Only the K rows of the classifier are applied, so a vocabulary of 21,000 costs no more than one of 20.
+        Takes the last level of `backbone(image)`, (B, D, h, w), and class numbers, int64 (K,); returns float32
+        (B, K, h, w), not negative. Only the K rows of the classifier are applied, so a vocabulary of 21,000 costs no
+        more than one of 20.
         """
         weight = self.classifier.weight[class_ids]
-        # Under autocast the maps would be rounded to the 8 bits of bfloat16 before their sum over scales.
+        # Autocast would round the maps to the 8 bits of bfloat16 before they are summed over scales.
         with torch.autocast(features_BDhw.device.type, enabled=False):
             return torch.relu(nn.functional.conv2d(features_BDhw.float(), weight.float()))

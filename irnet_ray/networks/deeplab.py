@@ -1,4 +1,5 @@
-"""DeepLab v2 (Chen et al., TPAMI 2018), the student that learns from class maps (paper 6.2), and torchvision's like.
+"""DeepLab v2 (Chen et al., TPAMI 2018), the student that learns from class maps (paper 6.2), and torchvision's
+segmentation networks.
 
 Images are float (B, 3, H, W) in 0..255; class 0 is the background.
 
@@ -17,15 +18,16 @@ from torch import Tensor, nn
 from torchvision.models.convnext import LayerNorm2d
 from torchvision.models.segmentation import LRASPP
 
-from irnet_ray.networks.backbone import freeze_statistics
-from irnet_ray.networks.feature_pyramid import build_body, freeze_batch_norm, load_body
+from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.batch_norm import freeze_parameters, freeze_statistics
+from irnet_ray.networks.body import build_body, load_body
 from irnet_ray.networks.inference import rescale
 from irnet_ray.networks.irnet import upsample
+from irnet_ray.networks.library import IMAGENET
 
 IGNORED = 255
 MAX_CLASSES = 254  # a class map is uint8, 0 is the background and 255 is ignored
 RATES = (6, 12, 18, 24)  # in cells of stride 8
-_IMAGENET = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
 class Segmenter(nn.Module):
@@ -42,7 +44,7 @@ class Segmenter(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.head, self.level = backbone, head, level
-        freeze_batch_norm(backbone)
+        freeze_parameters(backbone)
         for name, values in zip(("mean", "std"), colours, strict=True):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
@@ -59,19 +61,19 @@ class Segmenter(nn.Module):
         return self
 
     def body_parameters(self) -> list[nn.Parameter]:
-        """What learns of the backbone."""
+        """The parameters of the backbone that learn."""
         return [p for p in self.backbone.parameters() if p.requires_grad]
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """What learns of the head; as published, at ten times the rate of the backbone."""
+        """The parameters of the head that learn; as published, at ten times the rate of the backbone."""
         return [p for p in self.head.parameters() if p.requires_grad]
 
 
 class AtrousPyramid(nn.Module):
     """Atrous spatial pyramid pooling: parallel 3x3 convolutions at several rates, summed.
 
-    `normalized` puts layer normalization before them, of each cell by itself: whatever looks at the whole image
-    sees another one in a padded crop than in a photo.
+    `normalized` puts layer normalization before them, over the channels of each cell. A normalization over the whole
+    image would see something else in a padded crop than in a photo.
     """
 
     def __init__(self, channels: int, outputs: int, rates: Sequence[int], normalized: bool) -> None:
@@ -90,29 +92,26 @@ class AtrousPyramid(nn.Module):
 
 
 class DeepLabV2(Segmenter):
-    """DeepLab v2 on a body by name, whose last strides are replaced by dilation.
+    """DeepLab v2 on a backbone's body, whose last strides are replaced by dilation.
 
-    The stride is 8 as published, and 16 for `lite0`, the small machine's backbone: at 8 it is three and a half times
-    the arithmetic. Rates are in pixels of the image the same at both.
+    The backbone says the stride, 8 as published. The rates, in pixels of the image, are the same at any stride.
 
     Raises:
-        ValueError: no such backbone, it cannot be dilated, or over 254 classes.
+        ValueError: there is no such network, it cannot be dilated, or there are over 254 classes.
     """
 
-    def __init__(self, backbone: str, classes: int) -> None:
+    def __init__(self, backbone: Backbone, classes: int) -> None:
         _check_classes(classes)
-        stride = 16 if backbone == "lite0" else 8
+        stride = backbone.deeplab_stride
         body = build_body(backbone, stride)
         rates = [rate * 8 // stride for rate in RATES]
-        # The published network, on ResNet, has none. On lite0, whose levels end in no activation, the loss rises
-        # fourfold at the published rate before it falls.
-        head = AtrousPyramid(body.channels[-1], classes + 1, rates, normalized=backbone != "resnet50")
+        head = AtrousPyramid(body.channels[-1], classes + 1, rates, normalized=backbone.normalize_levels)
         super().__init__(body, head, -1, (body.mean, body.std))
 
 
 def build_deeplab(
     network: str,
-    backbone: str,
+    backbone: Backbone,
     classes: int,
     *,
     weights: dict[str, Tensor] | None = None,
@@ -122,35 +121,36 @@ def build_deeplab(
 
     Args:
         network: `v2`, DeepLab v2 on `backbone`, or a segmentation network of torchvision, which names its own
-            backbone (`deeplabv3_resnet50`). The head of the latter may hold batch normalization that learns: give
-            such a network two images at a time or more.
+            backbone (`deeplabv3_resnet50`). The latter's head may hold batch normalization that learns, which needs
+            batches of two images or more.
         backbone: the body of `v2`.
         classes: how many classes there are, the background not counted; at most 254.
-        weights: ImageNet weights of the backbone (`feature_pyramid.imagenet_state(backbone_name(...))`); None
-            leaves it untrained, as for a state dict that is loaded next.
+        weights: ImageNet weights (of `weights.imagenet_state`) of the network's backbone (`backbone_of`); None
+            leaves it untrained, to load a state dict next.
         source: where the weights come from, for errors.
 
     Raises:
-        ValueError: no such network or backbone, over 254 classes, or the weights are of another network.
+        ValueError: there is no such network or backbone, there are over 254 classes, or the weights are of another
+            network.
         ModuleNotFoundError: a backbone of timm without the extra `lite`.
     """
     model = DeepLabV2(backbone, classes) if network == "v2" else _of_torchvision(network, classes)
     if weights is not None:
-        load_body(model.backbone, backbone_name(network, backbone), weights, source)
+        load_body(model.backbone, weights, source)
     return model
 
 
-def backbone_name(network: str, backbone: str) -> str:
-    """The name of the backbone of a segmentation network: that of `v2` is given, torchvision's say it themselves."""
-    return backbone if network == "v2" else network.partition("_")[2]
+def backbone_of(network: str, backbone: Backbone) -> Backbone:
+    """The backbone of a segmentation network: the given one for `v2`, else the one in the name of torchvision's."""
+    return backbone if network == "v2" else find_backbone(network.partition("_")[2])
 
 
 def loss(logits_BChw: Tensor, target_BHW: Tensor) -> Tensor:
     """Mean cross entropy over the pixels of a uint8 target (B, H, W) that are not 255; 0 where all of them are.
 
-    DeepLab v2 compared at its stride of 8, which loses what is thin; its successor (Chen et al., 2017) found it
-    better to compare at full size, which costs pixels times classes. Labels come from a grid of stride 4, so logits
-    are upsampled to that and the target is sampled there: the detail of the one at a sixteenth of the other's cost.
+    DeepLab v2 compared at its stride of 8, which loses thin things. Its successor (Chen et al., 2017) found that
+    comparing at full size is better, but that costs pixels times classes. Labels come from a grid of stride 4: the
+    logits are upsampled to it and the target is sampled there, which keeps all detail at a sixteenth of the cost.
 
     Raises:
         ValueError: the logits are not at a stride, a power of two, of the target.
@@ -182,7 +182,7 @@ def probabilities(
         for mirrored in (False, True)[: 1 + flip]:
             logits = model(seen.flip(-1) if mirrored else seen).float()
             p = _to_image(logits.flip(-1) if mirrored else logits, seen, height, width)[0]
-            # In place, as each copy of the classes of a large image counts.
+            # In place: each copy of a large image's classes takes much memory.
             p.sub_(p.amax(0)).exp_()
             p.div_(p.sum(0))
             total = p if total is None else total.add_(p)
@@ -192,10 +192,10 @@ def probabilities(
 
 
 def _to_image(logits_BChw: Tensor, seen_B3HW: Tensor, height: int, width: int) -> Tensor:
-    """Logits of a resized image, bilinearly at the image's own size; each cell keeps its place."""
+    """Logits of a resized image, upsampled bilinearly to the image's own size; each cell keeps its place."""
     stride = _stride(logits_BChw, seen_B3HW)
-    # Cells overhang an image whose size is no multiple of the stride, so that its size over theirs is no factor.
-    # A trifle over the exact factor, as rounding must not cost the last pixel.
+    # Where the size is no multiple of the stride, cells overhang the image, and the ratio of the two sizes is not the
+    # factor. The factor is a trifle larger than exact, so that rounding does not cost the last pixel.
     factors = [stride * n / m * (1 + 1e-6) for n, m in zip((height, width), seen_B3HW.shape[-2:], strict=True)]
     big = F.interpolate(
         logits_BChw, scale_factor=factors, mode="bilinear", align_corners=False, recompute_scale_factor=False
@@ -222,4 +222,4 @@ def _of_torchvision(name: str, classes: int) -> Segmenter:
     _check_classes(classes)
     network = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=classes + 1)
     level = None if isinstance(network, LRASPP) else "out"
-    return Segmenter(network.backbone, network.classifier, level, _IMAGENET)
+    return Segmenter(network.backbone, network.classifier, level, IMAGENET)

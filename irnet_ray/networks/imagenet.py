@@ -9,14 +9,14 @@ _WITH_ID = re.compile(r".*\((n\d{8})\)", re.DOTALL)
 
 
 def class_indices(tags: Iterable[str]) -> dict[str, int | None]:
-    """Index in [0, 1000) of the class that each tag names; None for a tag that names none of them, or several.
+    """Index in [0, 1000) of the class that each tag names; None for a tag that names no class, or several.
 
     A tag is a WordNet id (`n02012849`), a name with its id (`crane (n02012849)`), all synonyms of a class
-    (`tench, Tinca tinca`), or one of them. As written it comes before letters of another case and `_` for a space, and
-    a class's first name before another class's synonym. ImageNet has two cranes: they need their ids.
+    (`tench, Tinca tinca`), or one of them. An exact match wins over one that ignores case and takes `_` for a space,
+    and a class's first name wins over another class's synonym. ImageNet has two cranes: they need their ids.
 
     Raises:
-        ModuleNotFoundError: without timm, which ships the names.
+        ModuleNotFoundError: timm, which ships the names, is not installed.
     """
     try:
         from timm.data.imagenet_info import ImageNetInfo
@@ -43,7 +43,7 @@ def _fold(name: str) -> str:
 
 
 def _by_name(synonyms: list[str]) -> tuple[dict[str, set[int]], ...]:
-    """Classes by all their synonyms together, by the first of them, and by each of the others."""
+    """Classes by all their synonyms in one string, by the first synonym, and by each of the others."""
     parts: tuple[dict[str, set[int]], ...] = ({}, {}, {})
     for number, words in enumerate(synonyms):
         first, *others = words.split(", ")

@@ -11,17 +11,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from irnet_ray.algorithms.precision import has_bfloat16
-from irnet_ray.networks.backbone import STRIDES, fold_batch_norm
+from irnet_ray.networks.batch_norm import fold_batch_norm
+from irnet_ray.networks.five_levels import STRIDES
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def for_inference(network: Network, device: torch.device) -> Network:
-    """Put a trained network with a `backbone` on a device, its parameters frozen; to be called within `precision`."""
+    """Put a trained network with a `backbone` on a device and freeze it; call it within `precision`."""
     network.eval().requires_grad_(False)
     fold_batch_norm(network.backbone)  # type: ignore[arg-type]
     network.to(device).to(memory_format=torch.channels_last)
-    if has_bfloat16(device):  # what autocast would do in every pass anew
+    if has_bfloat16(device):  # else autocast converts them in every pass
         for module in network.backbone.modules():  # type: ignore[union-attr]
             if isinstance(module, nn.Conv2d):
                 module.to(torch.bfloat16)
@@ -39,11 +40,10 @@ def to_network(image_HW3: np.ndarray, device: torch.device) -> Tensor:
 
 
 def seen_size(size: tuple[int, ...], scale: float) -> tuple[int, int]:
-    """(H, W) that a network sees an image of (H, W) pixels at: `scale` times them, in whole cells of its coarsest grid.
+    """The size (H, W) at which a network sees an image of (H, W) pixels: `scale` times it, in whole cells of stride 16.
 
-    Cells of an image and of its mirror image then lie on each other; images of like sizes have one size here, and can
-    pass together; and what a GPU has to prepare for every new size, which takes longer than the network itself, it
-    prepares for few.
+    So the cells of an image coincide with those of its mirror image, images of similar sizes can pass together, and a
+    GPU meets few sizes: preparing for a new one takes it longer than the pass itself.
     """
     cell = STRIDES[-1]
     height, width = (cell * max(1, round(n * scale / cell)) for n in size)
@@ -51,7 +51,7 @@ def seen_size(size: tuple[int, ...], scale: float) -> tuple[int, int]:
 
 
 def rescale(image_B3HW: Tensor, scale: float) -> Tensor:
-    """Float (B, 3, H, W) in 0..255 at its `seen_size`, averaging over pixels where it shrinks, channels last."""
+    """Resize float (B, 3, H, W) in 0..255 to its `seen_size`, channels last; shrinking averages over pixels."""
     own = tuple(image_B3HW.shape[-2:])
     size = seen_size(own, scale)
     if size != own:

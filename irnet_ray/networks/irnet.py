@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from irnet_ray.networks.backbone import STRIDES, build_backbone
+from irnet_ray.networks.backbones import Backbone
+from irnet_ray.networks.five_levels import STRIDES
 from irnet_ray.networks.inference import precision, rescale
 
 BOUNDARY_CHANNELS = 32
@@ -16,7 +17,7 @@ MERGED_CHANNELS = 256
 
 
 def unit_conv(channels_in: int, channels_out: int) -> nn.Sequential:
-    """1x1 convolution, group normalization and ReLU, the one building block of both branches."""
+    """1x1 convolution, group normalization and ReLU: the building block of both branches."""
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, 1, bias=False),
         nn.GroupNorm(min(16, channels_out // 8), channels_out),
@@ -53,9 +54,9 @@ class BoundaryBranch(nn.Module):
 class DisplacementBranch(nn.Module):
     """Displacement field: a top-down pathway merges the levels, three 1x1 convolutions decode it.
 
-    Features learnt from mirrored images hardly tell which side of an object a place is on. Their difference from the
-    mirror image's features does, and `contrast` is how many times it counts. The mirror image of an image then has the
-    mirror image of its field: dy as it was, dx with the other sign. At 0 the field is of the image alone, as published.
+    Training mirrors images, so features hardly tell the left side of an object from its right. Their difference from
+    the mirror image's features does; `contrast` is its weight. The field of a mirror image is then the mirror image of
+    the field: dy unchanged, dx negated. At 0 the field depends on the image alone, as published.
     """
 
     mean: Tensor
@@ -77,8 +78,8 @@ class DisplacementBranch(nn.Module):
     def forward(self, levels: list[Tensor], mirrored: list[Tensor] | None) -> Tensor:
         """Five levels to the displacement field (B, 2, H/4, W/4) as (dy, dx), in pixels of stride 4.
 
-        `mirrored` holds the levels of the mirror images, mirrored back; None without contrast. In evaluation mode the
-        mean displacement over the training images is subtracted (4.3).
+        `mirrored` holds the levels of the mirror images, mirrored back; None without contrast. Evaluation mode
+        subtracts the mean displacement over the training images (4.3).
         """
         if mirrored is None:
             field = self._decoded(levels)
@@ -88,7 +89,7 @@ class DisplacementBranch(nn.Module):
         return field if self.training else field - self.mean.view(1, 2, 1, 1)
 
     def _pair(self, own: Tensor, mirrored: Tensor) -> Tensor:
-        """Features of the images, then of their mirror images, with `contrast` times their differences."""
+        """Features of the images, then of their mirror images, with `contrast` times their difference."""
         both, difference = (own + mirrored) / 2, (own - mirrored) * (self.contrast / 2)
         return torch.cat([both + difference, both - difference])
 
@@ -102,9 +103,9 @@ class DisplacementBranch(nn.Module):
 class IRNet(nn.Module):
     """Both branches on one backbone that is frozen and always in evaluation mode."""
 
-    def __init__(self, backbone: str, contrast: float = 0.0) -> None:
+    def __init__(self, backbone: Backbone, contrast: float = 0.0) -> None:
         super().__init__()
-        self.backbone = build_backbone(backbone).requires_grad_(False)
+        self.backbone = backbone.network().requires_grad_(False)
         self.boundary = BoundaryBranch(self.backbone.channels)
         self.displacement = DisplacementBranch(self.backbone.channels, contrast)
 
@@ -129,7 +130,7 @@ class IRNet(nn.Module):
         with torch.no_grad():
             if not self.training:
                 return self.backbone(image_B3HW)
-            with precision(image_B3HW.device):  # nothing is learnt here, on a processor neither
+            with precision(image_B3HW.device):  # the backbone does not learn, so full precision is not needed
                 levels = self.backbone(image_B3HW)
             return [level.float() for level in levels]
 
@@ -145,9 +146,9 @@ class IRNet(nn.Module):
     def predict(self, images_13HW: Sequence[Tensor], scale: float = 1.0) -> list[tuple[Tensor, Tensor]]:
         """Boundary map (h, w) in [0, 1] and displacement field (2, h, w) of each image, float32, from one pass.
 
-        h = ceil(H/4), w = ceil(W/4). `scale` is the size that the network sees the images at, times their own: the
-        middle of those that it was trained at. Their own sizes may differ, but not their `seen_size`. The boundary
-        logits of an image and of its mirror image are averaged.
+        h = ceil(H/4), w = ceil(W/4). The network sees the images at `scale` times their size, the middle of the scales
+        that it was trained at. Their sizes may differ, but not their `seen_size`. The boundary logits of an image and
+        of its mirror image are averaged.
 
         Raises:
             RuntimeError: images of more than one `seen_size`.
@@ -161,7 +162,10 @@ class IRNet(nn.Module):
 
 
 def _on_own_grid(answer_13hw: Tensor, image_13HW: Tensor, seen: torch.Size) -> tuple[Tensor, Tensor]:
-    """Boundary map and field, in cells of the image's own grid, which may be larger or smaller than the scale says."""
+    """Boundary map and field on the image's own grid, with the field in its cells.
+
+    `seen` was rounded to whole cells, so the factor between the two sizes is not exactly the scale.
+    """
     size = image_13HW.shape[-2:]
     grown = [n / m for n, m in zip(seen[-2:], size, strict=True)]
     answer_13hw = answer_13hw / answer_13hw.new_tensor([1, *grown]).view(1, 3, 1, 1)

@@ -1,6 +1,6 @@
 """Mask R-CNN (He et al., ICCV 2017), the student that learns from instance labels (paper 6.3).
 
-It is torchvision's own, on a body by name. Images are float (3, H, W) in 0..255, each of its own size: the network
+It is torchvision's own, on a backbone's body. Images are float (3, H, W) in 0..255, each of its own size: the network
 resizes and normalizes them itself. Class 0 is the background.
 
 Shape suffixes: N instances, H W pixels.
@@ -17,7 +17,9 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.transform import resize_boxes
 
-from irnet_ray.networks.feature_pyramid import build_pyramid, load_body
+from irnet_ray.networks.backbones import Backbone
+from irnet_ray.networks.body import load_body
+from irnet_ray.networks.feature_pyramid import build_pyramid
 
 MASK_THRESHOLD = 0.5
 _TERMS = {
@@ -31,20 +33,20 @@ _TERMS = {
 
 @dataclass(frozen=True)
 class Budget:
-    """How many anchors, proposals and regions of an image are looked at. The defaults are torchvision's."""
+    """How many anchors, proposals and regions of an image the network works on. The defaults are torchvision's."""
 
     candidates_train: int = 2000
-    """Best anchors of each level before overlapping ones are dropped, in training."""
+    """Best anchors of each level, in training, before overlapping ones are dropped."""
     candidates_predict: int = 1000
     """The same in prediction."""
     proposals_train: int = 2000
-    """Best proposals of an image after overlapping ones were dropped, in training."""
+    """Best proposals of an image, in training, after overlapping ones are dropped."""
     proposals_predict: int = 1000
     """The same in prediction."""
     anchors_per_image: int = 256
     """Anchors that the region proposal network's loss samples."""
     regions_per_image: int = 512
-    """Regions that the heads' loss samples; up to a quarter of them are instances, and get a mask."""
+    """Regions that the heads' loss samples; up to a quarter of them are instances, which get a mask."""
     detections_per_image: int = 100
     """Most detections of an image."""
 
@@ -57,25 +59,26 @@ SMALL = Budget(
     anchors_per_image=64,
     regions_per_image=64,
 )
-"""For a processor: the heads cost most there, by the region. 64 are the paper's without a pyramid (He et al., 3.1).
+"""For a processor, where the heads cost most, in proportion to regions.
 
-Of 256 anchors of a small image nearly all are background, and a short training would not learn to propose.
+The paper takes 64 regions without a pyramid (He et al., 3.1). Of 256 anchors of a small image nearly all would be
+background, and a short training would not learn to propose.
 """
 
 
 class Detections(NamedTuple):
-    """The instances of one image, surest first."""
+    """The instances of one image, the most certain first."""
 
     masks: Tensor
     """bool (N, H, W), at the size of the image; none is empty."""
     class_index: Tensor
-    """int64 (N,), from 0 for the first class: the background is never detected."""
+    """int64 (N,), from 0 for the first class: the background is no class here."""
     score: Tensor
     """float32 (N,) in [0, 1]."""
 
 
 def build_mask_rcnn(
-    backbone: str,
+    backbone: Backbone,
     classes: int,
     *,
     min_sizes: tuple[int, ...],
@@ -87,22 +90,23 @@ def build_mask_rcnn(
     """Mask R-CNN of `classes` classes and the background on a feature pyramid, ready to train.
 
     Args:
-        backbone: a name for `build_pyramid`.
+        backbone: of `backbones.find_backbone`; its body carries the pyramid.
         classes: how many classes there are, the background not counted.
-        min_sizes: shorter sides, in pixels, that training resizes images to at random; prediction takes the last.
+        min_sizes: training resizes each image's shorter side to one of these at random, prediction to the last; in
+            pixels.
         max_size: longest side, in pixels, that an image is resized to.
-        budget: how much of an image is looked at.
-        weights: ImageNet weights of the backbone (`feature_pyramid.imagenet_state`); None leaves it untrained, as
-            for a state dict that is loaded next.
+        budget: how much of an image the network works on.
+        weights: ImageNet weights of the backbone (of `weights.imagenet_state`); None leaves it untrained, to load a
+            state dict next.
         source: where the weights come from, for errors.
 
     Raises:
-        ValueError: no such backbone, or the weights are of another network.
+        ValueError: there is no such network, or the weights are of another one.
         ModuleNotFoundError: a network of timm without the extra `lite`.
     """
     pyramid = build_pyramid(backbone)
     if weights is not None:
-        load_body(pyramid.body, backbone, weights, source)
+        load_body(pyramid.body, weights, source)
     model = MaskRCNN(
         pyramid,
         classes + 1,
@@ -118,7 +122,7 @@ def build_mask_rcnn(
         box_batch_size_per_image=budget.regions_per_image,
         box_detections_per_img=budget.detections_per_image,
     )
-    # torchvision draws them so large where classes are few that the mask loss starts at 10, not at log 2.
+    # For few classes torchvision draws them so large that the mask loss starts at 10 instead of log 2.
     torch.nn.init.normal_(model.roi_heads.mask_predictor.mask_fcn_logits.weight, std=0.001)
     return model
 
@@ -130,7 +134,7 @@ def losses(model: MaskRCNN, images: list[Tensor], targets: list[dict[str, Tensor
         model: of `build_mask_rcnn`.
         images: float (3, H, W) in 0..255 each.
         targets: of each image, `boxes` float32 (N, 4) as x1, y1, x2, y2 with x1 < x2 and y1 < y2, `labels` int64
-            (N,) from 1, and `masks` uint8 (N, H, W) of 0 and 1. N may be 0: all of that image is background.
+            (N,) from 1, and `masks` uint8 (N, H, W) of 0 and 1. N may be 0 for an image of background only.
 
     Returns:
         `total`, `classifier`, `box`, `mask`, `objectness` and `rpn_box`, scalars.
@@ -144,11 +148,12 @@ def losses(model: MaskRCNN, images: list[Tensor], targets: list[dict[str, Tensor
 def predict(model: MaskRCNN, image_3HW: Tensor) -> Detections:
     """The instances of an image, float (3, H, W) in 0..255. The model is in evaluation mode.
 
-    Masks are pasted into the image one by one: a hundred of a photo of 12 megapixels are 1.2 GB of bool, and
-    would be 4.8 GB of float.
+    Masks are pasted into the image one by one: a hundred masks of a 12-megapixel photo take 1.2 GB as bool, and would
+    take 4.8 GB as float.
 
     Raises:
-        FloatingPointError: the features are not finite; every score would fall below the threshold unseen.
+        FloatingPointError: the features are not finite. Without this check every score would silently fall below the
+            threshold.
     """
     height, width = image_3HW.shape[-2:]
     seen, _ = model.transform([image_3HW])

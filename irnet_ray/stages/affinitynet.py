@@ -14,7 +14,9 @@ from irnet_ray.config.load import Config
 from irnet_ray.engine.schedule import Schedule
 from irnet_ray.engine.task import Batch, TrainStage
 from irnet_ray.networks.affinitynet import STRIDE, AffinityNet
-from irnet_ray.networks.backbone import STRIDES, fold_batch_norm
+from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.batch_norm import fold_batch_norm
+from irnet_ray.networks.five_levels import STRIDES
 from irnet_ray.networks.weights import load_part
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import Shards
@@ -26,7 +28,7 @@ def stage(config: Config, images: Shards, seeds: Shards, classifier: Folder, usa
     own, irnet = config.affinitynet, config.irnet
     return TrainStage(
         name="affinitynet",
-        build=partial(AffinityNetTask, config, images, seeds, classifier),
+        build=partial(AffinityNetTask, config, find_backbone(config.backbone), images, seeds, classifier),
         schedule=Schedule.plan(usable, own.epochs, own.min_iterations, irnet.batch_size, irnet.power, config.seed),
         weight_decay=own.weight_decay,
     )
@@ -35,14 +37,14 @@ def stage(config: Config, images: Shards, seeds: Shards, classifier: Folder, usa
 class AffinityNetTask:
     """The embedding on pairs of pixels of the confident maps, in IRNet's crops and within IRNet's radius."""
 
-    def __init__(self, config: Config, images: Shards, seeds: Shards, classifier: Folder) -> None:
+    def __init__(self, config: Config, backbone: Backbone, images: Shards, seeds: Shards, classifier: Folder) -> None:
         self.rate = config.affinitynet.rate
         self.side = config.irnet.crop // STRIDE * STRIDE
         # In cells of this network: its pairs are those of IRNet that lie on every other cell.
         self.radius = max(2, config.irnet.radius * STRIDES[0] // STRIDE)
         self.samples = RelationSamples(config, images, seeds)
         self.images = len(self.samples)
-        self.model = AffinityNet(config.backbone)
+        self.model = AffinityNet(backbone)
         load_part(self.model.backbone, "backbone.", classifier.read("weights.safetensors"), classifier.location)
         fold_batch_norm(self.model.backbone.eval())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,11 +22,13 @@ from irnet_ray.engine.task import Batch, TrainStage
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.average_precision import area_under_curve
 from irnet_ray.inputs.decode import ImageError
+from irnet_ray.networks.backbones import Backbone, find_backbone
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.imagenet import class_indices
 from irnet_ray.networks.inference import precision, rescale, to_network
-from irnet_ray.networks.weights import imagenet_head, imagenet_weights_path, load_backbone, read_state
+from irnet_ray.networks.weights import imagenet_head, imagenet_state, load_backbone
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import GREY, crop, load_image, random_corner, resize
 
@@ -38,7 +41,7 @@ def stage(config: Config, images: Shards, vocabulary: list[str], usable: int) ->
     knobs = config.classifier
     return TrainStage(
         name="classifier",
-        build=partial(ClassifierTask, config, images, vocabulary),
+        build=partial(ClassifierTask, config, find_backbone(config.backbone), images, vocabulary),
         schedule=Schedule.plan(usable, knobs.epochs, knobs.min_iterations, knobs.batch_size, knobs.power, config.seed),
         weight_decay=knobs.weight_decay,
     )
@@ -58,29 +61,34 @@ def pretrained(config: Config, vocabulary: list[str]) -> Classifier:
                 f"{len(unknown):,} of the {len(vocabulary):,} tags name no class of ImageNet, or several ({shown}): "
                 "rename them, or leave the classifier to be trained."
             )
-        model = Classifier(config.backbone, len(vocabulary))
-        path = config.weights or str(imagenet_weights_path(config.backbone))
-        state = read_state(path)
-        load_backbone(model.backbone, state, path)
+        backbone = find_backbone(config.backbone)
+        model = Classifier(backbone, len(vocabulary))
+        state, source = imagenet_state(backbone, config.weights), config.weights or backbone.name
+        load_backbone(model.backbone, state, source)
+        head = imagenet_head(backbone, model.backbone.channels[-1], state, source)
         rows = torch.tensor([indices[tag] for tag in vocabulary])
         with torch.no_grad():
-            model.classifier.weight.copy_(imagenet_head(model.backbone, state, path)[rows][:, :, None, None])
+            model.classifier.weight.copy_(head[rows][:, :, None, None])
     except (OSError, ValueError, ModuleNotFoundError) as error:
         raise UserError(str(error)) from error
     return model
 
 
-def take_pretrained(config: Config, vocabulary: list[str], folder: Folder) -> str:
-    """Write the network of `pretrained` where a trained one would lie; returns what it is, in a few words."""
-    state = pretrained(config, vocabulary).state_dict()
-    folder.write("weights.safetensors", save({name: tensor.contiguous() for name, tensor in state.items()}))
-    return f"{len(vocabulary)} classes of ImageNet's own classifier, nothing trained"
+def take_pretrained(config: Config, vocabulary: list[str]) -> Callable[[Folder], str]:
+    """What writes the network of `pretrained` where a trained one would lie, and says so in a few words."""
+
+    def write(folder: Folder) -> str:
+        state = pretrained(config, vocabulary).state_dict()
+        folder.write(WEIGHTS, save({name: tensor.contiguous() for name, tensor in state.items()}))
+        return f"{len(vocabulary)} classes of ImageNet's own classifier, nothing trained"
+
+    return write
 
 
 class ClassifierTask:
     """Multi-label classification with the soft margin loss."""
 
-    def __init__(self, config: Config, images: Shards, vocabulary: list[str]) -> None:
+    def __init__(self, config: Config, backbone: Backbone, images: Shards, vocabulary: list[str]) -> None:
         self.config, self.knobs = config, config.classifier
         columns = ["image_id", "uri", "tags", "width"]
         parts = [images.rows.read_table(name, columns=columns) for name in images.rows.files()]
@@ -91,9 +99,9 @@ class ClassifierTask:
         self.images = len(self.table)
         self.vocabulary = vocabulary
         self.class_of = {name: number for number, name in enumerate(vocabulary)}
-        self.model = Classifier(config.backbone, len(vocabulary))
-        path = config.weights or str(imagenet_weights_path(config.backbone))
-        load_backbone(self.model.backbone, read_state(path), path)
+        self.model = Classifier(backbone, len(vocabulary))
+        state = imagenet_state(backbone, config.weights)
+        load_backbone(self.model.backbone, state, config.weights or backbone.name)
 
     def groups(self) -> list[dict[str, Any]]:
         """The backbone's upper levels, and the classifier layer at a higher rate."""

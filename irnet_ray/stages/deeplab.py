@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from irnet_ray.algorithms.crf import refine
 from irnet_ray.engine.task import TrainStage
 from irnet_ray.inputs.decode import ImageError
-from irnet_ray.networks.deeplab import Segmenter, backbone_name, build_deeplab, loss, probabilities
-from irnet_ray.networks.feature_pyramid import imagenet_state, load_body
+from irnet_ray.networks.body import load_body
+from irnet_ray.networks.deeplab import Segmenter, backbone_of, build_deeplab, loss, probabilities
 from irnet_ray.networks.inference import precision, to_network
-from irnet_ray.networks.weights import load_weights
+from irnet_ray.networks.weights import imagenet_state, load_weights
 from irnet_ray.runs.folder import Folder
 from irnet_ray.stages.images import GREY, crop, load_image, random_corner, resize, resize_map
 from irnet_ray.stages.label_rows import IGNORED, LabelRows, semantic_target
@@ -50,8 +50,9 @@ class DeepLabTask:
         self.student, self.rows, self.knobs = student, rows, student.config.deeplab
         self.class_of = {name: number for number, name in enumerate(student.vocabulary)}
         self.model = build(student)
-        name = backbone_name(self.knobs.network, student.backbone)
-        load_body(self.model.backbone, name, imagenet_state(name, student.weights), student.weights or name)
+        backbone = backbone_of(self.knobs.network, student.backbone)
+        state = imagenet_state(backbone, student.weights)
+        load_body(self.model.backbone, state, student.weights or backbone.name)
 
     def groups(self) -> list[dict[str, Any]]:
         """The backbone, and the pyramid pooling at a higher rate."""

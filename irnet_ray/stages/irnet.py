@@ -13,7 +13,9 @@ from irnet_ray.algorithms.losses import relation_loss
 from irnet_ray.config.load import Config
 from irnet_ray.engine.schedule import Schedule
 from irnet_ray.engine.task import Batch, TrainStage
-from irnet_ray.networks.backbone import STRIDES, fold_batch_norm
+from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.batch_norm import fold_batch_norm
+from irnet_ray.networks.five_levels import STRIDES
 from irnet_ray.networks.inference import precision, rescale, to_network
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.networks.weights import load_part
@@ -27,7 +29,7 @@ def stage(config: Config, images: Shards, seeds: Shards, classifier: Folder, usa
     knobs = config.irnet
     return TrainStage(
         name="irnet",
-        build=partial(IRNetTask, config, images, seeds, classifier),
+        build=partial(IRNetTask, config, find_backbone(config.backbone), images, seeds, classifier),
         schedule=Schedule.plan(usable, knobs.epochs, knobs.min_iterations, knobs.batch_size, knobs.power, config.seed),
         weight_decay=knobs.weight_decay,
     )
@@ -36,12 +38,12 @@ def stage(config: Config, images: Shards, seeds: Shards, classifier: Folder, usa
 class IRNetTask:
     """Both branches on pairs of pixels of the confident maps."""
 
-    def __init__(self, config: Config, images: Shards, seeds: Shards, classifier: Folder) -> None:
+    def __init__(self, config: Config, backbone: Backbone, images: Shards, seeds: Shards, classifier: Folder) -> None:
         self.knobs = config.irnet
         self.samples = RelationSamples(config, images, seeds)
         self.images = len(self.samples)
         self.background_weight = 1.0
-        self.model = IRNet(config.backbone, self.knobs.contrast)
+        self.model = IRNet(backbone, self.knobs.contrast)
         # The features that tell the tags apart tell objects from background, and the displacement field leaves
         # zero on photos sooner with them than with ImageNet's.
         load_part(self.model.backbone, "backbone.", classifier.read("weights.safetensors"), classifier.location)

@@ -15,7 +15,8 @@ from irnet_ray.algorithms.walk import random_walk
 from irnet_ray.config.load import Config
 from irnet_ray.engine.mapping import MapStage
 from irnet_ray.masks import decode_attention
-from irnet_ray.networks.backbone import fold_batch_norm
+from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.batch_norm import fold_batch_norm
 from irnet_ray.networks.inference import for_inference, precision, seen_size, to_network
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.networks.weights import load_weights
@@ -45,7 +46,7 @@ def stage(config: Config, images: Shards, seeds: Shards, irnet: Folder, fingerpr
         schema=tables.LABELS,
         sources=(images, seeds),
         load=partial(load, max_side=config.max_side),
-        network=partial(LabelsNetwork, config, irnet),
+        network=partial(LabelsNetwork, config, find_backbone(config.backbone), irnet),
         finish=partial(labels_row, fingerprint),
     )
 
@@ -53,13 +54,13 @@ def stage(config: Config, images: Shards, seeds: Shards, irnet: Folder, fingerpr
 class LabelsNetwork:
     """The trained IRNet on one device, and the label synthesis: the walk runs where the network runs."""
 
-    def __init__(self, config: Config, weights: Folder, gpu: bool) -> None:
+    def __init__(self, config: Config, backbone: Backbone, weights: Folder, gpu: bool) -> None:
         self.knobs = config.labels
         middle = config.irnet.middle_scale
         self.scales = [middle, *(scale * middle for scale in self.knobs.boundary_scales)]
         self.device = torch.device("cuda" if gpu else "cpu")
         self.pixels = GPU_PIXELS if gpu else 0
-        network = IRNet(config.backbone, config.irnet.contrast)
+        network = IRNet(backbone, config.irnet.contrast)
         fold_batch_norm(network.backbone.eval())  # as it was trained and saved
         load_weights(network, weights.read("weights.safetensors"), weights.location)
         self.network = for_inference(network, self.device)

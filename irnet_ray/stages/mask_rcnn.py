@@ -13,10 +13,10 @@ from torchvision.models.detection import MaskRCNN
 from irnet_ray.engine.task import TrainStage
 from irnet_ray.inputs.decode import ImageError
 from irnet_ray.masks import decode_masks
-from irnet_ray.networks.feature_pyramid import imagenet_state, load_body
+from irnet_ray.networks.body import load_body
 from irnet_ray.networks.inference import precision
 from irnet_ray.networks.mask_rcnn import SMALL, Budget, build_mask_rcnn, losses, predict
-from irnet_ray.networks.weights import load_weights
+from irnet_ray.networks.weights import imagenet_state, load_weights
 from irnet_ray.runs.folder import Folder
 from irnet_ray.stages.images import load_image, resize_map
 from irnet_ray.stages.label_rows import LabelRows
@@ -59,7 +59,7 @@ class MaskRCNNTask:
         self.class_of = {name: number for number, name in enumerate(student.vocabulary)}
         self.model = build(student)
         state = imagenet_state(student.backbone, student.weights)
-        load_body(self.model.backbone.body, student.backbone, state, student.weights or student.backbone)
+        load_body(self.model.backbone.body, state, student.weights or student.backbone.name)
 
     def groups(self) -> list[dict[str, Any]]:
         """All layers that learn, at one rate."""

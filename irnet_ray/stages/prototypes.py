@@ -13,6 +13,7 @@ from irnet_ray import tables
 from irnet_ray.algorithms.prototypes import Prototypes, local_prototypes
 from irnet_ray.config.load import Config
 from irnet_ray.engine.mapping import MapStage
+from irnet_ray.networks.backbones import Backbone, find_backbone
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.inference import for_inference, precision, to_network
 from irnet_ray.networks.weights import load_weights
@@ -33,7 +34,7 @@ def stage(config: Config, tags: Shards, vocabulary: list[str], classifier: Folde
         schema=tables.PROTOTYPES,
         sources=(tags,),
         load=partial(load_tag, max_side=config.max_side),
-        network=partial(PrototypesNetwork, config, class_of, classifier),
+        network=partial(PrototypesNetwork, config, find_backbone(config.backbone), class_of, classifier),
         finish=prototypes_row,
     )
 
@@ -41,10 +42,12 @@ def stage(config: Config, tags: Shards, vocabulary: list[str], classifier: Folde
 class PrototypesNetwork:
     """The trained classifier on one device: images of a tag to the tag's prototypes."""
 
-    def __init__(self, config: Config, class_of: dict[str, int], weights: Folder, gpu: bool) -> None:
+    def __init__(
+        self, config: Config, backbone: Backbone, class_of: dict[str, int], weights: Folder, gpu: bool
+    ) -> None:
         self.count, self.seed, self.class_of = config.seeds.prototypes, config.seed, class_of
         self.device = torch.device("cuda" if gpu else "cpu")
-        network = Classifier(config.backbone, len(class_of))
+        network = Classifier(backbone, len(class_of))
         load_weights(network, weights.read("weights.safetensors"), weights.location)
         self.network = for_inference(network, self.device)
 

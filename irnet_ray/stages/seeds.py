@@ -12,12 +12,13 @@ from torch.nn.functional import interpolate
 
 from irnet_ray import tables
 from irnet_ray.algorithms.attention import merge_scales
-from irnet_ray.algorithms.correlation import correlated
-from irnet_ray.algorithms.prototypes import Prototypes, prototype_attention
+from irnet_ray.algorithms.prototypes import Prototypes
+from irnet_ray.algorithms.seed_methods import METHODS, SeedMethod
 from irnet_ray.config.load import Config
 from irnet_ray.engine.mapping import MapStage
-from irnet_ray.networks.backbone import STRIDES
+from irnet_ray.networks.backbones import Backbone, find_backbone
 from irnet_ray.networks.classifier import Classifier
+from irnet_ray.networks.five_levels import STRIDES
 from irnet_ray.networks.inference import for_inference, precision, rescale, to_network
 from irnet_ray.networks.weights import load_weights
 from irnet_ray.runs.folder import Folder
@@ -28,7 +29,7 @@ from irnet_ray.stages.rows import Attention, seeds_row
 from irnet_ray.tables import Row
 
 STRIDE = STRIDES[0]
-CORRELATED = 3  # levels, from the last: the first two hold edges and colours
+LEVELS = 3  # that a seed method sees, from the last: the first two hold edges and colours
 
 
 def stage(
@@ -41,7 +42,15 @@ def stage(
         schema=tables.SEEDS,
         sources=(images,),
         load=partial(load, max_side=config.max_side),
-        network=partial(SeedsNetwork, config, class_of, classifier, prototypes),
+        network=partial(
+            SeedsNetwork,
+            config,
+            find_backbone(config.backbone),
+            METHODS[config.seeds.method],
+            class_of,
+            classifier,
+            prototypes,
+        ),
         finish=partial(seeds_row, config, class_of),
     )
 
@@ -50,14 +59,20 @@ class SeedsNetwork:
     """The trained classifier on one device: an image to the attention maps of its own tags."""
 
     def __init__(
-        self, config: Config, class_of: dict[str, int], weights: Folder, prototypes: Shards | None, gpu: bool
+        self,
+        config: Config,
+        backbone: Backbone,
+        method: SeedMethod,
+        class_of: dict[str, int],
+        weights: Folder,
+        prototypes: Shards | None,
+        gpu: bool,
     ) -> None:
-        self.method, self.class_of = config.seeds.method, class_of
-        # Prototypes are looked for at scale 1, as they were found: the CAM's other scales cost six times as much.
-        self.scales = (1.0,) if self.method == "prototypes" else config.seeds.scales
+        self.method, self.class_of = method, class_of
+        self.scales = (1.0,) if method.one_scale else config.seeds.scales
         self.prototypes = prototypes
         self.device = torch.device("cuda" if gpu else "cpu")
-        network = Classifier(config.backbone, len(class_of))
+        network = Classifier(backbone, len(class_of))
         load_weights(network, weights.read("weights.safetensors"), weights.location)
         self.network = for_inference(network, self.device)
         self.known: dict[str, Prototypes | None] = {}
@@ -69,10 +84,10 @@ class SeedsNetwork:
         image = to_network(image_HW3, self.device)
         levels_at = {scale: self._levels(image, scale) for scale in self.scales}
         cam, full = self._cam(row["tags"], levels_at.values(), size)
-        if self.method == "cam":
+        if self.method.attention is None:
             return Attention(image_HW3, cam.cpu().numpy(), None, full.cpu().numpy())
         own = levels_at[1.0] if 1.0 in levels_at else self._levels(image, 1.0)
-        chosen = self._stronger(row["tags"], own, cam)
+        chosen = self._attention(row["tags"], own, cam)
         full = interpolate(chosen[None], scale_factor=STRIDE, mode="bilinear")[0, :, : size[0], : size[1]]
         return Attention(image_HW3, cam.cpu().numpy(), chosen.cpu().numpy(), full.cpu().numpy())
 
@@ -101,20 +116,15 @@ class SeedsNetwork:
         with precision(self.device):
             return self.network.backbone(pair)
 
-    def _stronger(self, tags: list[str], pair: list[Tensor], cam_Khw: Tensor) -> Tensor:
-        """The attention of the method, (K, h, w): the CAM's place is taken by the prototypes' where there are any.
-
-        `pair` holds the levels of the image and of its mirror image.
-        """
-        levels = [((x[0] + x[1].flip(-1)) / 2).float() for x in pair[-CORRELATED:]]
-        grid = levels[-1].shape[1:]
-        maps = interpolate(cam_Khw[None], grid, mode="bilinear", antialias=True)[0]
-        for number, tag in enumerate(tags):
-            prototypes = self._prototypes(tag)
-            if prototypes is not None:
-                maps[number] = prototype_attention(levels[-1], prototypes)
+    def _attention(self, tags: list[str], pair: list[Tensor], cam_Khw: Tensor) -> Tensor:
+        """The attention of the method, (K, h, w); `pair` holds the levels of the image and of its mirror image."""
+        if self.method.attention is None:
+            return cam_Khw
+        levels = [((x[0] + x[1].flip(-1)) / 2).float() for x in pair[-LEVELS:]]
+        maps = interpolate(cam_Khw[None], levels[-1].shape[1:], mode="bilinear", antialias=True)[0]
+        maps = self.method.attention(maps, levels, [self._prototypes(tag) for tag in tags])
         # Means over near and equal features are smooth: the finer grid of the answer needs no finer features.
-        return interpolate(correlated(maps, levels)[None], cam_Khw.shape[1:], mode="bilinear", align_corners=False)[0]
+        return interpolate(maps[None], cam_Khw.shape[1:], mode="bilinear", align_corners=False)[0]
 
     def _prototypes(self, tag: str) -> Prototypes | None:
         """A tag's prototypes, read once; None for another method, and for a tag whose prototypes failed."""

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from irnet_ray._version import __version__
@@ -14,6 +14,7 @@ from irnet_ray.config.load import Config
 from irnet_ray.config.sections import DeepLab, MaskRCNN
 from irnet_ray.engine.schedule import Schedule
 from irnet_ray.errors import UserError
+from irnet_ray.networks.backbones import Backbone, find_backbone
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import fingerprint
 
@@ -29,16 +30,16 @@ class Student:
     config: Config
     vocabulary: tuple[str, ...]  # names of its classes
     labels: str  # version of the labels it learns from
+    backbone: Backbone = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Found here and not by its name in a worker process, which does not know what a caller added to BACKBONES.
+        object.__setattr__(self, "backbone", find_backbone(self.knobs.backbone or self.config.backbone))
 
     @property
     def knobs(self) -> MaskRCNN | DeepLab:
         """Its section of the config."""
         return self.config.mask_rcnn if self.kind == "mask-rcnn" else self.config.deeplab
-
-    @property
-    def backbone(self) -> str:
-        """Name of its backbone."""
-        return self.knobs.backbone or self.config.backbone
 
     @property
     def weights(self) -> str | None:
@@ -61,7 +62,7 @@ class Student:
 
     def fingerprint(self, *data: Any) -> str:
         """Changes with everything that the trained weights follow from; `data` tells what they learn from."""
-        config = [self.config.seed, self.config.max_side, self.backbone, self.weights, self.knobs.model_dump()]
+        config = [self.config.seed, self.config.max_side, self.backbone.name, self.weights, self.knobs.model_dump()]
         return fingerprint(self.kind, __version__, config, list(self.vocabulary), self.labels, data)
 
     def save(self, folder: Folder) -> None:

@@ -18,6 +18,7 @@ from irnet_ray.evaluation.objectives import LabelCounts, count_confident, count_
 from irnet_ray.evaluation.search import Candidate
 from irnet_ray.evaluation.truth import TruthImage, semantic_map
 from irnet_ray.masks import decode_attention
+from irnet_ray.networks.backbones import Backbone
 from irnet_ray.runs.folder import Folder
 from irnet_ray.stages.images import load_image, resize_map
 from irnet_ray.stages.labels import LabelsNetwork
@@ -45,7 +46,7 @@ class Counts:
     labels: dict[Candidate, LabelCounts]
 
 
-def measure(config: Config, irnet: Folder, grid: Grid, row: Row, truth: TruthImage) -> Counts:
+def measure(config: Config, backbone: Backbone, irnet: Folder, grid: Grid, row: Row, truth: TruthImage) -> Counts:
     """Counts of one image, `row` being of the images and seeds tables, for each candidate.
 
     The network of `irnet` is kept for the next image of this process. Raises ImageError, and FloatingPointError
@@ -66,7 +67,7 @@ def measure(config: Config, irnet: Folder, grid: Grid, row: Row, truth: TruthIma
         for sure, possible in grid.seeds
     }
 
-    network = _network(config, irnet)
+    network = _network(config, backbone, irnet)
     (relations,) = network.relations([image_HW3])
     labels = {}
     for candidate in grid.labels:
@@ -92,9 +93,9 @@ def _predictions(row: Row, found: Masks) -> list[Prediction]:
 
 
 @functools.cache
-def _network(config: Config, irnet: Folder) -> LabelsNetwork:
+def _network(config: Config, backbone: Backbone, irnet: Folder) -> LabelsNetwork:
     """The network of this process."""
-    return LabelsNetwork(config, irnet, gpu=False)
+    return LabelsNetwork(config, backbone, irnet, gpu=False)
 
 
 def _upsample(attention_Khw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

@@ -6,6 +6,7 @@ import torch
 
 from benchmarks import published
 from irnet_ray.algorithms import affinity, displacement, losses, relations, synthesis, walk
+from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.scenes.generate import scene
 
@@ -93,7 +94,7 @@ def test_labels_are_ours():
 def test_prediction_flip_by_flip_is_ours():
     pytest.importorskip("timm")
     torch.manual_seed(0)
-    network = IRNet("lite0").eval()
+    network = IRNet(BACKBONES["lite0"]).eval()
     image = torch.rand(1, 3, 48, 64) * 255
     with torch.no_grad():
         torch.testing.assert_close(published.predict(network, image), network.predict([image])[0], rtol=1e-3, atol=1e-4)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from irnet_ray.config.load import PAPER, SCENES, SMALL_BACKBONE, Config, describe, load_config, recorded_config
+from irnet_ray.config.load import PAPER, SCENES, Config, describe, load_config, recorded_config
 from irnet_ray.errors import UserError
+from irnet_ray.networks.backbones import BACKBONES
 
 
 def written(folder: Path, content: Any) -> Path:
@@ -109,7 +110,7 @@ def test_layers_override_each_other_in_order(tmp_path: Path) -> None:
     assert chosen.irnet.crop == 64  # the file over scenes
     assert chosen.irnet.min_iterations == SCENES["irnet"]["min_iterations"]  # scenes over the small backbone
     assert chosen.classifier.crop == SCENES["classifier"]["crop"]
-    assert chosen.irnet.batch_size == SMALL_BACKBONE["irnet"]["batch_size"]  # over the defaults
+    assert chosen.irnet.batch_size == BACKBONES["lite0"].defaults["irnet"]["batch_size"]  # over the defaults
     assert load_config(path, {}).irnet.batch_size == Config().irnet.batch_size
 
 
@@ -139,7 +140,7 @@ def test_an_unknown_preset_is_refused_by_name() -> None:
 
 
 def test_layers_of_defaults_are_valid() -> None:
-    for layer in (SMALL_BACKBONE, SCENES, PAPER):
+    for layer in (BACKBONES["lite0"].defaults, SCENES, PAPER):
         for section, knobs in layer.items():
             read = Config.model_validate({section: knobs})
             assert getattr(read, section) != getattr(Config(), section)
@@ -164,7 +165,8 @@ def test_every_knob_says_its_unit_source_and_meaning() -> None:
         assert not meaning.endswith("."), key
         json.loads(value)
     shown = {row[0]: row[1] for row in describe(load_config(None, {"backbone": "lite0"}))}
-    assert (shown["backbone"], shown["irnet.crop"]) == ('"lite0"', str(SMALL_BACKBONE["irnet"]["crop"]))
+    crop = BACKBONES["lite0"].defaults["irnet"]["crop"]
+    assert (shown["backbone"], shown["irnet.crop"]) == ('"lite0"', str(crop))
 
 
 def test_knobs_cannot_change_in_a_run() -> None:

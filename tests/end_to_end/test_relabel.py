@@ -18,10 +18,11 @@ from irnet_ray.commands.plan import Plan
 from irnet_ray.config.load import load_config
 from irnet_ray.engine.session import session
 from irnet_ray.inputs.folder import read_folder
-from irnet_ray.networks.backbone import fold_batch_norm
+from irnet_ray.networks.backbones import BACKBONES
+from irnet_ray.networks.batch_norm import fold_batch_norm
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.irnet import IRNet
-from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
+from irnet_ray.networks.weights import imagenet_state, load_backbone
 from irnet_ray.runs.folder import Folder
 from irnet_ray.scenes.generate import generate
 from tests.end_to_end.conftest import BROKEN, COMMAND, SHARDS, Run
@@ -87,12 +88,13 @@ def local_ray() -> Iterator[None]:
 def untrained(plan: Plan) -> None:
     """Networks of ImageNet weights and random rest in the place of trained ones: these tests ask who uses them."""
     torch.manual_seed(0)
-    path = imagenet_weights_path("lite0")
-    for stage, network in (("classifier", Classifier("lite0", len(plan.vocabulary))), ("irnet", IRNet("lite0"))):
-        load_backbone(network.backbone, read_state(path), str(path))
+    lite0 = BACKBONES["lite0"]
+    state = imagenet_state(lite0)
+    for stage, network in (("classifier", Classifier(lite0, len(plan.vocabulary))), ("irnet", IRNet(lite0))):
+        load_backbone(network.backbone, state, "lite0")
         if stage == "irnet":
             fold_batch_norm(network.backbone.eval())
-        plan.folder(stage).write("weights.safetensors", save(network.state_dict()))
+        plan.stage(stage).write("weights.safetensors", save(network.state_dict()))
 
 
 def kill_in_seeds(arguments: list[str], out: Path, shards: int, log: Path) -> None:

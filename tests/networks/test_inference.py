@@ -1,4 +1,4 @@
-"""What map stages run: folded, frozen, and the same answers."""
+"""Networks of map stages: folded, frozen, with the same answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from irnet_ray.networks import inference
+from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.inference import for_inference, precision, rescale, to_network
 
@@ -20,7 +21,7 @@ CPU = torch.device("cpu")
 def test_for_inference_freezes_folds_and_answers_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "has_bfloat16", lambda device: False)
     torch.manual_seed(0)
-    network = Classifier("lite0", 3).train()
+    network = Classifier(BACKBONES["lite0"], 3).train()
     image = torch.rand(1, 3, 65, 97) * 255
     with torch.no_grad():
         before = network.eval()(image)
@@ -33,7 +34,7 @@ def test_for_inference_freezes_folds_and_answers_the_same(monkeypatch: pytest.Mo
 @torch.no_grad()
 def test_rounding_the_weights_once_is_what_rounding_them_in_every_pass_is(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    network, image = Classifier("lite0", 3), torch.rand(1, 3, 64, 96) * 255
+    network, image = Classifier(BACKBONES["lite0"], 3), torch.rand(1, 3, 64, 96) * 255
     levels = []
     for has in (False, True):
         monkeypatch.setattr(inference, "has_bfloat16", lambda device, has=has: has)

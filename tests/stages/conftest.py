@@ -15,10 +15,11 @@ from irnet_ray.commands.plan import Plan
 from irnet_ray.config.load import Config
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.masks import encode_cam, encode_png
-from irnet_ray.networks.backbone import fold_batch_norm
+from irnet_ray.networks.backbones import BACKBONES
+from irnet_ray.networks.batch_norm import fold_batch_norm
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.irnet import IRNet
-from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
+from irnet_ray.networks.weights import imagenet_state, load_backbone
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import Shards
 from irnet_ray.scenes.generate import generate, scene
@@ -76,11 +77,10 @@ def plan(make_plan: Callable[..., Plan]) -> Plan:
 def classifier(plan: Plan) -> Folder:
     """The folder of a classifier that has ImageNet's backbone and random rows."""
     torch.manual_seed(0)
-    network = Classifier("lite0", len(plan.vocabulary))
-    path = imagenet_weights_path("lite0")
-    load_backbone(network.backbone, read_state(path), str(path))
-    plan.folder("classifier").write("weights.safetensors", save(network.state_dict()))
-    return plan.folder("classifier")
+    network = Classifier(BACKBONES["lite0"], len(plan.vocabulary))
+    load_backbone(network.backbone, imagenet_state(BACKBONES["lite0"]), "lite0")
+    plan.stage("classifier").write("weights.safetensors", save(network.state_dict()))
+    return plan.stage("classifier")
 
 
 @pytest.fixture
@@ -102,12 +102,11 @@ def prototypes(plan: Plan, classifier: Folder) -> Shards:
 def irnet(plan: Plan) -> Folder:
     """The folder of an IRNet that has ImageNet's backbone and random branches."""
     torch.manual_seed(0)
-    network = IRNet("lite0")
-    path = imagenet_weights_path("lite0")
-    load_backbone(network.backbone, read_state(path), str(path))
+    network = IRNet(BACKBONES["lite0"])
+    load_backbone(network.backbone, imagenet_state(BACKBONES["lite0"]), "lite0")
     fold_batch_norm(network.backbone.eval())
-    plan.folder("irnet").write("weights.safetensors", save(network.state_dict()))
-    return plan.folder("irnet")
+    plan.stage("irnet").write("weights.safetensors", save(network.state_dict()))
+    return plan.stage("irnet")
 
 
 @pytest.fixture

@@ -12,12 +12,14 @@ from pycocotools import mask as coco
 from safetensors.torch import load, save
 from scipy import ndimage
 
+from irnet_ray.algorithms.seed_methods import METHODS
 from irnet_ray.commands.plan import Plan
 from irnet_ray.engine.mapping import MapStage
 from irnet_ray.masks import decode_cam, decode_png, encode_cam, encode_png
 from irnet_ray.networks.affinitynet import AffinityNet
-from irnet_ray.networks.backbone import fold_batch_norm
-from irnet_ray.networks.weights import imagenet_weights_path, load_backbone, read_state
+from irnet_ray.networks.backbones import BACKBONES
+from irnet_ray.networks.batch_norm import fold_batch_norm
+from irnet_ray.networks.weights import imagenet_state, load_backbone
 from irnet_ray.runs.folder import Folder
 from irnet_ray.stages import ablation
 from irnet_ray.stages.ablation import AblationNetwork
@@ -31,9 +33,8 @@ from irnet_ray.stages.seeds import SeedsNetwork
 def affinitynet(plan: Plan) -> Folder:
     """The folder of an AffinityNet that has ImageNet's backbone and random layers."""
     torch.manual_seed(0)
-    network = AffinityNet("lite0")
-    path = imagenet_weights_path("lite0")
-    load_backbone(network.backbone, read_state(path), str(path))
+    network = AffinityNet(BACKBONES["lite0"])
+    load_backbone(network.backbone, imagenet_state(BACKBONES["lite0"]), "lite0")
     fold_batch_norm(network.backbone.eval())
     folder = plan.out.folder("stages", "affinitynet-0123")
     folder.write("weights.safetensors", save(network.state_dict()))
@@ -71,7 +72,8 @@ def test_a_row_of_comparisons_from_an_image(plan: Plan, classifier: Folder, irne
     assert semantic.shape == (96, 128) and set(np.unique(semantic)) <= set(range(len(row["tags"]) + 1))
     assert made["boundary_instances"] and semantic.any()
     # Prototypes need the CAM at scale 1 only: the paper's, over all scales, is made for the comparison.
-    network = SeedsNetwork(plan.config, {tag: k for k, tag in enumerate(plan.vocabulary)}, classifier, None, gpu=False)
+    method, class_of = METHODS[plan.config.seeds.method], {tag: k for k, tag in enumerate(plan.vocabulary)}
+    network = SeedsNetwork(plan.config, BACKBONES["lite0"], method, class_of, classifier, None, gpu=False)
     cam = network.cam(row["tags"], load_image(row["uri"], 1280), plan.config.seeds.scales)
     assert np.allclose(decode_cam(made), cam, atol=1e-3) and cam.shape == (len(row["tags"]), 24, 32)
 
@@ -81,7 +83,7 @@ def test_the_cam_is_the_row_s_own_where_seeds_are_made_from_it(
 ) -> None:
     config = plan.config.model_copy(update={"seeds": plan.config.seeds.model_copy(update={"method": "cam"})})
     row = row_of(plan)
-    made = AblationNetwork(config, plan.vocabulary, classifier, irnet, affinitynet, gpu=False)
+    made = AblationNetwork(config, BACKBONES["lite0"], plan.vocabulary, classifier, irnet, affinitynet, gpu=False)
     assert np.array_equal(made.cam(row, load_image(row["uri"], 1280)), decode_cam(row))
 
 
@@ -90,10 +92,10 @@ def test_its_instances_are_the_connected_parts_of_the_run_s_semantic_label(
 ) -> None:
     row = row_of(plan)
     image = load_image(row["uri"], 1280)
-    labels = LabelsNetwork(plan.config, irnet, gpu=False)(row, image)
-    found = AblationNetwork(plan.config, plan.vocabulary, classifier, irnet, affinitynet, gpu=False)(
-        row, image
-    ).boundary
+    labels = LabelsNetwork(plan.config, BACKBONES["lite0"], irnet, gpu=False)(row, image)
+    found = AblationNetwork(
+        plan.config, BACKBONES["lite0"], plan.vocabulary, classifier, irnet, affinitynet, gpu=False
+    )(row, image).boundary
     assert np.array_equal(found.semantic, labels.semantic)  # for which a field is of no account
     parts = set()
     for number in range(1, len(row["tags"]) + 1):
@@ -107,7 +109,9 @@ def test_attention_stays_where_the_embedding_changes(
     plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two flat halves, far apart: attention on a corner fills its half and nothing else.
-    network = AblationNetwork(plan.config, plan.vocabulary, classifier, irnet, affinitynet, gpu=False)
+    network = AblationNetwork(
+        plan.config, BACKBONES["lite0"], plan.vocabulary, classifier, irnet, affinitynet, gpu=False
+    )
     halves = torch.zeros(8, 24, 32)
     halves[:, :, 16:] = 20
     monkeypatch.setattr(network.network, "predict", lambda image, scale: halves)
@@ -138,11 +142,13 @@ def test_broken_weights_are_an_error_and_not_a_row(
     state = load(affinitynet.read("weights.safetensors"))
     state["last.weight"][0] = torch.nan
     affinitynet.write("weights.safetensors", save(state))
-    network = AblationNetwork(plan.config, plan.vocabulary, classifier, irnet, affinitynet, gpu=False)
+    network = AblationNetwork(
+        plan.config, BACKBONES["lite0"], plan.vocabulary, classifier, irnet, affinitynet, gpu=False
+    )
     with pytest.raises(FloatingPointError, match="AffinityNet's answer is not finite"):
         network.affinitynet(np.zeros((1, 16, 16), np.float32), np.zeros((64, 64, 3), np.uint8))
 
 
 def test_another_network_s_weights_are_refused(plan: Plan, classifier: Folder, irnet: Folder) -> None:
     with pytest.raises(ValueError, match=r"irnet-\w+ holds weights of another network"):
-        AblationNetwork(plan.config, plan.vocabulary, classifier, irnet, irnet, gpu=False)
+        AblationNetwork(plan.config, BACKBONES["lite0"], plan.vocabulary, classifier, irnet, irnet, gpu=False)

@@ -8,6 +8,7 @@ import torch
 
 from irnet_ray.algorithms.affinity import offsets
 from irnet_ray.commands.plan import Plan
+from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.weights import load_weights
 from irnet_ray.runs.folder import Folder
@@ -20,7 +21,7 @@ from irnet_ray.stages.affinitynet import AffinityNetTask
 def task(plan: Plan, truth_seeds: Shards, classifier: Folder) -> AffinityNetTask:
     """On seeds whose confident maps are the truth."""
     torch.manual_seed(0)
-    return AffinityNetTask(plan.config, plan.shards("images"), truth_seeds, classifier)
+    return AffinityNetTask(plan.config, BACKBONES["lite0"], plan.shards("images"), truth_seeds, classifier)
 
 
 def test_its_pairs_are_those_of_irnet_on_every_other_cell(task: AffinityNetTask, plan: Plan) -> None:
@@ -29,7 +30,7 @@ def test_its_pairs_are_those_of_irnet_on_every_other_cell(task: AffinityNetTask,
 
 
 def test_the_schedule_is_its_own_and_its_batches_are_irnet_s(plan: Plan) -> None:
-    stage = affinitynet.stage(plan.config, plan.shards("images"), plan.shards("seeds"), plan.folder("classifier"), 6)
+    stage = affinitynet.stage(plan.config, plan.shards("images"), plan.shards("seeds"), plan.stage("classifier"), 6)
     assert (stage.name, stage.schedule.batch_size, stage.schedule.iterations) == ("affinitynet", 2, 1002)
     assert stage.weight_decay == plan.config.affinitynet.weight_decay
 
@@ -38,7 +39,9 @@ def test_the_schedule_is_its_own_and_its_batches_are_irnet_s(plan: Plan) -> None
 def test_maps_fit_the_embedding_whatever_the_crop(plan: Plan, task: AffinityNetTask, crop: int) -> None:
     knobs = {**plan.config.model_dump(), "irnet": {"crop": crop}}
     config = type(plan.config).model_validate(knobs)
-    made = AffinityNetTask(config, plan.shards("images"), plan.shards("seeds"), plan.folder("classifier"))
+    made = AffinityNetTask(
+        config, BACKBONES["lite0"], plan.shards("images"), plan.shards("seeds"), plan.stage("classifier")
+    )
     sample = made.sample(0, np.random.default_rng(0))
     with torch.no_grad():
         embedding = made.model(sample["image"][None].float())
@@ -53,7 +56,7 @@ def test_all_but_the_backbone_learns(task: AffinityNetTask) -> None:
 
 @torch.no_grad()
 def test_the_backbone_is_the_trained_classifier_s(task: AffinityNetTask, plan: Plan, classifier: Folder) -> None:
-    network = Classifier("lite0", len(plan.vocabulary))
+    network = Classifier(BACKBONES["lite0"], len(plan.vocabulary))
     load_weights(network, classifier.read("weights.safetensors"), "the classifier")
     image = torch.rand(1, 3, 64, 64) * 255
     for level, expected in zip(task.model.backbone(image), network.eval().backbone(image), strict=True):

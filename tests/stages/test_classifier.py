@@ -12,8 +12,9 @@ import torch
 from irnet_ray.commands.plan import Plan
 from irnet_ray.config.load import Config
 from irnet_ray.errors import UserError
+from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.networks.classifier import Classifier
-from irnet_ray.networks.weights import imagenet_weights_path, load_weights, read_state
+from irnet_ray.networks.weights import load_weights
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages import classifier
@@ -22,7 +23,7 @@ from irnet_ray.stages.classifier import ClassifierTask, held_out
 
 @pytest.fixture
 def task(plan: Plan) -> ClassifierTask:
-    return ClassifierTask(plan.config, plan.shards("images"), plan.vocabulary)
+    return ClassifierTask(plan.config, BACKBONES["lite0"], plan.shards("images"), plan.vocabulary)
 
 
 def test_samples_are_crops_with_the_image_s_own_tags(task: ClassifierTask, plan: Plan) -> None:
@@ -140,11 +141,11 @@ def test_the_measure_is_of_the_real_network_and_leaves_it_training(task: Classif
 def test_imagenets_own_classifier_sees_what_it_has_learnt(tmp_path: Path) -> None:
     config = Config.model_validate({"backbone": "lite0", "classifier": {"pretrained": True}})
     tags = ["toilet tissue", "tench", "n02123045"]
-    said = classifier.take_pretrained(config, tags, Folder(str(tmp_path)))
+    said = classifier.take_pretrained(config, tags)(Folder(str(tmp_path)))
     assert said == "3 classes of ImageNet's own classifier, nothing trained"
-    model = Classifier("lite0", 3).eval()
+    model = Classifier(BACKBONES["lite0"], 3).eval()
     load_weights(model, (tmp_path / "weights.safetensors").read_bytes(), "the file")
-    state = list(read_state(imagenet_weights_path("lite0")).values())
+    state = list(BACKBONES["lite0"].weights().values())
     assert torch.equal(model.classifier.weight[:, :, 0, 0], state[-2][[999, 0, 281]])
     # Logits are those of the whole network without its bias, at the stride that attention maps need.
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255

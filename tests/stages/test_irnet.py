@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load, save
 
 from irnet_ray.commands.plan import Plan
+from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.networks.inference import precision
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages import irnet
@@ -19,20 +20,22 @@ from irnet_ray.stages.irnet import IRNetTask
 @pytest.fixture
 def task(plan: Plan, truth_seeds: Shards) -> IRNetTask:
     """On seeds whose confident maps are the truth."""
-    classifier = ClassifierTask(plan.config, plan.shards("images"), plan.vocabulary)
-    plan.folder("classifier").write("weights.safetensors", save(classifier.model.state_dict()))
+    classifier = ClassifierTask(plan.config, BACKBONES["lite0"], plan.shards("images"), plan.vocabulary)
+    plan.stage("classifier").write("weights.safetensors", save(classifier.model.state_dict()))
     torch.manual_seed(0)
-    return IRNetTask(plan.config, plan.shards("images"), truth_seeds, plan.folder("classifier"))
+    return IRNetTask(plan.config, BACKBONES["lite0"], plan.shards("images"), truth_seeds, plan.stage("classifier"))
 
 
 @torch.no_grad()
 def test_the_backbone_is_the_trained_classifier_s(task: IRNetTask, plan: Plan) -> None:
-    trained = ClassifierTask(plan.config, plan.shards("images"), plan.vocabulary).model
-    state = load(plan.folder("classifier").read("weights.safetensors"))
+    trained = ClassifierTask(plan.config, BACKBONES["lite0"], plan.shards("images"), plan.vocabulary).model
+    state = load(plan.stage("classifier").read("weights.safetensors"))
     state["backbone.conv_stem.weight"] += 0.01  # no longer ImageNet's
-    plan.folder("classifier").write("weights.safetensors", save(state))
+    plan.stage("classifier").write("weights.safetensors", save(state))
     trained.load_state_dict(state)
-    rebuilt = IRNetTask(plan.config, plan.shards("images"), plan.shards("seeds"), plan.folder("classifier"))
+    rebuilt = IRNetTask(
+        plan.config, BACKBONES["lite0"], plan.shards("images"), plan.shards("seeds"), plan.stage("classifier")
+    )
     image = torch.rand(1, 3, 64, 64) * 255
     for level, expected, before in zip(
         rebuilt.model.backbone(image), trained.eval().backbone(image), task.model.backbone(image), strict=True
@@ -49,7 +52,7 @@ def test_the_displacement_branch_learns_ten_times_faster(task: IRNetTask) -> Non
 
 
 def test_the_schedule_counts_images_with_seeds(plan: Plan) -> None:
-    stage = irnet.stage(plan.config, plan.shards("images"), plan.shards("seeds"), plan.folder("classifier"), 6)
+    stage = irnet.stage(plan.config, plan.shards("images"), plan.shards("seeds"), plan.stage("classifier"), 6)
     assert (stage.name, stage.schedule.batch_size, stage.schedule.iterations) == ("irnet", 2, 1002)
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from irnet_ray import tables
 from irnet_ray.commands.plan import Plan
 from irnet_ray.masks import decode_png, encode_cam, encode_mask
+from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.runs.folder import Folder
 from irnet_ray.stages import labels
 from irnet_ray.stages.labels import LabelsNetwork, Relations
@@ -78,7 +79,7 @@ def test_an_image_without_instances_is_a_row_too(plan: Plan, irnet: Folder) -> N
 
 
 def test_relations_are_boundary_and_field_at_stride_four(plan: Plan, irnet: Folder) -> None:
-    network = LabelsNetwork(plan.config, irnet, gpu=False)
+    network = LabelsNetwork(plan.config, BACKBONES["lite0"], irnet, gpu=False)
     image = np.random.default_rng(0).integers(0, 256, (65, 97, 3), np.uint8)
     ((boundary, field),) = network.relations([image])
     assert (tuple(boundary.shape), tuple(field.shape)) == ((17, 25), (2, 17, 25))
@@ -90,7 +91,9 @@ def test_a_boundary_seen_at_any_scale_is_one_and_the_field_is_their_mean(plan: P
 
     def at(*scales: float) -> Relations:
         knobs = plan.config.labels.model_copy(update={"boundary_scales": scales})
-        return LabelsNetwork(plan.config.model_copy(update={"labels": knobs}), irnet, gpu=False).relations([image])[0]
+        return LabelsNetwork(
+            plan.config.model_copy(update={"labels": knobs}), BACKBONES["lite0"], irnet, gpu=False
+        ).relations([image])[0]
 
     one, two, three = at(), at(1.5), at(1.5, 1.0)
     assert (two.boundary >= one.boundary).all() and (two.boundary > one.boundary).any()
@@ -102,7 +105,7 @@ def test_a_boundary_seen_at_any_scale_is_one_and_the_field_is_their_mean(plan: P
 
 
 def test_images_go_together_where_the_network_sees_them_at_one_size(plan: Plan, irnet: Folder) -> None:
-    network = LabelsNetwork(plan.config, irnet, gpu=False)
+    network = LabelsNetwork(plan.config, BACKBONES["lite0"], irnet, gpu=False)
     sizes = [(96, 128), (64, 64), (97, 127), (96, 128), (128, 96), (96, 129), (96, 128), (960, 1280)]
     images = [np.zeros((*size, 3), np.uint8) for size in sizes]
     assert sorted(map(tuple, network.batches(images))) == [(n,) for n in range(8)]  # a processor takes one by one
@@ -113,7 +116,7 @@ def test_images_go_together_where_the_network_sees_them_at_one_size(plan: Plan, 
 
 @pytest.mark.parametrize("gpu", [False, pytest.param(True, marks=pytest.mark.gpu)])
 def test_images_together_have_the_labels_that_each_has_alone(plan: Plan, irnet: Folder, gpu: bool) -> None:
-    network = LabelsNetwork(plan.config, irnet, gpu=gpu)
+    network = LabelsNetwork(plan.config, BACKBONES["lite0"], irnet, gpu=gpu)
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (*size, 3), np.uint8) for size in ((96, 128), (97, 127), (94, 130))]
     together, alone = network.relations(images), [network.relations([image])[0] for image in images]
@@ -136,7 +139,7 @@ def test_the_longer_a_field_the_wider_are_its_centroids(plan: Plan, irnet: Folde
 
     def found(share: float) -> int:
         knobs = plan.config.labels.model_copy(update={"centroid_share": share})
-        network = LabelsNetwork(plan.config.model_copy(update={"labels": knobs}), irnet, gpu=False)
+        network = LabelsNetwork(plan.config.model_copy(update={"labels": knobs}), BACKBONES["lite0"], irnet, gpu=False)
         return len(network.synthesize(np.ones((1, 24, 32), np.float32), relations, (96, 128)).masks)
 
     assert (found(0), found(0.15), found(0.9)) == (2, 2, 1)
@@ -147,9 +150,9 @@ def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, irnet: Folder) ->
     state["displacement.mean"] = torch.full((2,), torch.nan)
     irnet.write("weights.safetensors", save(state))
     with pytest.raises(FloatingPointError, match="not finite"):
-        LabelsNetwork(plan.config, irnet, gpu=False).relations([np.zeros((64, 64, 3), np.uint8)])
+        LabelsNetwork(plan.config, BACKBONES["lite0"], irnet, gpu=False).relations([np.zeros((64, 64, 3), np.uint8)])
 
 
 def test_another_stage_s_weights_are_refused(plan: Plan, classifier: Folder) -> None:
     with pytest.raises(ValueError, match=r"classifier-\w+ holds weights of another network"):
-        LabelsNetwork(plan.config, classifier, gpu=False)
+        LabelsNetwork(plan.config, BACKBONES["lite0"], classifier, gpu=False)

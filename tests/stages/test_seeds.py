@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import load, save
 
 from irnet_ray import tables
+from irnet_ray.algorithms.seed_methods import METHODS
 from irnet_ray.commands.plan import Plan
 from irnet_ray.masks import decode_attention, decode_cam, decode_png
+from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages import seeds
 from irnet_ray.stages.images import load_image
-
-METHODS = ("cam", "correlation", "prototypes")
 
 
 def rows(plan: Plan) -> list[dict[str, Any]]:
@@ -29,7 +29,9 @@ def rows(plan: Plan) -> list[dict[str, Any]]:
 def network_of(plan: Plan, classifier: Folder, method: str, prototypes: Shards | None = None) -> seeds.SeedsNetwork:
     config = plan.config.model_copy(update={"seeds": plan.config.seeds.model_copy(update={"method": method})})
     class_of = {name: n for n, name in enumerate(plan.vocabulary)}
-    return seeds.SeedsNetwork(config, class_of, classifier, prototypes, gpu=False)
+    return seeds.SeedsNetwork(
+        config, BACKBONES["lite0"], METHODS[config.seeds.method], class_of, classifier, prototypes, gpu=False
+    )
 
 
 def test_a_row_of_seeds_from_an_image(plan: Plan, classifier: Folder, prototypes: Shards) -> None:
@@ -78,7 +80,7 @@ def test_a_mirror_image_has_mirrored_seeds(plan: Plan, classifier: Folder, proto
 def test_prototypes_look_at_one_scale_and_the_others_at_all(plan: Plan, classifier: Folder, prototypes: Shards) -> None:
     row = rows(plan)[0]
     image = np.asarray(load_image(row["uri"], 1280))
-    networks = [network_of(plan, classifier, method, prototypes) for method in METHODS]
+    networks = [network_of(plan, classifier, method, prototypes) for method in ("cam", "correlation", "prototypes")]
     cam, correlation, both = (network(row, image) for network in networks)
     assert np.array_equal(cam.cam, correlation.cam)
     assert cam.chosen is None and both.chosen is not None and correlation.chosen is not None

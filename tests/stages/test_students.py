@@ -70,9 +70,9 @@ def test_warming_up_takes_a_tenth_of_the_schedule_at_most() -> None:
 
 def test_a_backbone_of_its_own_takes_its_own_weights() -> None:
     of_run = Config.model_validate({"backbone": "lite0", "weights": "/w/lite0.pth"})
-    assert (replace(STUDENT, config=of_run).backbone, replace(STUDENT, config=of_run).weights) == (
+    assert (replace(STUDENT, config=of_run).backbone.name, replace(STUDENT, config=of_run).weights) == (
         "lite0",
         "/w/lite0.pth",
     )
     own = Config.model_validate({"backbone": "lite0", "weights": "/w/lite0.pth", "deeplab": {"backbone": "resnet18"}})
-    assert (replace(STUDENT, config=own).backbone, replace(STUDENT, config=own).weights) == ("resnet18", None)
+    assert (replace(STUDENT, config=own).backbone.name, replace(STUDENT, config=own).weights) == ("resnet18", None)

@@ -39,7 +39,7 @@ class Export:
         if self.images_without_annotation:
             lines.append(f"empty     {self.images_without_annotation:,} images without an annotation")
         if self.train or self.val:
-            lines.append(f"split     {self.train:,} to train, {self.val:,} to val: a tenth, by a hash of the id")
+            lines.append(f"split     {self.train:,} to train, {self.val:,} to val")
         return "\n".join([*lines, f"written   {self.path}"])
 
 

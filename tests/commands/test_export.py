@@ -55,7 +55,7 @@ def test_each_format_counts_the_same(run: Path, tmp_path: Path, format: Any, pat
 
 def test_the_summary_says_what_is_there_and_what_is_not(run: Path, tmp_path: Path) -> None:
     done = made(run, "yolo", tmp_path / "new", min_quality=0.5, min_score=0.8)
-    split = f"split     {done.train} to train, {done.val} to val: a tenth, by a hash of the id"
+    split = f"split     {done.train} to train, {done.val} to val"
     assert done.summary().splitlines() == [
         "30 images, 0 annotations, 3 classes",
         "left out  30 of score below 0.8",

@@ -177,3 +177,41 @@ def test_knobs_cannot_change_in_a_run() -> None:
 def test_irnet_looks_at_images_at_the_middle_of_its_training_scales() -> None:
     assert Config().irnet.middle_scale == 1.0  # the paper's
     assert load_config(None, {"irnet": {"rescale": (0.25, 1.25)}}).irnet.middle_scale == 0.75
+
+
+# Single knobs, as `--set` takes them
+
+
+def test_single_knobs_win_over_file_and_options(tmp_path: Path) -> None:
+    path = written(tmp_path, {"labels": {"background": 0.2, "beta": 8.0}})
+    settings = ["labels.background=0.3", "seeds.scales=[1, 2]", "weights=null", "backbone=lite0", "seeds.method=cam"]
+    found = load_config(path, {"seeds": {"method": "correlation"}}, settings=settings)
+    assert (found.labels.background, found.labels.beta) == (0.3, 8.0)
+    assert found.seeds.scales == (1.0, 2.0) and found.seeds.method == "cam"
+    assert found.irnet.crop == load_config(None, {"backbone": "lite0"}).irnet.crop  # a backbone brings its defaults
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("labels.backgrund=0.3", "Unknown key 'labels.backgrund' in --set: `irnet-ray config` lists every key."),
+        ("labels.background=2", "Bad value for 'labels.background' in --set: "),
+        ("labels=5", "Bad value for 'labels' in --set: "),
+        ("labels.background", "--set takes KEY=VALUE, such as labels.background=0.3, and got 'labels.background'."),
+        ("=3", "--set takes KEY=VALUE"),
+        ("labels.=3", "--set takes KEY=VALUE"),
+        ("labels.background=[", "--set labels.background=[: the value is not YAML"),
+        ("seeds.method=cams", "there is no seed method of that name, but cam, correlation, prototypes, got 'cams'"),
+    ],
+)
+def test_a_wrong_single_knob_is_refused_by_its_option(tmp_path: Path, setting: str, said: str) -> None:
+    path = written(tmp_path, {"labels": {"beta": 8.0}})
+    with pytest.raises(UserError) as caught:
+        load_config(path, {}, settings=[setting])
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_wrong_value_in_the_file_is_not_blamed_on_single_knobs(tmp_path: Path) -> None:
+    path = written(tmp_path, {"labels": {"beta": -1}})
+    with pytest.raises(UserError, match=f"'labels.beta' in config {path}"):
+        load_config(path, {}, settings=["labels.background=0.3"])

@@ -16,21 +16,21 @@ Row = dict[str, Any]  # one row of a table, by column
 
 IMAGES = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),  # unique; the path below the data folder
+        pa.field("image_id", pa.string(), nullable=False),  # unique; the path inside the data folder
         pa.field("uri", pa.string(), nullable=False),
-        pa.field("tags", pa.list_(pa.string()), nullable=False),  # the image's own tag k is tags[k - 1]
-        pa.field("width", pa.int32()),  # pixels as people see it (EXIF applied); null: header unreadable
+        pa.field("tags", pa.list_(pa.string()), nullable=False),  # the image's tag k is tags[k - 1]
+        pa.field("width", pa.int32()),  # pixels, with EXIF orientation applied; null: the header is unreadable
         pa.field("height", pa.int32()),
-        pa.field("content", pa.string()),  # hash of the file's bytes: tells a changed image from a touched one
+        pa.field("content", pa.string()),  # hash of the file's bytes; a new time alone does not change it
         pa.field("shard", pa.int32(), nullable=False),
     ]
 )
 
 TAGS = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),  # the tag: here a row is a tag and not an image
-        pa.field("uri", pa.string(), nullable=False),  # of the first of its images
-        pa.field("uris", pa.list_(pa.string()), nullable=False),  # of images that have the tag
+        pa.field("image_id", pa.string(), nullable=False),  # the tag: a row of this table is a tag, not an image
+        pa.field("uri", pa.string(), nullable=False),  # of its first image
+        pa.field("uris", pa.list_(pa.string()), nullable=False),  # of the images that have the tag
     ]
 )
 
@@ -78,8 +78,8 @@ LABELS = pa.schema(
     ]
 )
 
-# What the comparisons of the paper make of an image: the CAM of both tables, Table 1's "CAM + class boundary", and
-# Table 2's AffinityNet.
+# The variants that the paper compares labels with: the CAM of both its tables, "CAM + class boundary" of Table 1, and
+# AffinityNet of Table 2.
 ABLATION = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -89,7 +89,9 @@ ABLATION = pa.schema(
         pa.field("height", pa.int32(), nullable=False),
         pa.field("boundary_instances", pa.list_(INSTANCE), nullable=False),  # without the displacement field
         pa.field("affinitynet_semantic", pa.binary(), nullable=False),  # as `semantic` of the labels
-        *(SEEDS.field(name) for name in ("class_ids", "cam", "cam_shape", "confident_map")),  # the CAM over all scales
+        *(
+            SEEDS.field(name) for name in ("class_ids", "cam", "cam_shape", "confident_map")
+        ),  # of the CAM over all scales
     ]
 )
 
@@ -110,13 +112,13 @@ def part_name(shard: int, shards: int) -> str:
 
 
 def shard_of(image_id: str, shards: int) -> int:
-    """Shard in [0, shards) of an image: from its id alone, so adding images moves no other."""
+    """Shard of an image, in [0, shards). It depends on the id alone, so that new images do not move others."""
     digest = hashlib.blake2b(image_id.encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "big") % shards
 
 
 def fraction(image_id: str, purpose: str) -> float:
-    """A number in [0, 1) that follows from an id, evenly spread: not from its shard, and another for each purpose."""
+    """A hash of an id as a number in [0, 1), evenly spread. It is independent of the shard, and differs by purpose."""
     name = image_id.encode("utf-8", "surrogateescape")
     digest = hashlib.blake2b(name, digest_size=8, person=purpose.encode()).digest()
     return int.from_bytes(digest, "big") / 2**64

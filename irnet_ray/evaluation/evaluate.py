@@ -187,9 +187,7 @@ def _of(images: dict[str, TruthImage], rows: Iterable[Row]) -> Iterator[Row]:
         if image_id not in images:
             continue
         if image_id in seen:
-            raise UserError(
-                f"{image_id} has two rows in one table: two runs are mixed there, so evaluate another."
-            )
+            raise UserError(f"{image_id} has two rows in one table: two runs are mixed there, so evaluate another.")
         seen.add(image_id)
         yield row
 

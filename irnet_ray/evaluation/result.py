@@ -137,7 +137,7 @@ class Evaluation:
         return [name for name, scores in self.variants.items() if figures.keys() <= scores.figures.keys()]
 
     def _means(self, title: str, figures: dict[str, str], labels: str) -> str:
-        """A table of variants, with a row of gains after each. `labels` is the paper's name for the labels in an ablation."""
+        """A table of variants and their gains. In an ablation, `labels` is the name that the paper gives the labels."""
         count = figures is INSTANCE_FIGURES
         if not self._with(figures):
             return ""

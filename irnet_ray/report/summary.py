@@ -43,7 +43,7 @@ class Tally:
             setattr(self, count.name, getattr(self, count.name) + getattr(other, count.name))
 
     def to_json(self, every: Tally) -> dict[str, Any]:
-        """Counts, and shares in [0, 1], of which those of nothing are None. `every` is the tally of all images."""
+        """Counts, and shares in [0, 1]; a share of nothing is None. `every` is the tally over all labeled images."""
         return {
             "images": self.images,
             "images_share": _ratio(self.images, every.images),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from irnet_ray.algorithms.seed_methods import METHODS
+from irnet_ray.networks.backbones import BACKBONES
 
 
 def knob(default: Any, unit: str, source: str, meaning: str, **limits: Any) -> Any:
@@ -206,7 +207,7 @@ class Student(Section):
     """What both students are trained with; their images and labels come from a finished run."""
 
     backbone: str | None = knob(
-        None, "name", "", "resnet50, lite0, or any of torchvision's and timm's; null: the run's own"
+        None, "name", "", f"{', '.join(BACKBONES)}, or any of torchvision's and timm's; null: the run's own"
     )
     weights: str | None = knob(None, "path", "", "ImageNet weights of that backbone; null: the published ones")
     epochs: int = knob(12, "epochs", "torchvision's 1x schedule is 12", "passes over the images, at least", ge=1)

@@ -58,6 +58,7 @@ def test_an_unknown_key_is_refused_by_name(tmp_path: Path, content: Any, key: st
         ({"seeds": {"foreground": 1.5}}, "seeds.foreground"),
         ({"seeds": {"foreground": 0.1, "background": 0.2}}, "seeds"),
         ({"labels": {"steps": None}}, "labels.steps"),
+        ({"backbone": ["lite0"]}, "backbone"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(tmp_path: Path, content: Any, key: str) -> None:

@@ -38,7 +38,7 @@ def test_the_published_widths_are_those_of_the_paper_s_backbone() -> None:
     assert network.last.weight.shape == (448, 448, 1, 1)
 
 
-def test_the_backbone_is_frozen_and_all_else_learns(network: AffinityNet) -> None:
+def test_the_backbone_is_frozen_and_everything_else_learns(network: AffinityNet) -> None:
     network.train()
     assert network.last.training and not any(module.training for module in network.backbone.modules())
     network(torch.rand(2, 3, 64, 64) * 255).square().sum().backward()

@@ -53,8 +53,8 @@ def test_four_atrous_convolutions_are_summed(backbone: str, stride: int) -> None
 
 
 @torch.no_grad()
-def test_what_the_head_says_of_a_place_does_not_depend_on_what_is_far_from_it() -> None:
-    """A photo that fills half of a padded crop is seen as it is seen alone."""
+def test_the_head_s_answer_does_not_depend_on_distant_features() -> None:
+    """A photo that fills half of a padded crop gets the same answer as alone."""
     torch.manual_seed(0)
     head = DeepLabV2(LITE0, 5).eval().head
     alone = torch.randn(1, 320, 30, 30)
@@ -65,7 +65,7 @@ def test_what_the_head_says_of_a_place_does_not_depend_on_what_is_far_from_it() 
 @pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES)
 @torch.no_grad()
 def test_an_image_is_normalized_once(backbone: Backbone) -> None:
-    """What the dilated body sees up to its first dilation is what the project's backbone sees."""
+    """Up to its first dilation the dilated body sees what the backbone's own network sees."""
     torch.manual_seed(0)
     network = backbone.network().eval()
     state = imagenet_state(LITE0) if backbone is LITE0 else network.state_dict()
@@ -78,7 +78,7 @@ def test_an_image_is_normalized_once(backbone: Backbone) -> None:
     torch.testing.assert_close(seen[0], expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
-def test_body_and_head_are_all_that_learns(lite: Segmenter) -> None:
+def test_only_body_and_head_learn(lite: Segmenter) -> None:
     lite.train()
     body, head = ({id(p) for p in part} for part in (lite.body_parameters(), lite.head_parameters()))
     assert body and len(head) == 10 and not body & head
@@ -126,7 +126,7 @@ def test_a_few_steps_reduce_the_loss_and_then_it_finds_the_squares() -> None:
 def test_the_loss_is_the_mean_over_known_pixels() -> None:
     logits = torch.zeros(1, 3, 2, 2, requires_grad=True)
     target = torch.full((1, 8, 8), 255, dtype=torch.uint8)
-    target[0, 2, 2] = 1  # the middle of the first cell of stride 4; its other pixels are not asked
+    target[0, 2, 2] = 1  # the middle of the first cell of stride 4; the cell's other pixels do not count
     target[0, 3, 3] = 2
     value = loss(logits, target)
     torch.testing.assert_close(value, torch.tensor(math.log(3)))
@@ -145,7 +145,7 @@ def test_the_loss_of_ignored_pixels_is_zero_and_has_a_gradient() -> None:
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (63, 71)])
 @pytest.mark.parametrize("stride", [4, 8, 16])
-def test_the_loss_of_a_right_answer_is_nothing(size: tuple[int, int], stride: int) -> None:
+def test_the_loss_of_a_right_answer_is_zero(size: tuple[int, int], stride: int) -> None:
     """Each cell keeps its place: halves that meet at a multiple of every stride, compared away from there."""
     columns = torch.arange(size[1])
     target = (columns >= 48).to(torch.uint8).expand(1, *size).clone()
@@ -196,7 +196,7 @@ class Ramp(nn.Module):
 
 
 def test_pixels_keep_their_place_where_cells_overhang() -> None:
-    """240 pixels are 7 cells and a half: at the size of the image over that of the cells all would drift."""
+    """240 pixels are 7.5 cells: resized by the ratio of the two sizes, all pixels would drift."""
     ramp = torch.linspace(0, 4, 240).expand(1, 3, 80, 240)
     p = probabilities(Ramp(), ramp, (1,), flip=False)
     torch.testing.assert_close((p[0] / p[1]).log()[:, 16:208], ramp[0, 0, :, 16:208], rtol=1e-3, atol=1e-3)
@@ -238,7 +238,7 @@ def test_torchvision_s_networks_have_the_same_interface(network: str, stride: in
     assert tuple(probabilities(model.eval(), image[:1], (1,)).shape) == (5, 65, 97)
 
 
-def test_what_cannot_be_built_is_refused() -> None:
+def test_unknown_networks_and_impossible_classes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Unknown segmentation network 'deeplab': choose one of v2, deeplabv3_"):
         build_deeplab("deeplab", LITE0, 3)
     with pytest.raises(ValueError, match="Unknown backbone 'resnet5'"):

@@ -1,4 +1,4 @@
-"""Classes of ImageNet by what a data set may call them. The numbers are those of the published lists."""
+"""Classes of ImageNet by the names that a data set may use. The numbers are those of the published lists."""
 
 from __future__ import annotations
 

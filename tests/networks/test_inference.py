@@ -32,7 +32,7 @@ def test_for_inference_freezes_folds_and_answers_the_same(monkeypatch: pytest.Mo
 
 
 @torch.no_grad()
-def test_rounding_the_weights_once_is_what_rounding_them_in_every_pass_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rounding_the_weights_once_equals_rounding_them_in_every_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network, image = Classifier(BACKBONES["lite0"], 3), torch.rand(1, 3, 64, 96) * 255
     levels = []
@@ -46,7 +46,7 @@ def test_rounding_the_weights_once_is_what_rounding_them_in_every_pass_is(monkey
     assert all(torch.equal(one, other) for one, other in zip(*levels, strict=True))
 
 
-def test_an_image_is_seen_a_whole_number_of_coarsest_cells_wide_and_high() -> None:
+def test_networks_see_images_in_whole_cells_of_the_coarsest_level() -> None:
     image = torch.rand(1, 3, 66, 102) * 255
     sizes = {scale: tuple(rescale(image, scale).shape[2:]) for scale in (0.01, 0.5, 1, 2)}
     assert sizes == {0.01: (16, 16), 0.5: (32, 48), 1: (64, 96), 2: (128, 208)}

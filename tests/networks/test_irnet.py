@@ -55,7 +55,7 @@ def test_branches_hold_group_normalization_and_no_batch_normalization(network: I
 
 
 @torch.no_grad()
-def test_the_mean_displacement_is_taken_off_in_evaluation_only(network: IRNet) -> None:
+def test_the_mean_displacement_is_subtracted_in_evaluation_only(network: IRNet) -> None:
     image, mean = torch.rand(1, 3, 64, 64) * 255, torch.tensor([1.5, -2.0])
     network.displacement.mean.zero_()
     learning, plain = network.train()(image)[1], network.eval()(image)[1]
@@ -95,7 +95,7 @@ def test_with_contrast_the_field_of_the_mirror_image_is_the_mirror_image_of_the_
 
 
 @torch.no_grad()
-def test_contrast_weighs_what_the_mirror_image_s_features_lack() -> None:
+def test_contrast_weighs_the_difference_from_the_mirror_image_s_features() -> None:
     torch.manual_seed(0)
     branch = IRNet(BACKBONES["lite0"], 2.0).displacement
     own, mirrored = torch.rand(1, 3, 4, 5), torch.rand(1, 3, 4, 5)

@@ -111,7 +111,7 @@ def test_predictions_are_torchvision_s_at_the_image_s_size(model: MaskRCNN) -> N
 
 
 @torch.no_grad()
-def test_nothing_found_is_no_instance(model: MaskRCNN) -> None:
+def test_an_image_without_detections_has_no_instances(model: MaskRCNN) -> None:
     threshold, model.roi_heads.score_thresh = model.roi_heads.score_thresh, 2.0
     try:
         masks, class_index, score = predict(model, torch.full((3, 75, 101), 127.0))

@@ -1,9 +1,9 @@
-"""A training's state between two epochs: weights and the optimizer's moments as safetensors, all else as JSON.
+"""A training's state between two epochs: weights and the optimizer's moments as safetensors, the rest as JSON.
 
     <stage's folder>/training/<stage>/epoch-00004/    written by the first worker, the state last
 
-Written and found by ourselves and not through Ray Train, whose upload would fail on one worker alone while the others
-wait, and whose own record of checkpoints a full disk cuts short.
+Ray Train does not write them: its upload could fail on one worker while the others wait, and a full disk truncates its
+own record of checkpoints.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEPT = 2  # epochs
 
 
 def newest(folder: Folder) -> Folder | None:
-    """The last whole checkpoint in a training's folder."""
+    """The last complete checkpoint in a training's folder, if there is one."""
     places = (folder.folder(name) for name in reversed(folder.folders()))
     return next((place for place in places if place.exists(STATE)), None)
 
@@ -33,7 +33,7 @@ def newest(folder: Folder) -> Folder | None:
 def restore(folder: Folder, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, Any]]]:
     """Load the last checkpoint, if there is one; returns the epoch to start with and the history so far.
 
-    All workers call it; they take the one that the first worker sees.
+    All workers call it. They load the checkpoint that the first worker finds.
     """
     from ray.train.collective import broadcast_from_rank_zero
 
@@ -51,7 +51,7 @@ def checkpoint(
     """Save an epoch: all workers call it, the first one writes.
 
     Raises:
-        UserError: it cannot be written; on all workers.
+        UserError: it cannot be written. All workers raise it.
     """
     from ray.train.collective import broadcast_from_rank_zero
 
@@ -69,7 +69,7 @@ def checkpoint(
 
 
 def save(folder: Folder, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Write weights, moments and `state`, plain values for JSON. Raises UserError where that is refused."""
+    """Write weights, moments and `state`, plain values for JSON. Raises UserError if they cannot be written."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     folder.write(WEIGHTS, to_bytes(tensors))
     folder.write(OPTIMIZER, to_bytes(_moments(optimizer)))
@@ -85,7 +85,7 @@ def load(folder: Folder, model: nn.Module, optimizer: torch.optim.Optimizer) -> 
 
 
 def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What an optimizer remembers of earlier steps, by "<parameter's number>.<name>"; nothing for plain SGD."""
+    """An optimizer's state from earlier steps, by "<parameter's number>.<name>"; empty for plain SGD."""
     return {
         f"{number}.{name}": value.detach().cpu().contiguous()
         for number, values in optimizer.state_dict()["state"].items()
@@ -95,14 +95,14 @@ def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _load_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give an optimizer of the same parameters back what `_moments` took from it; its rates stay as they are."""
+    """Restore what `_moments` returned into an optimizer of the same parameters; its learning rates stay."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         number, name = key.split(".", 1)
         parameter = parameters[int(number)]
         if tensor.shape == parameter.shape:
-            # In the parameter's own memory format: the step over mixed formats is many times slower.
+            # In the parameter's own memory format: a step over mixed formats is many times slower.
             tensor = torch.empty_like(parameter, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
         state.setdefault(int(number), {})[name] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,8 +1,8 @@
-"""The map mechanism's second pass: images alone in their processes, which the driver watches.
+"""The map mechanism's second pass: one image per process, watched by the driver.
 
-What ends a process that holds a single image is that image's doing, and the driver sees how: the image took longer than
-it may, Ray ended the process because memory ran out, or it died. Two deaths are needed, since a machine may be lost
-just then.
+When a process with a single image ends, that image is the cause, and the driver sees why: the image exceeded its time
+limit, Ray ended the process because memory ran out, or the process died. An image is given up after two deaths, because
+the first may come from a lost machine.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from irnet_ray.engine.steps import Commit, Finish, Load, MapStage, Network
 from irnet_ray.runs.shards import Shards
 from irnet_ray.tables import Row
 
-START, *LIMITED, COMMIT = STEPS = ("start", "load", "network", "finish", "commit")
-DEATHS = 2  # of processes with an image, before it is given up
-STARTS = 3  # of processes in a row that die before they have one
+START, *TIMED, COMMIT = STEPS = ("start", "load", "network", "finish", "commit")
+DEATHS = 2  # processes that an image may take down before it is given up
+STARTS = 3  # processes in a row that may die before they get an image
 
 
 def run_isolated(
@@ -35,10 +35,11 @@ def run_isolated(
     workers: int | None,
     seconds: float,
 ) -> Iterator[Row]:
-    """Run the images that are left, those of each shard; gives what `Commit` returned for each, errors too.
+    """Run the images that are left, given by shard; yields what `Commit` returned for each, errors included.
 
     Raises:
         RuntimeError: no network can be built, or the stage's own tables cannot be read.
+        UserError: a file of the run is damaged, or a result cannot be written.
     """
     images = [_Image(shard, image_id) for shard, ids in sorted(left.items()) for image_id in ids]
     if not images:
@@ -68,7 +69,7 @@ class _Process:
         }
 
     def run(self, step: str, unit: Row) -> tuple[Row, Row | None]:
-        """What a step makes of a unit, and once more by itself if it is for the driver."""
+        """What a step returns for a unit; a second time, as an object of its own, if the driver reads it."""
         made = unit if step == START else self.steps[step](unit)
         return made, made if step == COMMIT else None
 
@@ -82,7 +83,7 @@ class _Image:
 
 @dataclass
 class _Running:
-    """A step of an image in a process; `made` is what the next step gets, `ends` by the monotonic clock."""
+    """A step of an image in a process. `made` goes to the next step; `ends` is its deadline on the monotonic clock."""
 
     image: _Image
     process: Any
@@ -99,10 +100,10 @@ class _SecondPass:
     ) -> None:
         self.stage, self.result, self.process, self.gpu, self.seconds = stage, result, process, gpu, seconds
         self.waiting, self.free, self.failed_starts = deque(images), list[Any](), 0
-        self.running: dict[Any, _Running] = {}  # by what is ready when the step is done
+        self.running: dict[Any, _Running] = {}  # by the object that is ready when the step is done
 
     def run(self, actors: int) -> Iterator[Row]:
-        """Run all images, so many at a time."""
+        """Run all images, `actors` at a time."""
         while self.waiting or self.running:
             while self.waiting and len(self.running) < actors:
                 self._begin(self.waiting.popleft())
@@ -125,17 +126,17 @@ class _SecondPass:
     def _begin(self, image: _Image) -> None:
         unit = {"shard": image.shard, "ids": [image.image_id]}
         if self.free:
-            self._submit(image, self.free.pop(), LIMITED[0], unit)
+            self._submit(image, self.free.pop(), TIMED[0], unit)
         else:
             self._submit(image, self.process.remote(self.stage, self.result, self.gpu), START, unit)
 
     def _submit(self, image: _Image, process: Any, step: str, unit: Any) -> None:
         made, done = process.run.options(num_returns=2).remote(step, unit)
-        ends = time.monotonic() + self.seconds if step in LIMITED else None
+        ends = time.monotonic() + self.seconds if step in TIMED else None
         self.running[done] = _Running(image, process, step, made, ends)
 
     def _ended(self, done: Any, step: _Running) -> Iterator[Row]:
-        """Go on with the next step, or with what ended this one."""
+        """Submit the next step, or handle the failure of this one."""
         try:
             committed = ray.get(done)
         except OutOfMemoryError:
@@ -145,7 +146,8 @@ class _SecondPass:
                 raise
             yield from self._died(step, failures.died())
         except RayTaskError as error:
-            # Images' own errors are in their rows: this is the stage's, but for one that the whole of it is too large.
+            # What a step raises for an image is in the image's row, so this error is the stage's. Only a MemoryError is
+            # the image's: it did not fit as a whole.
             if not isinstance(error.cause, MemoryError):
                 raise
             self.free.append(step.process)
@@ -159,11 +161,11 @@ class _SecondPass:
                 self._submit(step.image, step.process, STEPS[STEPS.index(step.step) + 1], step.made)
 
     def _died(self, step: _Running, why: tuple[str, str]) -> Iterator[Row]:
-        ray.kill(step.process)  # one that is only out of reach would go on
+        ray.kill(step.process)  # a process that is only unreachable would go on
         if step.step == START:
             self.failed_starts += 1
             if self.failed_starts == STARTS:
-                raise RuntimeError(f"{self.stage.name}: stopped: {STARTS} processes in a row died as they began.")
+                raise RuntimeError(f"{self.stage.name}: stopped: {STARTS} processes in a row died at their start.")
         else:
             step.image.deaths += 1
         if step.image.deaths < DEATHS:
@@ -172,7 +174,7 @@ class _SecondPass:
             yield self._failed(step.image, why)
 
     def _failed(self, image: _Image, why: tuple[str, str]) -> Row:
-        """Commit an image as a row of errors."""
+        """Commit an image with its error."""
         source, (kind, message) = self.stage.sources[0], why
         part = source.part(image.shard)
         (row,) = source.rows.read_table(part, columns=["image_id", "uri"], ids=[image.image_id]).to_pylist()

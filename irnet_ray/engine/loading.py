@@ -1,4 +1,4 @@
-"""Batches for a training worker: by index, from what its task holds, or of rows that Ray Data streams past it."""
+"""Batches for a training worker: by index from what its task holds, or from rows that Ray Data streams."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from irnet_ray.engine.task import HopelessError, IndexedTask, Task
 if TYPE_CHECKING:
     from ray.data import DataIterator
 
-SPLIT, WHOLE = "split", "whole"  # the rows among the workers in equal parts, and all of them for each worker
-SHUFFLED_ROWS = 1024  # rows of a worker that wait to be drawn from
+SPLIT, WHOLE = "split", "whole"  # an equal part of the rows for each worker, or all rows for each worker
+SHUFFLED_ROWS = 1024  # rows in a worker's shuffle buffer
 BATCHES_AHEAD = 2
 
 
 def collate_of(task: Task) -> Callable[[list[Any]], Any]:
-    """How a task puts samples together: its own `collate`, else torch's default one."""
+    """How a task collates samples: its own `collate`, else torch's default."""
     return getattr(task, "collate", default_collate)
 
 
 class _Samples(Dataset[Any]):
-    """Samples of one epoch by their place in it, each with a random generator of its own."""
+    """Samples of one epoch by their position in it, each with its own random generator."""
 
     def __init__(self, task: Task, seed: int, epoch: int, rank: int) -> None:
         self.task, self.key = task, [seed, 2, epoch, rank]
@@ -44,7 +44,7 @@ class _Samples(Dataset[Any]):
 
 
 def index_batches(task: Task, schedule: Schedule, epoch: int, rank: int, world: int, cores: int) -> Iterator[Any]:
-    """An epoch's batches of the images of a task that knows them by number; processes load ahead."""
+    """An epoch's batches for a task that numbers its images; processes load ahead."""
     indices = schedule.indices(epoch, cast(IndexedTask, task).images, rank, world)
     share = len(indices[0])
     places = [[(step * share + k, index) for k, index in enumerate(batch)] for step, batch in enumerate(indices)]
@@ -61,13 +61,13 @@ def index_batches(task: Task, schedule: Schedule, epoch: int, rank: int, world: 
 
 @dataclass
 class _Drawn:
-    """Samples of a few rows; a class of its own, that Ray Data takes it for no tensor batch."""
+    """Samples of a few rows. A class of its own, so that Ray Data does not treat it as a tensor batch."""
 
     samples: list[Any]
 
 
 class _Draw(ArrowBatchCollateFn):
-    """Rows to samples, in threads; called from Ray Data's threads, ahead of the training."""
+    """Turns rows into samples, in threads. Ray Data's threads call it ahead of the training."""
 
     def __init__(self, task: Task, key: list[int], pool: ThreadPoolExecutor) -> None:
         self.task, self.key, self.pool = task, key, pool
@@ -82,12 +82,12 @@ class _Draw(ArrowBatchCollateFn):
 
 
 class RowLoader:
-    """Batches of streamed rows, full ones, equally many for all workers.
+    """Full batches of streamed rows, the same number for all workers.
 
-    Each pass gives every worker an equal part of the rows. Rows that give no sample make parts unequal again, and a
-    worker that waited for its next part while others wait for its gradients would wait for ever. So before each
-    iteration all workers tell each other whether they have a batch; as soon as one has none, the next pass begins
-    for all. What the others had drawn of the old one stays for their next batch, the rest is dropped.
+    Each pass gives every worker an equal part of the rows. Rows without a sample make the parts unequal again. A worker
+    that waits for its next part while the others wait for its gradients would wait for ever. So before each iteration
+    all workers tell each other whether they have a batch. As soon as one has none, all begin the next pass. What the
+    others have already drawn from the old pass stays for their next batch; the rest is dropped.
     """
 
     def __init__(
@@ -105,10 +105,10 @@ class RowLoader:
         self.pool = ThreadPoolExecutor(max(1, cores), thread_name_prefix="samples")
 
     def batches(self, epoch: int) -> Iterator[Any]:
-        """An epoch's batches, of as many passes as it takes.
+        """An epoch's batches, from as many passes as needed.
 
         Raises:
-            HopelessError: there are no rows, or the task could use none of them.
+            HopelessError: there are no rows, or the task can use none of them.
         """
         share, collate = self.schedule.share(self.world), collate_of(self.task)
         begun: list[Any] = []
@@ -117,7 +117,7 @@ class RowLoader:
             some = False
             with closing(self._pass(source, epoch, number, share)) as samples:
                 while made < self.schedule.iterations_per_epoch:
-                    # At least one: a pass begins when all workers ask for it, also those with a batch left over.
+                    # At least one: a pass begins only when all workers ask for it, even those with a batch left over.
                     drawn = list(itertools.islice(samples, max(share - len(begun), 0 if some else 1)))
                     begun += drawn
                     some = some or bool(drawn)
@@ -145,7 +145,7 @@ class RowLoader:
             local_shuffle_buffer_size=max(share, SHUFFLED_ROWS),
             local_shuffle_seed=seed,
         )
-        # Its types know tensors only, not what a collate function makes.
+        # Ray's types allow only tensors, not what a collate function returns.
         with closing(cast("Generator[_Drawn]", iter(drawn))) as batches:
             for batch in batches:
                 yield from batch.samples

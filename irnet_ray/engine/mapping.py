@@ -3,15 +3,15 @@
     units ▶ load (CPU) ▶ network (actor pool, on GPUs where there are any) ▶ finish (CPU) ▶ commit ▶ seal
 
 A unit, a few dozen images of one shard, is one row of the data set: it is never split, so writing it is a commit.
-Whatever ends a process, an image that kills it, hangs or eats the memory, ends its unit; a second pass runs what is
-left one image at a time (`isolation`), so that such an image costs that image. A result that cannot be written stops the
-run instead: no other image would fare better.
+An image that kills its process, hangs or exhausts the memory takes its whole unit down. A second pass (`isolation`)
+runs what is left one image at a time, so such an image costs only itself. A result that cannot be written stops the
+run instead, because the next image would fail alike.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
@@ -25,7 +25,7 @@ from irnet_ray.engine.isolation import run_isolated
 from irnet_ray.engine.profile import PROFILE, profile
 from irnet_ray.engine.progress import Reading, display
 from irnet_ray.engine.session import Devices, raised
-from irnet_ray.engine.steps import Commit, Finish, Load, Network
+from irnet_ray.engine.steps import STARTED, Commit, Finish, Load, Network
 from irnet_ray.engine.steps import MapStage as MapStage
 from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder
@@ -40,14 +40,14 @@ UNIT, LARGEST_UNIT = 32, 128  # images
 
 @dataclass
 class Counts:
-    """Images that this run has committed, for the display; the files alone decide what is done."""
+    """What this run has committed, for the display; only the files decide what is done."""
 
     done: int = 0
     failed: int = 0
-    spent: dict[str, float] = field(default_factory=dict)  # seconds of each step, over all processes
+    spent: dict[str, float] = field(default_factory=dict)  # seconds in each step, over all processes
 
     def add(self, committed: Row) -> None:
-        """Count what `Commit` returned. Raises UserError where it could not write."""
+        """Count what `Commit` returned. Raises UserError if it could not write."""
         if committed["refused"]:
             raise UserError(committed["refused"])
         self.done, self.failed = self.done + committed["done"], self.failed + committed["failed"]
@@ -57,11 +57,11 @@ class Counts:
 
 @dataclass
 class MapResult:
-    """What a map stage holds after it ran, over all its shards, and how many images this run computed."""
+    """Rows and errors of a map stage over all its shards, and how many of its images this run computed."""
 
     rows: int
     errors: int
-    computed: int = field(default=0)
+    computed: int = 0
 
 
 def run_map(
@@ -78,9 +78,9 @@ def run_map(
 
     Args:
         images: the image ids of each shard.
-        unit_size: images that are computed and committed together; None for `unit_of` the actors there are.
-        workers: network actors; None for `Devices.network_workers` of what there is.
-        image_seconds: how long a step may take for one image, before its process is ended.
+        unit_size: images that are computed and committed together; None for `unit_of` the number of actors.
+        workers: network actors; None for as many as `Devices.network_workers` allows.
+        image_seconds: time limit of a step for one image; its process is then ended.
 
     Raises:
         UserError: a result cannot be written.
@@ -91,19 +91,19 @@ def run_map(
     total = sum(len(ids) for ids in images.values())
     left = {shard: result.missing(shard, images.get(shard, [])) for shard in open_shards}
     computed, counts = sum(map(len, left.values())), Counts()
-
-    def read() -> Reading:
-        return Reading(total - computed + counts.done, total, f"{counts.failed} errors" if counts.failed else "")
-
     if computed:
         units, start = _units(left, unit_size or unit_of(devices.network_workers(workers))), time.monotonic()
-        with display(stage.name, "images", read):
+        actors = _actors(units, devices, workers)
+        folder.remove(STARTED)  # from a run that was interrupted
+        note = _notes(stage.unit, folder, actors, len(units[0]["ids"]), counts)
+        with display(stage.name, stage.unit, lambda: Reading(total - computed + counts.done, total, note())):
             for committed in _run_units(stage, result, units, devices, workers, image_seconds):
                 counts.add(committed)
             left = {shard: result.missing(shard, images[shard]) for shard, ids in left.items() if ids}
             for committed in run_isolated(stage, result, left, devices, workers, image_seconds):
                 counts.add(committed)
-        seconds, actors = time.monotonic() - start, _actors(units, devices, workers)
+        seconds = time.monotonic() - start
+        folder.remove(STARTED)
         folder.write_json(PROFILE, profile(computed, seconds, counts.spent, actors, devices.cpus, devices.gpus))
     seal = ray.remote(Shards.seal).options(max_retries=3)
     try:
@@ -112,16 +112,32 @@ def run_map(
         raise raised(stage.name, error) from error
     rows, errors = result.counts()
     if rows + errors != total:
-        raise RuntimeError(f"{stage.name}: {rows} rows and {errors} errors are not {total} images.")
+        raise RuntimeError(f"{stage.name}: {rows} rows and {errors} errors are not {total} {stage.unit}.")
     return MapResult(rows, errors, computed)
 
 
 def unit_of(actors: int) -> int:
-    """Images of a unit: the more actors finish units, the larger they are, since one driver hands them all out.
+    """Images per unit. It grows with the number of actors, because one driver hands out all units.
 
-    Measured, it hands out about ten a second, and 16 actors at 50 ms an image finish as many of 32 images.
+    Measured: a driver hands out about ten units a second, and 16 actors at 50 ms per image finish ten of 32 images.
     """
     return min(LARGEST_UNIT, max(UNIT, 8 * actors))
+
+
+def _notes(unit: str, folder: Folder, actors: int, first: int, counts: Counts) -> Callable[[], str]:
+    """What the display says beside the count, which stays 0 until the first unit of `first` images is committed."""
+    started = False
+
+    def note() -> str:
+        nonlocal started
+        if counts.done:
+            return f"{counts.failed} errors" if counts.failed else ""
+        started = started or folder.exists(STARTED)
+        if not started:
+            return f"starting {actors} process{'es' if actors > 1 else ''}"
+        return f"computing the first {first} {unit}"
+
+    return note
 
 
 def _units(left: dict[int, list[str]], size: int) -> list[Row]:
@@ -139,19 +155,19 @@ def _actors(units: list[Row], devices: Devices, workers: int | None) -> int:
 def _run_units(
     stage: MapStage, result: Shards, units: list[Row], devices: Devices, workers: int | None, seconds: float
 ) -> Iterator[Row]:
-    """Run units; gives what `Commit` returned, for all but those whose processes died twice."""
+    """Run units; yields what `Commit` returned for each, except for units whose processes died twice."""
     actors = _actors(units, devices, workers)
     gpu = devices.gpus > 0
-    # A unit whose processes died is dropped here and taken up by the second pass.
+    # A unit whose processes died is dropped here; the second pass runs its images.
     ray.data.DataContext.get_current().max_errored_blocks = len(units)
     data = (
         ray.data.from_items(units, override_num_blocks=len(units))
         .map(Load.of(stage, seconds), num_cpus=1, max_retries=1)
-        .map(  # its type knows functions only, not a class that each actor builds once
-            Network,  # type: ignore[arg-type]
-            fn_constructor_args=(stage, gpu, seconds),
+        .map(
+            Network,  # type: ignore[arg-type]  # Ray's type allows only functions, not a class that each actor builds
+            fn_constructor_args=(stage, gpu, seconds, result.folder),
             compute=ActorPoolStrategy(size=actors),
-            # An actor claims no core, so that loading and finishing always find one.
+            # An actor claims no core, so that loading and finishing always get one.
             num_cpus=0,
             num_gpus=devices.gpu_share(actors),
             max_restarts=-1,

@@ -1,12 +1,12 @@
 """What a map stage spent its time on, and what bounded it.
 
-`profile.json` beside a stage's `done.json`, of the last run that computed anything of it:
+`profile.json` lies beside a stage's `done.json`. It describes the last run that computed any of the stage's images:
 
-    images, seconds, images_per_second   what it computed, the time from the start to the last commit
-    step_seconds                         of `load`, `network`, `finish` and `write`, summed over all processes
-    idle_seconds                         of the network's actors, summed: waiting for images, or for a core
-    actors, cpus, gpus                   what there was
-    bound                                the step that all wait for, or `start-up`
+    images, seconds, images_per_second   what it computed, and the time from the start to the last commit
+    step_seconds                         in `load`, `network`, `finish` and `write`, summed over all processes
+    idle_seconds                         that network actors waited for images or for a core, summed
+    actors, cpus, gpus                   what it ran on
+    bound                                the step that the others wait for, or `start-up`
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 
 PROFILE = "profile.json"
 STEPS = ("load", "network", "finish", "write")
-BUSY = 0.5  # share of what there is, under which a stage is bound by nothing that it does
+BUSY = 0.5  # share of the time in use; below it, no step bounds the stage
 
 
 @contextmanager
 def timed(step: str, seconds: dict[str, float]) -> Iterator[None]:
-    """Add the seconds of the block to those of a step."""
+    """Add the seconds that the block takes to those of a step."""
     start = time.perf_counter()
     try:
         yield
@@ -50,7 +50,7 @@ def profile(
 
 
 def _bound(steps: dict[str, float], seconds: float, actors: int, cpus: float, gpus: float) -> str:
-    """The step that all wait for: on GPUs by the use of the network's actors, then by that of the cores."""
+    """The step that the others wait for: on GPUs by how busy the network actors are, then by how busy the cores are."""
     on_cores = {step: value for step, value in steps.items() if step != "network" or not gpus}
     cores = sum(on_cores.values()) / max(cpus * seconds, 1e-9)
     network = steps["network"] / max(actors * seconds, 1e-9)

@@ -1,7 +1,7 @@
-"""Where the workers of a training find each other: on loopback only, where Ray itself listens on no other interface.
+"""Where the workers of a training meet: only on loopback, if Ray itself listens on no other interface.
 
-The store of keys and values that `torch.distributed` starts with listens on every interface, whatever address it is
-given, and whoever reaches it can steer a training. But it takes a socket that is bound already.
+The key-value store of `torch.distributed` listens on every interface, whatever address it is given, and whoever reaches
+it can steer a training. But it accepts a socket that is already bound.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBacken
 
 LOOPBACK = "127.0.0.1"
 
-_store: Any = None  # a TCPStore, of this process, where it is the worker that the others meet at
+_store: Any = None  # this process's TCPStore, if it is the worker where the others meet
 
 
 def torch_config() -> TorchConfig:
-    """How the workers of this driver's Ray meet: Ray's own way, but where no other machine can join, on loopback."""
-    alone = ipaddress.ip_address(ray.util.get_node_ip_address()).is_loopback
-    return LoopbackConfig() if alone else TorchConfig()
+    """How workers meet: on loopback if no other machine can join this driver's Ray, else in Ray's own way."""
+    local = ipaddress.ip_address(ray.util.get_node_ip_address()).is_loopback
+    return LoopbackConfig() if local else TorchConfig()
 
 
 class LoopbackConfig(TorchConfig):
@@ -33,7 +33,7 @@ class LoopbackConfig(TorchConfig):
 
     @property
     def backend_cls(self) -> type[_TorchBackend]:
-        """Called by Ray Train for what starts and ends the process group."""
+        """Ray Train asks it for the class that starts and ends the process group."""
         return _LoopbackBackend
 
 
@@ -44,28 +44,28 @@ class _LoopbackBackend(_TorchBackend):
         port = worker_group.execute_single(0, listen, timeout=timeout)
         worker_group.execute(_set_torch_distributed_env_vars)
         size = len(worker_group)
-        # By position: `execute_single_async` has a parameter of its own named rank.
+        # Positional arguments, because `execute_single_async` itself has a parameter named rank.
         ray.get(
             [worker_group.execute_single_async(rank, join, port, rank, size, backend, timeout) for rank in range(size)]
         )
 
 
 def listen(timeout: timedelta) -> int:
-    """Start the store on a free port of the loopback interface; returns the port."""
+    """Start the store on a free port of the loopback interface, and return the port."""
     global _store
     with socket.socket() as bound:
         bound.bind((LOOPBACK, 0))
         port: int = bound.getsockname()[1]
-        _store = dist.TCPStore(  # type: ignore[attr-defined]  # torch has it, and does not say so
+        _store = dist.TCPStore(  # type: ignore[attr-defined]  # torch exports it without a type
             LOOPBACK, port, is_master=True, wait_for_workers=False, timeout=timeout, master_listen_fd=bound.detach()
         )
     return port
 
 
 def join(port: int, rank: int, world: int, backend: str, timeout: timedelta) -> None:
-    """Make this process one of the group."""
+    """Add this process to the group."""
     interface = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
-    # What the workers then send each other goes the same way.
+    # The workers' own traffic uses loopback, too.
     os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = interface
     store = _store
     if rank:

@@ -1,4 +1,4 @@
-"""A training's schedule, counted in iterations, and which images each of its batches holds. Needs no torch."""
+"""A training's schedule in iterations, and which images each batch holds. Does not import torch."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Schedule:
         return warm * (1 - iteration / self.iterations) ** self.power
 
     def share(self, world: int) -> int:
-        """How many images of a batch are each worker's; never none."""
+        """How many images of a batch each worker gets; at least one."""
         return max(1, self.batch_size // world)
 
     def indices(self, epoch: int, images: int, rank: int, world: int) -> list[list[int]]:
-        """The image indices of each of this worker's batches of an epoch; all workers have equally many.
+        """The image indices of each of this worker's batches in an epoch; all workers have the same number of batches.
 
-        Passes over the images are shuffled one by one, so each image comes about equally often. A worker's
-        share of a batch is never empty.
+        Each pass over the images is shuffled by itself, so all images occur about equally often. A worker's share of a
+        batch is never empty.
         """
         share = self.share(world)
         needed = share * world * self.iterations_per_epoch

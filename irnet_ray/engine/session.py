@@ -1,4 +1,4 @@
-"""Ray's start and stop: join a named cluster, else start a local Ray and stop it with the command."""
+"""Starting and stopping Ray: join a named cluster, else start a local Ray that ends with the command."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Any
 
 from irnet_ray.errors import UserError
 
-# One process keeps a GPU busy for a third of the time: networks and walk are hundreds of small steps that it hands over
-# one by one. Others fill the gaps.
+# One process keeps a GPU busy for only a third of the time: networks and walk are hundreds of small kernels, launched
+# one by one. Other processes fill the gaps.
 ACTORS_PER_GPU = 4
 
 
@@ -30,7 +30,7 @@ class Devices:
     nodes: int
 
     def check(self, workers: int | None, *, only_training: bool = False) -> None:
-        """Raise UserError where more workers are asked for than can ever start: Ray would wait for ever."""
+        """Raise UserError if more workers are asked for than can ever start: Ray would wait for ever."""
         most, kind = self.most_actors, "processes that share its GPUs" if self.gpus else "CPU cores"
         if only_training and self.gpus:
             most, kind = self.gpus, "GPUs"
@@ -39,21 +39,24 @@ class Devices:
 
     @property
     def most_actors(self) -> int:
-        """How many actors can hold a network: a few on each GPU, else one per core."""
+        """How many actors can hold a network: a few per GPU, else one per core."""
         if not self.gpus:
             return self.cpus
         return self.gpus * max(1, min(ACTORS_PER_GPU, self.cpus // self.gpus))
 
     def network_workers(self, asked: int | None) -> int:
-        """How many actors hold a network: as asked, else as many as can."""
+        """How many actors hold a network: as asked, else as many as possible."""
         return asked or self.most_actors
 
     def gpu_share(self, actors: int) -> float:
-        """The share of a GPU that each of so many network actors claims, so that all find one; 0 without GPUs."""
+        """The share of a GPU that each of `actors` network actors claims, so that all get one; 0 without GPUs."""
         return 1 / math.ceil(actors / self.gpus) if self.gpus else 0.0
 
     def train_workers(self, asked: int | None) -> int:
-        """How many training workers: as asked, one to a GPU at most, else one, which uses all cores of its node."""
+        """How many training workers: with GPUs, as asked but at most one per GPU, by default one for each.
+
+        Without GPUs, as asked, by default one, which uses all cores of its node.
+        """
         return min(asked or self.gpus, self.gpus) if self.gpus else asked or 1
 
     def __str__(self) -> str:
@@ -63,24 +66,24 @@ class Devices:
 
 @contextmanager
 def session(address: str | None) -> Iterator[Devices]:
-    """Connect to the Ray cluster at `address` or `RAY_ADDRESS`; without either, a local Ray lives for the block.
+    """Connect to the Ray cluster at `address` or `RAY_ADDRESS`. Without either, start a local Ray for the block.
 
     Raises:
         UserError: no Ray answers at the address.
     """
-    # Ray's own progress bars and per-execution log would drown ours; its errors stay visible.
+    # Ray's own progress bars and per-execution log would bury ours. Its errors stay visible.
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # A task that ran out of memory would be tried again for ever.
+    # Without this, Ray retries a task that runs out of memory for ever.
     os.environ.setdefault("RAY_task_oom_retries", "1")
     import ray
     from ray.util.annotations import RayDeprecationWarning
 
-    # Retries per operator are said by remote arguments, which go away in 2.64; the pin on Ray ends before it.
+    # Retries per operator are set by remote arguments, which Ray 2.64 removes; our pin on Ray ends before it.
     warnings.filterwarnings("ignore", category=RayDeprecationWarning)
 
-    if ray.is_initialized():  # the caller's own session: used, not stopped
+    if ray.is_initialized():  # the caller's own session: use it, and do not stop it
         yield _devices()
         return
     address = address or os.environ.get("RAY_ADDRESS")
@@ -90,11 +93,11 @@ def session(address: str | None) -> Iterator[Devices]:
             _knock(address)
         else:
             _give_token()
-            # Nobody reads them here: without a dashboard they only take time from the stages.
+            # Without a dashboard nobody reads metrics; they only take time from the stages.
             os.environ.setdefault("RAY_enable_metrics_collection", "0")
         with _no_native_log(), contextlib.nullcontext() if address else _loopback():
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
-    except Exception as error:  # Ray raises a bare one where its node is slow to start
+    except Exception as error:  # Ray raises a bare Exception if its node is slow to start
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"No Ray cluster can be used at {address or 'this machine'}: {said[0]}") from error
     _quiet()
@@ -105,9 +108,9 @@ def session(address: str | None) -> Iterator[Devices]:
 
 
 def _give_token() -> None:
-    """Let a local Ray have its token from this process, for as long as that lives, where the user has none.
+    """Give a local Ray a token for the lifetime of this process, if the user has none.
 
-    By itself Ray writes one into the home folder, which is not ours to write to, and may be read-only.
+    Otherwise Ray writes one into the home folder, which is not ours to write to and may be read-only.
     """
     given = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     if not given and not os.path.exists(os.path.expanduser("~/.ray/auth_token")):
@@ -116,10 +119,10 @@ def _give_token() -> None:
 
 @contextmanager
 def _loopback() -> Iterator[None]:
-    """Let a Ray that starts within the block listen on the loopback interface only.
+    """Let a Ray that starts within the block listen only on the loopback interface.
 
-    By itself it listens on all, for nodes that may join, and whoever reaches it may run code. Its own switch against
-    that is for Macs and Windows; set here, the processes that Ray starts inherit it.
+    By default it listens on all interfaces, so that nodes can join, and whoever reaches it may run code. Ray's switch
+    against that is meant for macOS and Windows. It is set here so that the processes that Ray starts inherit it.
     """
     from ray._private import ray_constants
 
@@ -137,29 +140,29 @@ def _loopback() -> Iterator[None]:
 
 
 def _knock(address: str) -> None:
-    """Raise OSError where nothing listens at a `host:port`: Ray would go on trying for many minutes."""
+    """Raise OSError if nothing listens at a `host:port`: Ray would keep trying for many minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def raised(name: str, error: BaseException) -> Exception:
-    """What to raise for the error of a worker: its own UserError, or a RuntimeError of one sentence."""
+    """What to raise for a worker's error: its own UserError, or a RuntimeError of one sentence."""
     cause = getattr(error, "cause", None)
     return UserError(str(cause)) if isinstance(cause, UserError) else RuntimeError(f"{name}: stopped: {reason(error)}")
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong in a worker, in one line: Ray's messages end with the worker's own exception."""
+    """What went wrong in a worker, in one line. Ray's messages end with the worker's own exception."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
 @contextmanager
 def _no_native_log() -> Iterator[None]:
-    """Hide what native code writes to standard error; exceptions still say what went wrong.
+    """Hide what native code writes to standard error. Exceptions still say what went wrong.
 
-    Ray's core announces there that it was told to be quiet.
+    Ray's core prints there that it was told to be quiet.
     """
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:

@@ -1,8 +1,9 @@
-"""The steps of a map stage as Ray's processes run them, a unit of images at a time."""
+"""The steps of a map stage, as Ray's processes run them on one unit of images at a time."""
 
 from __future__ import annotations
 
-import pickle  # nosec B403 - between our own steps, through Ray's object store: never of a file
+import contextlib
+import pickle  # nosec B403 - between our own steps, through Ray's object store; never from a file
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -12,61 +13,65 @@ import pyarrow as pa
 from irnet_ray.engine.failures import at_most, failure
 from irnet_ray.engine.profile import timed
 from irnet_ray.errors import UserError, misplaced
+from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import Shards
 from irnet_ray.tables import Row
+
+STARTED = "started.json"  # in a stage's folder once the first process has built its network; the display waits for it
 
 
 @dataclass(frozen=True)
 class MapStage:
     """One map stage: what to do with an image. Each step sees one image and may raise.
 
-    Processes that load and finish get `load` and `finish` alone: where these need no torch, nor do the processes.
+    Processes that load and finish receive only `load` and `finish`. They import torch only if these do.
 
-    `sources` are folders of sealed parts, all sharded alike; their columns are joined by `image_id` into the
-    row that the steps see. The first must hold every image.
+    `sources` are results of earlier stages, all sharded alike. Their columns are joined by `image_id` into the row that
+    the steps see. The first source must hold every image.
     """
 
     name: str
     schema: pa.Schema
     sources: tuple[Shards, ...]
     load: Callable[[Row], Any]
-    network: Callable[[bool], Callable[[Row, Any], Any]]  # whether a GPU is there ▶ the step; built once an actor.
-    # A step that is `BatchStep` too may take some of a unit's images at once.
+    network: Callable[[bool], Callable[[Row, Any], Any]]  # on a GPU? ▶ the step, maybe a `BatchStep`; once per actor
     finish: Callable[[Row, Any], Row]
+    unit: str = "images"  # what a row is, for people: prototypes are of tags
 
 
 @runtime_checkable
 class BatchStep(Protocol):
-    """What a network step has besides where it takes images together: a GPU is hardly busy with a single one."""
+    """Optional batching interface of a network step: a single image hardly keeps a GPU busy."""
 
     def batches(self, values: list[Any]) -> list[list[int]]:
-        """Which of the loaded images to take together: every place in the list once."""
+        """Group the loaded images into batches: positions in `values`, each of them once."""
         ...
 
     def run_batch(self, rows: list[Row], values: list[Any]) -> list[Any]:
-        """What the step makes of each of some images; may raise, and each is then tried by itself."""
+        """The step's results for the images of one batch. May raise; each image is then tried by itself."""
         ...
 
 
 @dataclass
 class Item:
-    """One image on its way: the row it came from, what the last step made, or why it failed."""
+    """One image between two steps: its row, what the last step returned, or why it failed."""
 
     row: Row
     value: Any = None
     error: Row | None = None
 
     def advance(self, stage: str, step: Callable[[Row, Any], Any], seconds: float | None = None) -> None:
-        """Apply a step, or record its failure; after `seconds` the process ends. A failed image passes untouched.
+        """Apply a step, or record its failure. After `seconds` the process ends. A failed image passes unchanged.
 
-        Raises UserError where it is not the image that is at fault.
+        Raises:
+            UserError: a file of the run is damaged, which is not the image's fault.
         """
         if self.error is not None:
             return
         try:
             with at_most(seconds):
                 self.value = step(self.row, self.value)
-        except UserError:  # of a damaged file of the run: no fault of the image
+        except UserError:
             raise
         except Exception as error:
             kind, message = failure(error)
@@ -76,7 +81,7 @@ class Item:
 
 @dataclass
 class Load:
-    """The first step: a unit of ids to pickled items."""
+    """The first step: from a unit of image ids to pickled items."""
 
     name: str
     sources: tuple[Shards, ...]
@@ -85,7 +90,7 @@ class Load:
 
     @staticmethod
     def of(stage: MapStage, seconds: float | None) -> Load:
-        """The step of a stage."""
+        """The loading step of a stage."""
         return Load(stage.name, stage.sources, stage.load, seconds)
 
     def __call__(self, unit: Row) -> Row:
@@ -106,7 +111,7 @@ class Load:
                 raise misplaced(f"{source.rows.location}/{part}")
             for row in found:
                 rows[row["image_id"]].update(row)
-            # An image that failed in an earlier stage passes through with its first error.
+            # An image that failed in an earlier stage keeps that error.
             for row in failed:
                 rows[row["image_id"]]["error"] = {key: row[key] for key in ("stage", "kind", "message")}
         return list(rows.values())
@@ -115,12 +120,16 @@ class Load:
 class Network:
     """The second step, in an actor that builds its network once."""
 
-    def __init__(self, stage: MapStage, gpu: bool, seconds: float | None) -> None:
+    def __init__(self, stage: MapStage, gpu: bool, seconds: float | None, folder: Folder | None = None) -> None:
+        """Args: seconds: time limit of a step; folder: of the stage, where `STARTED` tells the driver's display."""
         from irnet_ray.engine.cores import use_cores
 
         use_cores(1)
         self.name, self.seconds = stage.name, seconds
         self.step: Any = stage.network(gpu)
+        if folder is not None:
+            with contextlib.suppress(UserError):  # a commit will say so
+                folder.write_json(STARTED, {})
 
     def __call__(self, unit: Row) -> Row:
         items: list[Item] = pickle.loads(unit["items"])  # nosec B301
@@ -133,13 +142,16 @@ class Network:
         return {"shard": unit["shard"], "items": pickle.dumps(items, protocol=5), "spent": spent}
 
     def _run_batches(self, step: BatchStep, items: list[Item]) -> None:
-        for places in step.batches([item.value for item in items]):
-            some = [items[place] for place in places]
-            if len(some) == 1 or not self._could_run(step, some):
-                self._one_by_one(some)
+        for positions in step.batches([item.value for item in items]):
+            batch = [items[position] for position in positions]
+            if len(batch) == 1 or not self._run_batch(step, batch):
+                self._one_by_one(batch)
 
-    def _could_run(self, step: BatchStep, items: list[Item]) -> bool:
-        """Whether the step could take them, in the time of one: it may fail for one of them, or for their number."""
+    def _run_batch(self, step: BatchStep, items: list[Item]) -> bool:
+        """Whether the batch succeeded, within the time limit of one image. One image or the batch's size may fail it.
+
+        A hang would otherwise hold up a GPU for as many time limits as the batch has images.
+        """
         try:
             with at_most(self.seconds):
                 made = step.run_batch([item.row for item in items], [item.value for item in items])
@@ -158,7 +170,7 @@ class Network:
 
 @dataclass
 class Finish:
-    """The third step: pickled items to the pickled rows of the result."""
+    """The third step: from pickled items to pickled rows of the result."""
 
     name: str
     finish: Callable[[Row, Any], Row]
@@ -166,7 +178,7 @@ class Finish:
 
     @staticmethod
     def of(stage: MapStage, seconds: float | None) -> Finish:
-        """The step of a stage."""
+        """The finishing step of a stage."""
         return Finish(stage.name, stage.finish, seconds)
 
     def __call__(self, unit: Row) -> Row:
@@ -186,9 +198,9 @@ class Finish:
 
 @dataclass
 class Commit:
-    """The last step: write a unit, and say how many images it holds, or why it cannot be written.
+    """The last step: write a unit, and return how many images it holds, or why it cannot be written.
 
-    Said, not raised: what is raised costs a unit, and the next one would be tried.
+    That reason is returned, not raised: Ray Data would drop the unit and go on with the next one.
     """
 
     shards: Shards

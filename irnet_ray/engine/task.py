@@ -1,4 +1,4 @@
-"""What a training stage brings to the train mechanism: a network, its data, its loss and its schedule."""
+"""What a training stage gives to the train mechanism: a network, its data, its loss and its schedule."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from irnet_ray.engine.schedule import Schedule
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-Batch = dict[str, Tensor]  # of most tasks
+Batch = dict[str, Tensor]  # for most tasks
 Optimizer = Literal["sgd", "momentum", "adamw"]
 
 
 class Task(Protocol):
-    """What a training stage brings: a network, its data and its loss.
+    """A network, its data and its loss.
 
-    A task may also have `collate(samples: list) -> batch`, for samples that are no dicts of tensors of equal shapes;
-    batches are dicts and lists of tensors, nested at will. And `advance(done: float)`, which is told before each
-    iteration what share of the schedule is done.
+    Two methods are optional. `collate(samples: list) -> batch` is for samples that are not dicts of tensors of equal
+    shapes; batches are dicts and lists of tensors, nested to any depth. `advance(done: float)` is called before each
+    iteration with the share of the schedule that is done.
     """
 
     @property
@@ -38,17 +38,19 @@ class Task(Protocol):
         """One augmented training sample.
 
         Args:
-            item: the index of an image; of a stage with `rows`, a row as a dict, in one of several threads. Where a
-                row gives no sample, None; another row is taken.
-            rng: follows from the schedule's seed, the epoch and the place in it; with `rows`, from the seed, the
-                epoch, the pass over the rows, and the row's `image_id`.
+            item: the index of an image; for a stage with `rows`, a row as a dict, in one of several threads.
+            rng: seeded by the schedule's seed, the epoch and the position in it; with `rows`, by the seed, the epoch,
+                the pass over the rows, and the row's `image_id`.
+
+        Returns:
+            The sample. None if a row gives none; another row is then taken.
         """
 
     def losses(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
-        """Loss terms of a batch, on all workers the same terms; `total` is minimized, the others are shown."""
+        """Loss terms of a batch, the same terms on all workers. `total` is minimized, the others are only shown."""
 
     def finish(self, device: torch.device, rank: int, world: int) -> dict[str, Any]:
-        """Called on every worker once after the last iteration, before the weights are saved.
+        """Called once on every worker after the last iteration, before the weights are saved.
 
         Returns:
             What was measured, as plain values for JSON; rank 0's is kept.
@@ -56,7 +58,7 @@ class Task(Protocol):
 
 
 class IndexedTask(Task, Protocol):
-    """A task that knows its images by number; `sample` gets numbers below `images`."""
+    """A task that numbers its images; `sample` gets numbers below `images`."""
 
     @property
     def images(self) -> int:
@@ -64,16 +66,16 @@ class IndexedTask(Task, Protocol):
 
 
 class HopelessError(Exception):
-    """Trying again would end alike. All workers raise it at the same place."""
+    """A failure that a retry cannot fix. All workers raise it at the same point."""
 
 
 @dataclass(frozen=True)
 class TrainStage:
-    """One training stage: how each worker builds its task, and for how long it trains.
+    """One training stage: how each worker builds its task, and how long it trains.
 
-    With `rows`, samples are made of the rows of a data set that Ray Data streams past the workers, each with a
-    column `image_id`; it is never in memory whole. Passes are shuffled within a buffer of rows; for more, let the
-    data set itself shuffle its files. Without, `build` gives an `IndexedTask`.
+    With `rows`, samples are made from the rows of a data set that Ray Data streams to the workers; each row has a
+    column `image_id`. The data set is never in memory as a whole. A pass is shuffled only within a buffer of rows; for
+    more, the data set itself must shuffle its files. Without `rows`, `build` returns an `IndexedTask`.
     """
 
     name: str
@@ -82,4 +84,4 @@ class TrainStage:
     weight_decay: float
     rows: Callable[[], Dataset] | None = None
     optimizer: Optimizer = "sgd"  # momentum is SGD with 0.9
-    clip: float | None = None  # largest norm of all gradients together
+    clip: float | None = None  # largest norm of all gradients taken as one vector

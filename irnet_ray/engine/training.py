@@ -1,8 +1,8 @@
 """The train mechanism: N workers, checkpoints, restarts, on Ray Train. Table in, weights out.
 
-An epoch is the piece of the schedule between two checkpoints. Every batch follows from (seed, epoch, iteration) alone,
-so an epoch that is run again after a worker's death is the same epoch.
-Samples are asked for by index, or, where the data set is larger than memory, by rows that Ray Data streams.
+An epoch is the piece of the schedule between two checkpoints. Every batch depends only on (seed, epoch, iteration), so
+an epoch that is repeated after a worker's death is the same epoch.
+Samples come by index, or, where the data set is larger than memory, from rows that Ray Data streams.
 """
 
 from __future__ import annotations
@@ -12,26 +12,24 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from irnet_ray import text
 from irnet_ray.engine.progress import Reading, display
 from irnet_ray.engine.session import Devices, reason
 from irnet_ray.engine.task import HopelessError, Task, TrainStage
 from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder, writing
 
-if TYPE_CHECKING:
-    pass
-
 
 def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: int | None) -> dict[str, float]:
-    """Train a stage, or go on where an interrupted run stopped; commits the weights and what was seen.
+    """Train a stage, or resume where an interrupted run stopped; commits the weights and the record of the training.
 
     The folder then holds `weights.safetensors`, `history.json` (loss terms of each epoch), `measured.json` (what
-    the task measured at the end) and, if it is local, `tensorboard/` (loss terms and rate of each iteration).
+    the task measured at the end) and `tensorboard/` (loss terms and learning rate of each iteration).
 
     Returns:
         The loss terms, averaged over the workers and the last epoch.
@@ -50,7 +48,7 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
     count = devices.train_workers(workers)
     cores = max(1, devices.cpus // devices.nodes // max(1, math.ceil(count / devices.nodes)))
     trainer = TorchTrainer(
-        _work,  # type: ignore[arg-type]  # its type knows no results, which are kept all the same
+        _work,  # type: ignore[arg-type]  # Ray's type allows no result, though Ray keeps it
         train_loop_config={"stage": stage, "folder": folder, "cores": cores},
         torch_config=torch_config(),
         **_data(stage),
@@ -60,7 +58,7 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
             resources_per_worker=_resources(devices, count, cores, stage.rows is not None),
         ),
         run_config=RunConfig(
-            # The same name and path make an interrupted run go on: the folder's name holds the fingerprint.
+            # With the same name and path Ray resumes an interrupted run: the folder's name holds the fingerprint.
             name=stage.name,
             storage_path=path,
             storage_filesystem=filesystem if not folder.is_local else None,
@@ -75,13 +73,14 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
         terms = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in state["losses"].items())
         return Reading(state["iteration"], stage.schedule.iterations, terms)
 
-    folder.remove("progress.json")  # of a start that was interrupted after its last checkpoint
-    with display(stage.name, "iterations", read), _own_interrupt():
+    folder.remove("progress.json")  # from a run that was interrupted after its last checkpoint
+    starting = f"starting {text.count(count, 'worker')}"
+    with display(stage.name, "iterations", read, starting=starting), _own_interrupt():
         try:
             result = trainer.fit()
         except Exception as error:
             failed = getattr(error, "controller_failure", error)
-            if isinstance(failed, OSError):  # Ray Train writes a few records of its own
+            if isinstance(failed, OSError):  # Ray Train writes a few records itself
                 with writing(folder.location):
                     raise failed from error
             raise RuntimeError(f"{stage.name}: training stopped: {reason(error)}") from error
@@ -103,7 +102,7 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
 
 @contextmanager
 def _own_interrupt() -> Iterator[None]:
-    """Ctrl-C stays a KeyboardInterrupt: Ray Train's handler exits without a word, and outlives the training."""
+    """Keep Ctrl-C a KeyboardInterrupt: Ray Train's handler exits without a message, and outlives the training."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -117,7 +116,7 @@ def _own_interrupt() -> Iterator[None]:
 
 
 def _data(stage: TrainStage) -> dict[str, Any]:
-    """The rows for the trainer: split among the workers, and whole for each where they are fewer than the workers."""
+    """The rows for the trainer, split among the workers; and whole for each, for too few to split."""
     if stage.rows is None:
         return {}
     from ray.data import ExecutionOptions
@@ -125,7 +124,7 @@ def _data(stage: TrainStage) -> dict[str, Any]:
 
     from irnet_ray.engine.loading import SPLIT, WHOLE
 
-    # In the order of the data set, so that an epoch that is done again sees the same rows.
+    # In the order of the data set, so that a repeated epoch sees the same rows.
     options = ExecutionOptions(preserve_order=True)
     return {
         "datasets": dict.fromkeys((SPLIT, WHOLE), stage.rows()),
@@ -134,9 +133,9 @@ def _data(stage: TrainStage) -> dict[str, Any]:
 
 
 def _resources(devices: Devices, workers: int, cores: int, rows: bool) -> dict[str, float]:
-    """What a worker claims: its cores, but with `rows` a core of each node is left to the tasks that read them.
+    """What a worker claims: its cores. With `rows`, one core of each node is left to the tasks that read them.
 
-    Were all cores claimed, those tasks would never start. The claim is for Ray's counting alone: torch uses `cores`.
+    If all cores were claimed, those tasks would never start. Only Ray counts with the claim; torch uses all `cores`.
     """
     claims: dict[str, float] = {"CPU": cores}
     if rows:
@@ -150,7 +149,7 @@ def _resources(devices: Devices, workers: int, cores: int, rows: bool) -> dict[s
 
 
 def _work(config: dict[str, Any]) -> HopelessError | UserError | None:
-    """One worker's whole training; returns what ended it where trying again would end alike."""
+    """One worker's whole training. Returns a failure that a retry cannot fix; Ray Train retries what is raised."""
     import ray.train
     import ray.train.torch
 
@@ -213,7 +212,7 @@ def _step(
         losses = task.losses(model, batch)
     values = torch.stack([value.detach().float() for value in losses.values()])
     if torch.distributed.is_initialized():
-        # If one worker's loss is not finite, every worker sees it here, and all end alike.
+        # If one worker's loss is not finite, every worker sees it here, and all stop together.
         torch.distributed.all_reduce(values)
         values /= torch.distributed.get_world_size()
     means: dict[str, float] = dict(zip(losses, values.tolist(), strict=True))
@@ -229,14 +228,14 @@ def _step(
 
 
 def _check_weights(model: nn.Module, iteration: int) -> None:
-    """Raise HopelessError where the last step broke the weights: its own loss was finite still."""
+    """Raise HopelessError if the last step broke the weights: its own loss was still finite."""
     for name, tensor in model.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             raise HopelessError(f"the weights {name} are not finite after iteration {iteration}.")
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """A batch with each of its tensors on a device, at any depth of dicts and lists."""
+    """Move all tensors of a batch, in dicts and lists of any depth, to a device."""
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=True)
     if isinstance(batch, dict):

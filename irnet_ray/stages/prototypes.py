@@ -36,6 +36,7 @@ def stage(config: Config, tags: Shards, vocabulary: list[str], classifier: Folde
         load=partial(load_tag, max_side=config.max_side),
         network=partial(PrototypesNetwork, config, find_backbone(config.backbone), class_of, classifier),
         finish=prototypes_row,
+        unit="tags",
     )
 
 

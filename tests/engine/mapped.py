@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class Ran:
     def __init__(self, folder: Path, devices: Devices, ids: list[str], count: int, seconds: float = 600.0) -> None:
         ray.cloudpickle.register_pickle_by_value(toy_mapping)
         self.log, self.count, self.seconds, self.unit = folder / "log", count, seconds, 4
+        self.stage_unit = "images"
         self.log.mkdir()
         self.ids: dict[int, list[str]] = {}
         for image_id in ids:
@@ -65,7 +67,7 @@ class Ran:
         self.upstream.errors.write_table(self.upstream.part(shard), pa.Table.from_pylist(failed, tables.ERRORS))
 
     def run(self) -> MapResult:
-        stage = toy_mapping.stage(self.log, self.images, self.upstream)
+        stage = replace(toy_mapping.stage(self.log, self.images, self.upstream), unit=self.stage_unit)
         # One actor, so that images wait behind the one that kills it.
         return run_map(
             stage,

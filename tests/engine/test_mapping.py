@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from irnet_ray.engine import mapping
 from irnet_ray.engine.mapping import MapResult, unit_of
+from irnet_ray.engine.progress import Reading
 from irnet_ray.engine.session import Devices
-from irnet_ray.engine.steps import Item
 from tests.engine import toy_mapping
 from tests.engine.mapped import UPSTREAM_ERROR, Ran
 
@@ -65,8 +69,8 @@ def test_rows_went_through_every_step_with_their_sources_joined(ran: Ran) -> Non
             assert row["upstream"] == len(image_id)
 
 
-def test_images_were_taken_run_batches(ran: Ran) -> None:
-    assert set((ran.log / "batches").read_text().split()) == {"2"}  # what is left over goes alone
+def test_images_went_through_the_network_in_batches(ran: Ran) -> None:
+    assert set((ran.log / "batches").read_text().split()) == {"2"}  # a last single image needs no batch
 
 
 def test_what_was_committed_before_is_not_computed_again(ran: Ran) -> None:
@@ -137,15 +141,51 @@ def test_a_network_that_cannot_be_built_stops_the_stage_in_one_sentence(ran: Ran
     assert again.result.sealed() == set()
 
 
-def test_steps_of_an_item_stop_at_its_first_error() -> None:
-    item = Item({"image_id": "a"})
-    item.advance("one", lambda row, value: 5)
-    item.advance("one", lambda row, value: value + 1)
-    assert (item.value, item.error) == (6, None)
-    item.advance("two", lambda row, value: 1 / 0)
-    item.advance("two", lambda row, value: os.abort())
-    assert item.value is None
-    assert item.error == {"stage": "two", "kind": "ZeroDivisionError", "message": "division by zero"}
+def test_the_display_says_that_processes_start_then_that_the_first_unit_runs(
+    tmp_path: Path, devices: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Ran(tmp_path, devices, [f"{number:02d}-{'good' if number else 'wait-network'}" for number in range(6)], 1)
+    run.stage_unit = "tags"
+    seen: list[Reading] = []
+    units: list[str] = []
+
+    @contextmanager
+    def display(stage: str, unit: str, read: Callable[[], Reading]) -> Iterator[None]:
+        units.append(unit)
+        seen.append(read())  # before any process can have started
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.is_set():
+                seen.append(read())
+                if seen[-1].note.startswith("computing"):
+                    (run.log / "go").touch()  # only now may the first unit end
+                time.sleep(0.02)
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        yield
+        done.set()
+        thread.join()
+        seen.append(read())
+
+    monkeypatch.setattr(mapping, "display", display)
+    assert run.run() == MapResult(6, 0, 6)
+    states = [reading for number, reading in enumerate(seen) if not number or reading != seen[number - 1]]
+    assert states[:2] == [Reading(0, 6, "starting 1 process"), Reading(0, 6, "computing the first 4 tags")]
+    assert states[-1] == Reading(6, 6, "") and all(not reading.note for reading in states[2:])
+    assert units == ["tags"]
+    assert "started.json" not in run.result.folder.files()
+
+
+def test_a_stage_that_loses_a_row_says_what_it_counts(ran: Ran, tmp_path: Path) -> None:
+    again = ran.afresh(tmp_path)
+    again.run()
+    part = again.result.part(0)
+    again.result.rows.write_table(part, again.result.rows.read_table(part).slice(1))
+    again.stage_unit = "tags"
+    with pytest.raises(RuntimeError, match=f"errors are not {len(IDS)} tags"):
+        again.run()
 
 
 def test_the_stage_s_profile_holds_the_seconds_of_every_step(ran: Ran) -> None:

@@ -32,12 +32,12 @@ def shown(readings: Iterator[Reading | None], terminal: bool = False) -> str:
             return None
 
     out = io.StringIO()
-    with display("seeds", "images", read, Console(file=out, force_terminal=terminal, width=200)):
+    with display("seeds", "images", read, Console(file=out, force_terminal=terminal, width=200), "starting 3 workers"):
         wait(lambda: used)
     return out.getvalue()
 
 
-def wait(condition: Callable[[], bool]) -> None:
+def wait(condition: Callable[[], object]) -> None:
     while not condition():
         time.sleep(0.005)
 
@@ -45,11 +45,61 @@ def wait(condition: Callable[[], bool]) -> None:
 def test_plain_lines_say_stage_place_rate_and_note(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
-    lines = shown(iter([Reading(40, 200), None, Reading(60, 200, "2 errors"), Reading(200, 200)])).splitlines()
-    assert lines[0] == "seeds: 40/200 images"  # done before: no rate yet
-    assert lines[1].startswith("seeds: 60/200 images, 2.0 images/s, 1:10 left, 2 errors")
-    assert lines[2].startswith("seeds: 200/200 images") and "0:00 left" in lines[2]
-    assert len(lines) == 3
+    readings = [
+        Reading(40, 200, "starting 2 processes"),
+        None,
+        Reading(40, 200, "computing the first 20 images"),
+        Reading(60, 200),
+        Reading(80, 200, "2 errors"),
+        Reading(200, 200),
+    ]
+    assert shown(iter(readings)).splitlines() == [
+        "seeds: 40/200 images, starting 2 processes",
+        "seeds: 40/200 images, computing the first 20 images",
+        "seeds: 60/200 images",  # no rate yet: the first unit includes the start-up
+        "seeds: 80/200 images, 2.0 images/s, 1:00 left, 2 errors",
+        "seeds: 200/200 images, 7.0 images/s, 0:00 left",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reading", "line"),
+    [
+        (Reading(0, 1000, "starting 2 processes"), "seeds: 0/1000 images, starting 2 processes"),
+        (None, "seeds: starting 3 workers"),
+    ],
+)
+def test_the_first_plain_line_comes_at_once_and_says_what_starts(
+    monkeypatch: pytest.MonkeyPatch, reading: Reading | None, line: str
+) -> None:
+    monkeypatch.setattr(progress, "PLAIN_INTERVAL", 3600.0)
+    out = io.StringIO()
+    with display("seeds", "images", lambda: reading, Console(file=out, width=200), "starting 3 workers"):
+        wait(out.getvalue)
+    assert out.getvalue() == f"{line}\n"
+
+
+def test_work_that_starts_at_once_gets_no_early_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PLAIN_INTERVAL", 3600.0)
+    out = io.StringIO()
+    with display("export", "images", lambda: Reading(0, 200), Console(file=out)):
+        pass
+    assert out.getvalue() == ""
+
+
+def test_a_terminal_says_from_the_start_what_starts() -> None:
+    assert "starting 3 workers" in shown(iter([None]), terminal=True)
+    text = shown(iter([Reading(0, 1000, "starting 2 processes")]), terminal=True)
+    assert "0/1000" in text and "starting 2 processes" in text
+
+
+def test_rates_and_times_left_know_no_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    pace, now = progress._Pace(), 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for jump, done in ((0.0, 5), (0.0, 25), (-86400.0, 45), (1e9, 65)):
+        monkeypatch.setattr(time, "time", lambda jump=jump: 1.7e9 + jump)
+        rate, now = pace.rate(done), now + 10
+    assert rate == 2.0
 
 
 def test_a_terminal_gets_one_live_line() -> None:

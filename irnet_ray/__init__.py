@@ -11,10 +11,10 @@ _MODULES = {
     "evaluate": "evaluate",
     "export": "export",
     "label": "label",
-    "predict": "students",
+    "predict": "predict",
     "relabel": "relabel",
     "show": "show",
-    "train": "students",
+    "train": "train",
 }
 __all__ = list(_MODULES)
 

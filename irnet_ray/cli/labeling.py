@@ -8,9 +8,12 @@ from typing import Annotated
 
 import typer
 
+from irnet_ray.algorithms.seed_methods import METHODS
 from irnet_ray.cli.root import Out, Settings, app
 from irnet_ray.errors import UserError
 from irnet_ray.exports.formats import FORMATS
+from irnet_ray.networks.backbones import BACKBONES
+from irnet_ray.stages.student_kinds import KINDS
 
 
 @app.command()
@@ -21,13 +24,15 @@ def label(
     ] = None,
     out: Out = "irnet-out",
     shards: Annotated[int, typer.Option(help="Parquet files per table.")] = 4,
-    backbone: Annotated[str | None, typer.Option(help="resnet50 (the paper's) or lite0 (for laptops).")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help=" or ".join(f"{each.name} ({each.says})" for each in BACKBONES.values()) + ".")
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="ImageNet weights of the backbone, .pth or .safetensors.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML or JSON file of knobs; see `irnet-ray config`.")] = None,
     settings: Settings = None,
-    seeds: Annotated[str | None, typer.Option(help="prototypes, correlation or cam: how seeds are made.")] = None,
+    seeds: Annotated[str | None, typer.Option(help=f"How seeds are made: {', '.join(METHODS)}.")] = None,
     classifier: Annotated[
         str | None, typer.Option(help="pretrained: ImageNet's own, where tags are its classes; trains none.")
     ] = None,
@@ -35,7 +40,7 @@ def label(
     workers: Annotated[int | None, typer.Option(help="Training workers and network actors; default: all.")] = None,
     limit: Annotated[int | None, typer.Option(help="Label only the first N images.")] = None,
     then: Annotated[
-        str, typer.Option(help="Students to train on the labels afterwards: mask-rcnn, deeplab, or both with a comma.")
+        str, typer.Option(help=f"Students to train on the labels afterwards, separated by commas: {', '.join(KINDS)}.")
     ] = "",
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to join. Default: RAY_ADDRESS, else a local Ray.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,24 +9,20 @@ import typer
 
 from irnet_ray.cli.root import Settings, app
 from irnet_ray.errors import UserError
-
-
-class Student(StrEnum):
-    """What can be trained on labels."""
-
-    MASK_RCNN = "mask-rcnn"
-    DEEPLAB = "deeplab"
+from irnet_ray.networks.backbones import BACKBONES
+from irnet_ray.stages.student_kinds import KINDS
 
 
 @app.command()
 def train(
-    student: Annotated[Student, typer.Argument(help="What to train.")],
+    student: Annotated[str, typer.Argument(help=f"What to train: {', '.join(KINDS)}.")],
     labels: Annotated[str, typer.Argument(help="Run directory of finished labels, or its folder labels.")],
     epochs: Annotated[int | None, typer.Option(help="Passes over the images, at least.")] = None,
     iterations: Annotated[int | None, typer.Option(help="Steps, at least: small data sets repeat.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step, over all workers.")] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="resnet50, lite0, or a network of torchvision or timm. Default: the run's.")
+        str | None,
+        typer.Option(help=f"{', '.join(BACKBONES)}, or a network of torchvision or timm. Default: the run's."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="ImageNet weights of the backbone.")] = None,
     network: Annotated[
@@ -48,7 +43,7 @@ def train(
 
     Run the same command again to go on after an interruption.
     """
-    from irnet_ray.commands import students
+    from irnet_ray.commands.train import train as run
 
     knobs = {
         "epochs": epochs,
@@ -61,8 +56,8 @@ def train(
         "min_quality": min_quality,
         "background": background,
     }
-    result = students.train(
-        student.value,
+    result = run(
+        student,
         labels,
         config=config,
         knobs=knobs,
@@ -92,10 +87,10 @@ def predict(
 
     Run the same command again to go on after an interruption: what is done is not done again.
     """
-    from irnet_ray.commands import students
+    from irnet_ray.commands.predict import predict as run
     from irnet_ray.runs.run import published
 
-    result = students.predict(model, data, out, shards=shards, limit=limit, workers=workers, address=address)
+    result = run(model, data, out, shards=shards, limit=limit, workers=workers, address=address)
     print(f"\n{result.images} images = {result.predictions} predictions + {result.errors} errors")
     print(f"labels  {published(result.out, result.version)}/*.parquet")
     if result.errors:

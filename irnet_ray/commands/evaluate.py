@@ -16,6 +16,7 @@ from irnet_ray.evaluation.truth import Truth, load_truth
 from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
 from irnet_ray.runs.version import Predictor
+from irnet_ray.stages.student_kinds import find_kind
 
 
 def evaluate(
@@ -88,7 +89,7 @@ def _evaluate_predictions(
         _rows(run.shards("labels")),
         truth,
         image_ids=_ids(run.shards("images")),
-        instances=student.kind == "mask-rcnn",
+        instances=find_kind(student.kind).instances,
         upper_bound=most if upper_bound else None,
     )
 

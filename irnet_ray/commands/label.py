@@ -11,7 +11,7 @@ from rich.console import Console
 
 from irnet_ray.commands.pipeline import relabel_hint, run_plan
 from irnet_ray.commands.plan import Plan
-from irnet_ray.commands.students import train
+from irnet_ray.commands.train import train
 from irnet_ray.config.load import load_config
 from irnet_ray.errors import UserError
 from irnet_ray.inputs.folder import read_folder
@@ -19,7 +19,7 @@ from irnet_ray.runs.lock import hold
 from irnet_ray.runs.run import writable
 from irnet_ray.runs.version import Source
 from irnet_ray.scenes.generate import generate
-from irnet_ray.stages.students import KINDS
+from irnet_ray.stages.student_kinds import find_kind
 from irnet_ray.storage.locations import absolute, is_uri
 
 SCENES = "scenes"
@@ -64,7 +64,7 @@ def label(
         data: a folder of images with `tags.csv`, or what else docs/inputs.md lists; None for generated scenes.
         out: the run directory.
         shards: Parquet files per table.
-        backbone: `resnet50` or `lite0`, over the config's.
+        backbone: a name in `networks.backbones.BACKBONES`, over the config's.
         weights: path of the backbone's ImageNet weights, over the config's.
         config: YAML or JSON file of knobs.
         settings: single knobs, such as `labels.background=0.3`, over all others.
@@ -73,7 +73,7 @@ def label(
         preset: `paper` for the published pipeline, under the config's own values.
         workers: training workers and network actors; None for all GPUs, or else a network actor per core.
         limit: label only the first so many images.
-        then: students to train on the labels, in order: `mask-rcnn`, `deeplab`.
+        then: names of students to train on the labels, in order, such as `mask-rcnn`.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
         console: where the plan and the progress go.
 
@@ -91,8 +91,7 @@ def label(
     if shards < 1:
         raise UserError(f"--shards must be at least 1, got {shards}.")
     for kind in then:
-        if kind not in KINDS:
-            raise UserError(f"No student {kind!r}: --then takes {' and '.join(KINDS)}, separated by a comma.")
+        find_kind(kind)
     if data is None and is_uri(str(out)):
         raise UserError(f"Generated scenes need a local --out, and {out} is in an object store: name images by --data.")
     folder = writable(out)

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
-from irnet_ray.commands.students import Prediction, Training
+from irnet_ray.commands.predict import Prediction
+from irnet_ray.commands.train import Training
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.truth import Truth
 from irnet_ray.runs.folder import Folder
@@ -77,7 +78,7 @@ class _Fold:
     ) -> None:
         others = [name for name in names if name != parts.part(number)]
         rows = LabelRows.of(student.knobs, parts.rows, others)
-        folder = out.folder("stages", f"{student.kind}-{student.fingerprint(others)}")
+        folder = out.folder("stages", f"{student.kind.name}-{student.fingerprint(others)}")
         self.training = Training(student, rows, folder)
         self.out, self.title = out, f"fold {number + 1} of {FOLDS}"
         ids = parts.rows.read_table(parts.part(number), columns=["image_id"])["image_id"]

@@ -9,7 +9,7 @@ import torch
 
 from irnet_ray import tables
 from irnet_ray.algorithms.affinity import embedding_affinities
-from irnet_ray.algorithms.seed_methods import METHODS
+from irnet_ray.algorithms.seed_methods import METHODS, SeedMethod
 from irnet_ray.algorithms.synthesis import walked_semantic
 from irnet_ray.algorithms.walk import affinity_walk
 from irnet_ray.config.load import Config
@@ -45,7 +45,14 @@ def stage(
         sources=(images, seeds),
         load=partial(load, max_side=config.max_side),
         network=partial(
-            AblationNetwork, config, find_backbone(config.backbone), vocabulary, classifier, irnet, affinitynet
+            AblationNetwork,
+            config,
+            find_backbone(config.backbone),
+            METHODS[config.seeds.method],
+            vocabulary,
+            classifier,
+            irnet,
+            affinitynet,
         ),
         finish=ablation_row,
     )
@@ -58,13 +65,14 @@ class AblationNetwork:
         self,
         config: Config,
         backbone: Backbone,
+        method: SeedMethod,
         vocabulary: list[str],
         classifier: Folder,
         irnet: Folder,
         affinitynet: Folder,
         gpu: bool,
     ) -> None:
-        method, self.scales = METHODS[config.seeds.method], config.seeds.scales
+        self.scales = config.seeds.scales
         class_of = {tag: k for k, tag in enumerate(vocabulary)}
         self.seeds = SeedsNetwork(config, backbone, method, class_of, classifier, None, gpu)
         self.labels = LabelsNetwork(config, backbone, irnet, gpu)

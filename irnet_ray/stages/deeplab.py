@@ -28,7 +28,7 @@ COLUMNS = ["uri", "tags", "width", "height", "instances", "semantic"]
 def stage(student: Student, rows: LabelRows, images: int) -> TrainStage:
     """The training of a DeepLab on `images` labels."""
     return TrainStage(
-        name=student.kind,
+        name=student.kind.name,
         build=partial(DeepLabTask, student, rows),
         schedule=student.schedule(images),
         weight_decay=student.knobs.weight_decay,

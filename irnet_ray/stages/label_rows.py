@@ -59,7 +59,7 @@ class LabelRows:
 
         paths = [f"{self.folder.location}/{part}" for part in self.parts]
         read = sorted({"image_id", "instances", *columns})
-        rows = ray.data.read_parquet(paths, columns=read)
+        rows = ray.data.read_parquet(paths).select_columns(read)
         if not self.held_out and not self.skip_empty:
             return rows
         return rows.map_batches(self._only_wanted, batch_format="pyarrow")

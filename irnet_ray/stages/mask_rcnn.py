@@ -29,7 +29,7 @@ COLUMNS = ["uri", "width", "height", "instances"]
 def stage(student: Student, rows: LabelRows, images: int) -> TrainStage:
     """The training of a Mask R-CNN on `images` labels."""
     return TrainStage(
-        name=student.kind,
+        name=student.kind.name,
         build=partial(MaskRCNNTask, student, rows),
         schedule=student.schedule(images),
         weight_decay=student.knobs.weight_decay,

@@ -29,14 +29,10 @@ def stage(student: Student, folder: Folder, images: Shards, fingerprint: str) ->
 
 
 class StudentNetwork:
-    """A trained student of either kind on one device."""
+    """A trained student of any kind on one device."""
 
     def __init__(self, student: Student, folder: Folder, gpu: bool) -> None:
-        from irnet_ray.stages.deeplab import DeepLabPredictor
-        from irnet_ray.stages.mask_rcnn import MaskRCNNPredictor
-
-        kind = MaskRCNNPredictor if student.kind == "mask-rcnn" else DeepLabPredictor
-        self.predict = kind(student, folder, gpu)
+        self.predict = student.kind.predictor(student, folder, gpu)
 
     def __call__(self, row: Row, image_HW3: np.ndarray) -> Predicted:
         """Predictions for one image, from its pixels alone."""

@@ -11,14 +11,16 @@ from typing import Any
 
 from irnet_ray._version import __version__
 from irnet_ray.config.load import Config
-from irnet_ray.config.sections import DeepLab, MaskRCNN
+from irnet_ray.config.sections import Student as StudentKnobs
 from irnet_ray.engine.schedule import Schedule
 from irnet_ray.errors import UserError
 from irnet_ray.networks.backbones import Backbone, find_backbone
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import fingerprint
+from irnet_ray.stages.graph import revised
+from irnet_ray.stages.student_kinds import KINDS, Kind
 
-KINDS = ("mask-rcnn", "deeplab")
 RECORD = "model.json"
 
 
@@ -26,7 +28,7 @@ RECORD = "model.json"
 class Student:
     """A student to train or trained: its kind, config and classes."""
 
-    kind: str  # one of KINDS
+    kind: Kind
     config: Config
     vocabulary: tuple[str, ...]  # names of its classes
     labels: str  # version of the labels it learns from
@@ -37,9 +39,10 @@ class Student:
         object.__setattr__(self, "backbone", find_backbone(self.knobs.backbone or self.config.backbone))
 
     @property
-    def knobs(self) -> MaskRCNN | DeepLab:
+    def knobs(self) -> StudentKnobs:
         """Its section of the config."""
-        return self.config.mask_rcnn if self.kind == "mask-rcnn" else self.config.deeplab
+        section: StudentKnobs = getattr(self.config, self.kind.section)
+        return section
 
     @property
     def weights(self) -> str | None:
@@ -56,19 +59,20 @@ class Student:
 
     def trained_for(self, iterations: int) -> Student:
         """The same student, trained for at least so many iterations."""
-        section = self.kind.replace("-", "_")
         knobs = self.knobs.model_copy(update={"min_iterations": max(iterations, self.knobs.min_iterations)})
-        return replace(self, config=self.config.model_copy(update={section: knobs}))
+        return replace(self, config=self.config.model_copy(update={self.kind.section: knobs}))
 
     def fingerprint(self, *data: Any) -> str:
         """Changes with everything that the trained weights follow from; `data` tells what they learn from."""
         config = [self.config.seed, self.config.max_side, self.backbone.name, self.weights, self.knobs.model_dump()]
-        return fingerprint(self.kind, __version__, config, list(self.vocabulary), self.labels, data)
+        return fingerprint(
+            self.kind.name, revised(self.kind.revision), config, list(self.vocabulary), self.labels, data
+        )
 
     def save(self, folder: Folder) -> None:
         """Write the record beside the weights."""
         record = {
-            "kind": self.kind,
+            "kind": self.kind.name,
             "config": self.config.model_dump(mode="json"),
             "vocabulary": list(self.vocabulary),
             "labels": self.labels,
@@ -83,17 +87,16 @@ class Student:
             record = folder.read_json(RECORD)
         except ValueError as error:
             raise UserError(f"{folder.location}/{RECORD} is no model record: train the student again.") from error
-        if record is None or not folder.exists("weights.safetensors"):
+        if record is None or not folder.exists(WEIGHTS):
             raise UserError(
                 f"No trained student in {folder.location}: name a folder that `irnet-ray train` wrote, "
                 "such as OUT/models/mask-rcnn."
             )
         try:
-            student = Student(
-                record["kind"], Config.model_validate(record["config"]), tuple(record["vocabulary"]), record["labels"]
-            )
+            config, vocabulary = Config.model_validate(record["config"]), tuple(record["vocabulary"])
+            kind, labels = str(record["kind"]), record["labels"]
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{folder.location}/{RECORD} is not of this version: train the student again.") from error
-        if student.kind not in KINDS:
-            raise UserError(f"{folder.location} holds a {student.kind!r}: expected one of {', '.join(KINDS)}.")
-        return student
+        if kind not in KINDS:
+            raise UserError(f"{folder.location} holds a {kind!r}: expected one of {', '.join(KINDS)}.")
+        return Student(KINDS[kind], config, vocabulary, labels)

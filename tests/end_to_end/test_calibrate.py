@@ -10,6 +10,7 @@ from irnet_ray.commands.plan import Plan
 from irnet_ray.config.load import Config, load_config
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.runs.folder import Folder
+from irnet_ray.stages.graph import STAGES
 from tests.end_to_end.conftest import SHARDS, Run
 from tests.end_to_end.conftest import irnet_ray as command
 
@@ -65,8 +66,8 @@ def test_the_config_it_writes_labels_the_same_images_with_other_thresholds(run: 
     }
     # It goes on from this run's classifier.
     plan = Plan(Folder(str(run.out)), chosen, read_folder(run.data, SHARDS), SHARDS)
-    assert plan.is_done("classifier") and not plan.is_done("labels")
-    assert plan.is_done("irnet") == (chosen.seeds == own.seeds)
+    assert plan.is_done(STAGES["classifier"]) and not plan.is_done(STAGES["labels"])
+    assert plan.is_done(STAGES["irnet"]) == (chosen.seeds == own.seeds)
 
 
 def test_too_few_images_are_refused(run: Run, tmp_path: Path) -> None:

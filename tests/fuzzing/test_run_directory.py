@@ -18,11 +18,12 @@ from rich.console import Console
 from irnet_ray import tables
 from irnet_ray.commands.evaluate import evaluate
 from irnet_ray.commands.export import export
-from irnet_ray.commands.students import student_config
+from irnet_ray.commands.train import student_config
 from irnet_ray.masks import encode_cam
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
+from irnet_ray.stages.student_kinds import KINDS
 from tests.fuzzing.sentences import DAMAGES, FUZZ, flipped_page, outcome, truncated, write
 from tests.labelled import labelled_scenes
 
@@ -57,7 +58,7 @@ def readers(out: Path, truth: Path, scratch: Path) -> dict[str, Any]:
         "voc": outcome(lambda: export(out, "voc", voc, console=QUIET).annotations),
         "evaluate": outcome(lambda: evaluate(out, truth, console=QUIET).to_json()),
     }
-    outcome(lambda: student_config(FinishedRun.open(out), "deeplab"))
+    outcome(lambda: student_config(FinishedRun.open(out), KINDS["deeplab"]))
     return given
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.run import finished, publish, writable
+from irnet_ray.runs.run import FinishedRun, publish, writable
+from irnet_ray.runs.version import Version
 from irnet_ray.storage import object_store
 from tests.object_store.proxy import Fault, Proxy, Request
 
@@ -145,11 +146,11 @@ def test_a_writer_that_is_stopped_leaves_the_old_object_or_the_whole_new_one(
 
 def test_readers_follow_the_pointer_alone(out: Folder) -> None:
     version = {"version": "0", "stages": {"labels": "labels-0", "images": "images-0"}, "shards": 1}
-    publish(out, {**version, "vocabulary": [], "config": {}})
+    publish(out, Version({**version, "vocabulary": [], "config": {}}))
     assert out.files() == ["current.json"] and out.folders() == []
     for name in (out.location, f"{out.location}/", f"{out.location}/labels"):
-        folder, found = finished(name)
-        assert found["version"] == "0" and folder.folder("x").location == out.folder("x").location
+        run = FinishedRun.open(name)
+        assert run.version.id == "0" and run.folder.folder("x").location == out.folder("x").location
 
 
 def test_options_of_a_uri_stay_with_every_folder_below(
@@ -169,21 +170,21 @@ def test_options_of_a_uri_stay_with_every_folder_below(
 
 def finished_is_refused(location: str) -> bool:
     with pytest.raises(UserError, match="No finished run in s3://"):
-        finished(f"{location.partition('?')[0]}/labels?{location.partition('?')[2]}")
+        FinishedRun.open(f"{location.partition('?')[0]}/labels?{location.partition('?')[2]}")
     return True
 
 
 @pytest.mark.parametrize(
     ("location", "said"),
     [
-        ("s3://key:secret@bucket/run", r"leave it out of s3://bucket"),
+        ("s3://key:secret@bucket/run", r"The URI of bucket holds a password"),
         ("s3://bucket/run?nonsense=1", r"s3://bucket/run.nonsense=1 names no folder that can be used: "),
         ("s3:///run", r"s3:///run names no folder that can be used: "),
         ("ftp://host/run", r"ftp://host/run names no folder that can be used: "),
     ],
 )
 def test_a_uri_that_names_nothing_is_a_mistake(store: Proxy, location: str, said: str) -> None:
-    for use in (writable, finished):
+    for use in (writable, FinishedRun.open):
         with pytest.raises(UserError, match=said) as caught:
             use(location)
         assert "secret" not in str(caught.value)

@@ -20,6 +20,7 @@ from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import publish
 from irnet_ray.runs.shards import Shards
+from irnet_ray.runs.version import Version
 from irnet_ray.storage import object_store
 from tests.engine import toy_mapping
 from tests.object_store.proxy import Fault, Proxy, Request
@@ -69,7 +70,7 @@ def test_a_run_directory_comes_out_the_same(out: Folder, store: Proxy) -> None:
             ]
             shards.commit(0, SCHEMA, rows)
         shards.seal(0, SCHEMA, ids)
-        publish(run, {"version": "0", "stages": {}})
+        publish(run, Version({"version": "0", "stages": {}}))
         parts = [folder.read_table(shards.part(0)) for folder in (shards.rows, shards.errors)]
         return shards.counts(), parts, shards.sealed(), run.read_json("current.json"), shards.units(0).files()
 

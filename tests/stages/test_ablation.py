@@ -83,7 +83,16 @@ def test_the_cam_is_the_row_s_own_where_seeds_are_made_from_it(
 ) -> None:
     config = plan.config.model_copy(update={"seeds": plan.config.seeds.model_copy(update={"method": "cam"})})
     row = row_of(plan)
-    made = AblationNetwork(config, BACKBONES["lite0"], plan.vocabulary, classifier, irnet, affinitynet, gpu=False)
+    made = AblationNetwork(
+        config,
+        BACKBONES["lite0"],
+        METHODS[config.seeds.method],
+        plan.vocabulary,
+        classifier,
+        irnet,
+        affinitynet,
+        gpu=False,
+    )
     assert np.array_equal(made.cam(row, load_image(row["uri"], 1280)), decode_cam(row))
 
 
@@ -94,7 +103,14 @@ def test_its_instances_are_the_connected_parts_of_the_run_s_semantic_label(
     image = load_image(row["uri"], 1280)
     labels = LabelsNetwork(plan.config, BACKBONES["lite0"], irnet, gpu=False)(row, image)
     found = AblationNetwork(
-        plan.config, BACKBONES["lite0"], plan.vocabulary, classifier, irnet, affinitynet, gpu=False
+        plan.config,
+        BACKBONES["lite0"],
+        METHODS[plan.config.seeds.method],
+        plan.vocabulary,
+        classifier,
+        irnet,
+        affinitynet,
+        gpu=False,
     )(row, image).boundary
     assert np.array_equal(found.semantic, labels.semantic)  # for which a field is of no account
     parts = set()
@@ -110,7 +126,14 @@ def test_attention_stays_where_the_embedding_changes(
 ) -> None:
     # Two flat halves, far apart: attention on a corner fills its half and nothing else.
     network = AblationNetwork(
-        plan.config, BACKBONES["lite0"], plan.vocabulary, classifier, irnet, affinitynet, gpu=False
+        plan.config,
+        BACKBONES["lite0"],
+        METHODS[plan.config.seeds.method],
+        plan.vocabulary,
+        classifier,
+        irnet,
+        affinitynet,
+        gpu=False,
     )
     halves = torch.zeros(8, 24, 32)
     halves[:, :, 16:] = 20
@@ -143,7 +166,14 @@ def test_broken_weights_are_an_error_and_not_a_row(
     state["last.weight"][0] = torch.nan
     affinitynet.write("weights.safetensors", save(state))
     network = AblationNetwork(
-        plan.config, BACKBONES["lite0"], plan.vocabulary, classifier, irnet, affinitynet, gpu=False
+        plan.config,
+        BACKBONES["lite0"],
+        METHODS[plan.config.seeds.method],
+        plan.vocabulary,
+        classifier,
+        irnet,
+        affinitynet,
+        gpu=False,
     )
     with pytest.raises(FloatingPointError, match="AffinityNet's answer is not finite"):
         network.affinitynet(np.zeros((1, 16, 16), np.float32), np.zeros((64, 64, 3), np.uint8))
@@ -151,4 +181,13 @@ def test_broken_weights_are_an_error_and_not_a_row(
 
 def test_another_network_s_weights_are_refused(plan: Plan, classifier: Folder, irnet: Folder) -> None:
     with pytest.raises(ValueError, match=r"irnet-\w+ holds weights of another network"):
-        AblationNetwork(plan.config, BACKBONES["lite0"], plan.vocabulary, classifier, irnet, irnet, gpu=False)
+        AblationNetwork(
+            plan.config,
+            BACKBONES["lite0"],
+            METHODS[plan.config.seeds.method],
+            plan.vocabulary,
+            classifier,
+            irnet,
+            irnet,
+            gpu=False,
+        )

@@ -15,6 +15,7 @@ from irnet_ray.masks import encode_png
 from irnet_ray.runs.folder import Folder
 from irnet_ray.stages.deeplab import DeepLabPredictor, DeepLabTask, build
 from irnet_ray.stages.label_rows import IGNORED, LabelRows
+from irnet_ray.stages.student_kinds import KINDS
 from irnet_ray.stages.students import Student
 
 pytest.importorskip("timm")
@@ -23,7 +24,7 @@ SIZE = (80, 120)
 CONFIG = Config.model_validate(
     {"backbone": "lite0", "deeplab": {"crop": 96, "rescale": (0.7, 1.4), "scales": (0.5, 1.0), "min_quality": 0.5}}
 )
-STUDENT = Student("deeplab", CONFIG, ("bird", "cat", "dog"), "0")
+STUDENT = Student(KINDS["deeplab"], CONFIG, ("bird", "cat", "dog"), "0")
 ROWS = LabelRows.of(CONFIG.deeplab, Folder("/nowhere"), [])
 
 
@@ -98,7 +99,7 @@ def test_a_trained_one_gives_a_class_map_of_the_image_s_size(tmp_path: Path, crf
     from safetensors.torch import save
 
     config = CONFIG.model_copy(update={"deeplab": CONFIG.deeplab.model_copy(update={"crf": crf})})
-    student = Student("deeplab", config, STUDENT.vocabulary, "0")
+    student = Student(KINDS["deeplab"], config, STUDENT.vocabulary, "0")
     folder = Folder(str(tmp_path))
     folder.write("weights.safetensors", save({k: v.contiguous() for k, v in build(student).state_dict().items()}))
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)

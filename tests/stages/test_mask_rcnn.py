@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from irnet_ray.commands.students import student_config
+from irnet_ray.commands.train import student_config
 from irnet_ray.masks import decode_masks
 from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.run import finished
-from irnet_ray.runs.shards import Shards
+from irnet_ray.runs.run import FinishedRun
 from irnet_ray.stages.label_rows import LabelRows
 from irnet_ray.stages.mask_rcnn import COLUMNS, MaskRCNNPredictor, MaskRCNNTask, build
+from irnet_ray.stages.student_kinds import KINDS
 from irnet_ray.stages.students import Student
 from tests.labelled import labelled_scenes
 
@@ -25,9 +25,9 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Student, LabelRows, list[dict[str, Any]]]:
-    out, version = finished(labelled_scenes(tmp_path_factory.mktemp("scenes"), 4))
-    student = Student("mask-rcnn", student_config(version, "mask-rcnn"), tuple(version["vocabulary"]), "0")
-    folder = Shards(out.folder("stages", version["stages"]["labels"]), version["shards"]).rows
+    run = FinishedRun.open(labelled_scenes(tmp_path_factory.mktemp("scenes"), 4))
+    student = Student(KINDS["mask-rcnn"], student_config(run, KINDS["mask-rcnn"]), tuple(run.vocabulary), "0")
+    folder = run.shards("labels").rows
     rows = LabelRows.of(student.knobs, folder, folder.files())
     return student, rows, [row for part in rows.parts for row in folder.stream_rows(part, ["image_id", *COLUMNS])]
 

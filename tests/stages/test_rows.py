@@ -20,6 +20,7 @@ from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages import ablation, labels, predictions, prototypes, seeds
 from irnet_ray.stages.rows import Ablated, Attention, Masks, Predicted
+from irnet_ray.stages.student_kinds import KINDS
 from irnet_ray.stages.students import Student
 
 RUN = """
@@ -46,7 +47,7 @@ def stages(plan: Plan, out: Folder) -> dict[str, tuple[MapStage, Any]]:
     size, grid = (96, 128), (24, 32)
     masks = Masks(np.ones((1, *size), bool), np.zeros(1, np.int64), *np.ones((2, 1)), np.ones(size, np.uint8))
     cam = np.ones((1, *grid), np.float32)
-    student = Student("deeplab", plan.config, tuple(plan.vocabulary), "0123")
+    student = Student(KINDS["deeplab"], plan.config, tuple(plan.vocabulary), "0123")
     return {
         "seeds": (
             seeds.stage(plan.config, images, plan.vocabulary, out, None),

@@ -11,9 +11,10 @@ import pytest
 from irnet_ray.config.load import Config
 from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder
+from irnet_ray.stages.student_kinds import KINDS
 from irnet_ray.stages.students import RECORD, Student
 
-STUDENT = Student("deeplab", Config(), ("cat", "dog"), "0123")
+STUDENT = Student(KINDS["deeplab"], Config(), ("cat", "dog"), "0123")
 
 
 def test_a_student_comes_back_as_it_was_saved(tmp_path: Path) -> None:
@@ -21,6 +22,8 @@ def test_a_student_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     STUDENT.save(folder)
     folder.write("weights.safetensors", b"")
     assert Student.load(folder) == STUDENT
+    record = folder.read_json(RECORD)
+    assert record["kind"] == "deeplab" and record["vocabulary"] == ["cat", "dog"]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +54,8 @@ def test_the_fingerprint_changes_with_what_the_weights_follow_from_and_with_noth
     other = Config.model_validate({"mask_rcnn": {"epochs": 21}})
     changed = [
         replace(STUDENT, config=longer),
-        replace(STUDENT, kind="mask-rcnn"),
+        replace(STUDENT, kind=KINDS["mask-rcnn"]),
+        replace(STUDENT, kind=replace(KINDS["deeplab"], revision=2)),
         replace(STUDENT, vocabulary=("cat",)),
         replace(STUDENT, labels="4567"),
     ]
@@ -61,7 +65,7 @@ def test_the_fingerprint_changes_with_what_the_weights_follow_from_and_with_noth
 
 
 def test_warming_up_takes_a_tenth_of_the_schedule_at_most() -> None:
-    student = replace(STUDENT, kind="mask-rcnn")
+    student = replace(STUDENT, kind=KINDS["mask-rcnn"])
     knobs = student.knobs
     assert student.schedule(100_000).warmup == knobs.warmup
     small = student.schedule(10)

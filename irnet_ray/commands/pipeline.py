@@ -13,6 +13,7 @@ from rich.console import Console
 
 from irnet_ray._version import __version__
 from irnet_ray.commands.plan import Plan
+from irnet_ray.config.load import recorded_config
 from irnet_ray.errors import UserError, printable
 from irnet_ray.report.classifier import known_tags
 from irnet_ray.report.lines import classifier_lines
@@ -272,7 +273,7 @@ def relabel_hint(plan: Plan) -> str | None:
     known = current(plan.out)
     if known is None or known.student is not None or plan.is_done(STAGES["classifier"]):
         return None
-    if known.stages["images"] == plan.names["images"] or known.config != plan.config.model_dump(mode="json"):
+    if known.stages["images"] == plan.names["images"] or recorded_config(known.config) != plan.config:
         return None
     return (
         f"The images are not those of version {known.id}, so everything is computed anew. To compute only "

@@ -120,7 +120,7 @@ class ClassifierTask:
         for offset in range(self.images):
             row = (index + offset) % self.images
             try:
-                image = load_image(self.table["uri"][row].as_py(), self.config.max_side)
+                image = load_image(self.table["uri"][row].as_py(), self.config.max_side, self.config.window)
                 break
             except ImageError:
                 continue
@@ -172,7 +172,8 @@ class ClassifierTask:
     def _logits(self, row: int, device: torch.device) -> list[float] | None:
         """Class logits of a held-out image, or None for one that cannot be decoded: seeds records its error."""
         try:
-            image = to_network(load_image(self.held_out["uri"][row].as_py(), self.config.max_side), device)
+            uri = self.held_out["uri"][row].as_py()
+            image = to_network(load_image(uri, self.config.max_side, self.config.window), device)
         except ImageError:
             return None
         side = sum(self.knobs.resize) / 2

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from irnet_ray.inputs.decode import ImageError, decode_rgb
+from irnet_ray.inputs.pixels import Window
 
 GREY = (124, 116, 104)  # the mean colour of ImageNet: padding that normalizes to about zero
 
@@ -21,19 +22,19 @@ def working_size(height: int, width: int, max_side: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def load_image(uri: str, max_side: int) -> np.ndarray:
-    """Decode an image at working size, uint8 (H, W, 3). Raises ImageError."""
-    image = decode_rgb(uri)
+def load_image(uri: str, max_side: int, window: Window | None = None) -> np.ndarray:
+    """Decode an image at working size, uint8 (H, W, 3); `window` is the config's. Raises ImageError."""
+    image = decode_rgb(uri, window)
     size = working_size(image.shape[0], image.shape[1], max_side)
     return resize(image, size) if size != image.shape[:2] else image
 
 
-def load(row: dict[str, Any], max_side: int) -> np.ndarray:
+def load(row: dict[str, Any], max_side: int, window: Window | None = None) -> np.ndarray:
     """The first step of the map stages over images: uint8 (H, W, 3) of a row of the images table. Raises ImageError."""
-    return load_image(row["uri"], max_side)
+    return load_image(row["uri"], max_side, window)
 
 
-def load_tag(row: dict[str, Any], max_side: int) -> list[np.ndarray]:
+def load_tag(row: dict[str, Any], max_side: int, window: Window | None = None) -> list[np.ndarray]:
     """The first step of the map stage over tags: those of a tag's images that can be decoded, uint8 (H, W, 3) each.
 
     Seeds records the errors of the others. Raises ValueError where there is none.
@@ -41,7 +42,7 @@ def load_tag(row: dict[str, Any], max_side: int) -> list[np.ndarray]:
     images = []
     for uri in row["uris"]:
         try:
-            images.append(load_image(uri, max_side))
+            images.append(load_image(uri, max_side, window))
         except ImageError:
             continue
     if not images:

@@ -18,7 +18,7 @@ from irnet_ray.networks.backbones import Backbone, find_backbone
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import fingerprint
-from irnet_ray.stages.graph import revised
+from irnet_ray.stages.graph import revised, window_of
 from irnet_ray.stages.student_kinds import KINDS, Kind
 
 RECORD = "model.json"
@@ -65,6 +65,7 @@ class Student:
     def fingerprint(self, *data: Any) -> str:
         """Changes with everything that the trained weights follow from; `data` tells what they learn from."""
         config = [self.config.seed, self.config.max_side, self.backbone.name, self.weights, self.knobs.model_dump()]
+        config += window_of(self.config)
         return fingerprint(
             self.kind.name, revised(self.kind.revision), config, list(self.vocabulary), self.labels, data
         )

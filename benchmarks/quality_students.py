@@ -27,7 +27,7 @@ from irnet_ray.runs.folder import Folder
 from irnet_ray.stages.deeplab import DeepLabPredictor
 from irnet_ray.stages.images import load_image
 from irnet_ray.stages.seeds import SeedsNetwork
-from irnet_ray.stages.students import Student
+from irnet_ray.stages.student_kinds import load_student
 
 SURE = 0.5  # probability above which a tag is guessed; where none is, the likeliest
 
@@ -63,7 +63,7 @@ def attention_measures(run: Run) -> dict[str, Measures]:
 def deeplab_measures(run: Run, model: str) -> dict[str, Measures]:
     """A DeepLab's class maps, told the tags and not."""
     folder = Folder(model)
-    student = Student.load(folder)
+    student = load_student(folder)
     predictor = DeepLabPredictor(student, folder, gpu=False)
     told, untold = measures(run), measures(run)
     for row in run.rows("images"):

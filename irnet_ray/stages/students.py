@@ -13,13 +13,12 @@ from irnet_ray._version import __version__
 from irnet_ray.config.load import Config
 from irnet_ray.config.sections import Student as StudentKnobs
 from irnet_ray.engine.schedule import Schedule
-from irnet_ray.errors import UserError
-from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import fingerprint
 from irnet_ray.stages.graph import revised
-from irnet_ray.stages.student_kinds import KINDS, Kind
+from irnet_ray.stages.student_kind import Kind
 
 RECORD = "model.json"
 
@@ -79,24 +78,3 @@ class Student:
             "made_by": f"irnet-ray {__version__}",
         }
         folder.write_json(RECORD, record)
-
-    @staticmethod
-    def load(folder: Folder) -> Student:
-        """Read the record of a trained student. Raises UserError where there is none, or no weights beside it."""
-        try:
-            record = folder.read_json(RECORD)
-        except ValueError as error:
-            raise UserError(f"{folder.location}/{RECORD} is no model record: train the student again.") from error
-        if record is None or not folder.exists(WEIGHTS):
-            raise UserError(
-                f"No trained student in {folder.location}: name a folder that `irnet-ray train` wrote, "
-                "such as OUT/models/mask-rcnn."
-            )
-        try:
-            config, vocabulary = Config.model_validate(record["config"]), tuple(record["vocabulary"])
-            kind, labels = str(record["kind"]), record["labels"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{folder.location}/{RECORD} is not of this version: train the student again.") from error
-        if kind not in KINDS:
-            raise UserError(f"{folder.location} holds a {kind!r}: expected one of {', '.join(KINDS)}.")
-        return Student(KINDS[kind], config, vocabulary, labels)

@@ -11,7 +11,7 @@ import pytest
 from irnet_ray.config.load import Config
 from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder
-from irnet_ray.stages.student_kinds import KINDS
+from irnet_ray.stages.student_kinds import KINDS, load_student
 from irnet_ray.stages.students import RECORD, Student
 
 STUDENT = Student(KINDS["deeplab"], Config(), ("cat", "dog"), "0123")
@@ -21,7 +21,7 @@ def test_a_student_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     folder = Folder(str(tmp_path))
     STUDENT.save(folder)
     folder.write("weights.safetensors", b"")
-    assert Student.load(folder) == STUDENT
+    assert load_student(folder) == STUDENT
     record = folder.read_json(RECORD)
     assert record["kind"] == "deeplab" and record["vocabulary"] == ["cat", "dog"]
 
@@ -40,13 +40,13 @@ def test_what_is_no_student_is_said_in_a_sentence(tmp_path: Path, content: str |
         (tmp_path / RECORD).write_text(content)
         (tmp_path / "weights.safetensors").write_bytes(b"")
     with pytest.raises(UserError, match=sentence):
-        Student.load(Folder(str(tmp_path)))
+        load_student(Folder(str(tmp_path)))
 
 
 def test_a_record_without_weights_is_no_student(tmp_path: Path) -> None:
     STUDENT.save(Folder(str(tmp_path)))
     with pytest.raises(UserError, match="No trained student"):
-        Student.load(Folder(str(tmp_path)))
+        load_student(Folder(str(tmp_path)))
 
 
 def test_the_fingerprint_changes_with_what_the_weights_follow_from_and_with_nothing_else() -> None:

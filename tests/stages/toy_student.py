@@ -15,7 +15,7 @@ from irnet_ray.networks.weights import load_weights
 from irnet_ray.runs.folder import Folder
 from irnet_ray.stages.images import load_image, resize, resize_map
 from irnet_ray.stages.label_rows import LabelRows, semantic_target
-from irnet_ray.stages.student_kinds import Kind
+from irnet_ray.stages.student_kind import Kind
 from irnet_ray.stages.students import Student
 from irnet_ray.tables import Row
 

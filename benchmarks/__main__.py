@@ -23,7 +23,6 @@ ROWS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "walk": speed_walk.dense,
     "memory": speed_walk.memory,
     "products": speed_walk.products,
-    "batch": speed_walk.batch,
     "loss": speed_algorithms.loss,
     "centroids": speed_algorithms.centroids,
     "crf": speed_algorithms.crf,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from irnet_ray.algorithms import walk
 from irnet_ray.algorithms.affinity import affinities, offsets, pair_slices
-from irnet_ray.algorithms.walk import affinity_walk, random_walk, random_walks
+from irnet_ray.algorithms.walk import affinity_walk, random_walk
 
 
 @pytest.mark.parametrize("size", ["24x32", "33x47", "48x64"])
@@ -97,15 +97,6 @@ def test_the_gpu_s_kernel_walks_like_the_cpu():
     # In a process of its own: Triton decides when it is loaded whether it compiles or interprets.
     pytest.importorskip("triton")
     subprocess.run([sys.executable, "-c", STENCIL], check=True, env=os.environ | {"TRITON_INTERPRET": "1"})
-
-
-def test_several_images_walk_like_each_alone():
-    scores, boundaries = [torch.rand(2, 5, 6), torch.rand(1, 9, 4)], [torch.rand(5, 6), torch.rand(9, 4)]
-    together = random_walks(scores, boundaries, 3, 7, 20)
-    alone = [random_walk(*image, 3, 7, 20) for image in zip(scores, boundaries, strict=True)]
-    assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))
-    with pytest.raises(ValueError, match="shorter"):
-        random_walks(scores, boundaries[:1])
 
 
 def images(seed: int, maps: int) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ def dense(options: Options) -> Iterator[Row]:
     height, width = QUICK_GRID if options.quick else GRID
     scores, boundary, _ = (x.to(options.device) for x in relations(height, width, MAPS))
     if not options.quick:
-        print("walk: the dense method takes minutes here and 1.2 GB of memory ...", file=sys.stderr, flush=True)
+        print("walk: the dense method takes minutes and 1.2 GB of memory ...", file=sys.stderr, flush=True)
     expected = []
     line = compare(
         f"walk: {height}x{width}, {MAPS} maps, against the dense matrix",
@@ -40,7 +40,7 @@ def dense(options: Options) -> Iterator[Row]:
 
 
 def memory(options: Options) -> Iterator[Row]:
-    """The walk against the time in which memory could move what it must touch."""
+    """The walk against the time that the memory needs to move its data."""
     height, width = GRID
     scores, boundary, _ = (x.to(options.device) for x in relations(height, width, MAPS))
     pairs = affinities(boundary, RADIUS)
@@ -55,13 +55,13 @@ def memory(options: Options) -> Iterator[Row]:
 
 
 def _bytes_moved(pixels: int, maps: int) -> int:
-    """Of all products, for every map: each weight once, three state vectors read and two written."""
+    """Bytes moved by all products: for every map each weight once, three state vectors read and two written."""
     products = len(walk._chebyshev_coefficients(STEPS, walk._LOW)) - 1
     return products * maps * pixels * (2 * len(offsets(RADIUS)) + 1 + 5) * 4
 
 
 def products(options: Options) -> Iterator[Row]:
-    """All 256 steps against the products that the walk takes for them: the same matrix, the same product."""
+    """The products that the walk does against 256 single steps with the same matrix."""
     height, width = GRID
     scores, boundary, _ = (x.to(options.device) for x in relations(height, width, MAPS))
     pairs = affinities(boundary, RADIUS)

@@ -175,7 +175,7 @@ def test_broken_weights_are_an_error_and_not_a_row(
         affinitynet,
         gpu=False,
     )
-    with pytest.raises(FloatingPointError, match="AffinityNet's answer is not finite"):
+    with pytest.raises(FloatingPointError, match="AffinityNet's output is not finite"):
         network.affinitynet(np.zeros((1, 16, 16), np.float32), np.zeros((64, 64, 3), np.uint8))
 
 

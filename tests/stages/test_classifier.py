@@ -54,7 +54,7 @@ def test_a_broken_image_is_replaced_by_the_next(task: ClassifierTask) -> None:
 def test_without_one_image_that_decodes_training_stops(task: ClassifierTask) -> None:
     column = task.table.schema.get_field_index("uri")
     task.table = task.table.set_column(column, "uri", [["/absent.png"] * task.images])
-    with pytest.raises(RuntimeError, match="not one image can be decoded"):
+    with pytest.raises(RuntimeError, match="none of the images can be decoded"):
         task.sample(0, np.random.default_rng(0))
 
 
@@ -156,5 +156,5 @@ def test_imagenets_own_classifier_sees_what_it_has_learnt(tmp_path: Path) -> Non
 
 def test_tags_that_are_no_class_of_imagenet_are_named() -> None:
     tags = ["tench", "crane", *"abcdef"]
-    with pytest.raises(UserError, match=r"7 of the 8 tags name no class of ImageNet, .*\(crane, a, b, c, d, \.\.\.\)"):
+    with pytest.raises(UserError, match=r"7 of the 8 tags match no ImageNet class, .*\(crane, a, b, c, d, \.\.\.\)"):
         classifier.pretrained(Config(backbone="lite0"), tags)

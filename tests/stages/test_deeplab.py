@@ -116,5 +116,5 @@ def test_broken_weights_are_an_error_and_not_a_class_map(tmp_path: Path) -> None
     state[name] = torch.full_like(state[name], torch.nan)
     folder = Folder(str(tmp_path))
     folder.write("weights.safetensors", save(state))
-    with pytest.raises(FloatingPointError, match="DeepLab's answer is not finite"):
+    with pytest.raises(FloatingPointError, match="DeepLab's output is not finite"):
         DeepLabPredictor(STUDENT, folder, gpu=False)(np.zeros((50, 70, 3), np.uint8))

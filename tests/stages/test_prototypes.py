@@ -38,7 +38,7 @@ def test_a_broken_image_is_left_out(plan: Plan, stage: MapStage, tmp_path: Path)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     assert len(stage.load({**row, "uris": [str(broken), *row["uris"]]})) == len(row["uris"])
-    with pytest.raises(ValueError, match="Not one image of the tag"):
+    with pytest.raises(ValueError, match="None of the images of the tag"):
         stage.load({**row, "uris": [str(broken)]})
 
 
@@ -47,5 +47,5 @@ def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, stage: MapStage, 
     name = next(name for name in state if name.startswith("backbone.") and state[name].ndim == 4)
     classifier.write("weights.safetensors", save({**state, name: state[name] * torch.nan}))
     row = plan.tags.to_pylist()[0]
-    with pytest.raises(FloatingPointError, match="The classifier's answer is not finite"):
+    with pytest.raises(FloatingPointError, match="The classifier's output is not finite"):
         stage.network(False)(row, stage.load(row))

@@ -70,7 +70,7 @@ def test_an_image_that_went_away_is_replaced_by_the_next(samples: RelationSample
     finally:
         Path(samples.uris[2].as_py() + ".gone").rename(Path(samples.uris[2].as_py()))
     samples.uris = pa.array(["/absent.png"] * 6)
-    with pytest.raises(RuntimeError, match="Not one image"):
+    with pytest.raises(RuntimeError, match="None of the images"):
         samples.pair(0)
 
 

@@ -31,7 +31,7 @@ def test_a_student_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     [
         (None, "No trained student"),
         ("{", "model.json is damaged"),
-        ("{}", "is not of this version"),
+        ("{}", "cannot be read by this version"),
         (json.dumps({"kind": "yolo", "config": {}, "vocabulary": [], "labels": ""}), "holds a 'yolo'"),
     ],
 )

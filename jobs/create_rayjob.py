@@ -1,7 +1,7 @@
 """Create a RayJob in the pod's own namespace and wait for its end: create_rayjob.py label.rayjob.yaml [ENTRYPOINT]
 
-relabel.cronjob.yaml runs it. ENTRYPOINT, if given, replaces the manifest's. The pod lives as long as the RayJob, because
-`concurrencyPolicy` only looks at the pod.
+relabel.cronjob.yaml runs it. ENTRYPOINT, if given, replaces the manifest's. The pod lives as long as the RayJob,
+because `concurrencyPolicy` only looks at the pod.
 Exit code 0 if the job succeeded, else 1.
 """
 

@@ -1,4 +1,4 @@
-"""Speed of the random walk: against the dense matrix, against plain steps, in batches, and how near memory's limit."""
+"""Speed of the random walk: against the dense matrix, against plain steps, and how near memory's limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ GRID, QUICK_GRID = (94, 125), (47, 62)  # of photos of 375 x 500 and 188 x 250 p
 MAPS, STEPS, RADIUS, BETA = 5, 256, 5, 10
 TARGETS = {"cpu": 500, "cuda": 50}
 TOLERANCE = 1e-3  # of the largest score
-SIZES = [(94, 125), (125, 94), (80, 120), (47, 62), (94, 94), (60, 125), (30, 40), (120, 125)]
 
 
 def dense(options: Options) -> Iterator[Row]:
@@ -25,7 +24,7 @@ def dense(options: Options) -> Iterator[Row]:
     height, width = QUICK_GRID if options.quick else GRID
     scores, boundary, _ = (x.to(options.device) for x in relations(height, width, MAPS))
     if not options.quick:
-        print("walk: the dense method takes minutes here and 1.2 GB of memory ...", file=sys.stderr, flush=True)
+        print("walk: the dense method takes minutes and 1.2 GB of memory ...", file=sys.stderr, flush=True)
     expected = []
     line = compare(
         f"walk: {height}x{width}, {MAPS} maps, against the dense matrix",
@@ -41,7 +40,7 @@ def dense(options: Options) -> Iterator[Row]:
 
 
 def memory(options: Options) -> Iterator[Row]:
-    """The walk against the time in which memory could move what it must touch."""
+    """The walk against the time that the memory needs to move its data."""
     height, width = GRID
     scores, boundary, _ = (x.to(options.device) for x in relations(height, width, MAPS))
     pairs = affinities(boundary, RADIUS)
@@ -56,13 +55,13 @@ def memory(options: Options) -> Iterator[Row]:
 
 
 def _bytes_moved(pixels: int, maps: int) -> int:
-    """Of all products, for every map: each weight once, three state vectors read and two written."""
+    """Bytes moved by all products: for every map each weight once, three state vectors read and two written."""
     products = len(walk._chebyshev_coefficients(STEPS, walk._LOW)) - 1
     return products * maps * pixels * (2 * len(offsets(RADIUS)) + 1 + 5) * 4
 
 
 def products(options: Options) -> Iterator[Row]:
-    """All 256 steps against the products that the walk takes for them: the same matrix, the same product."""
+    """The products that the walk does against 256 single steps with the same matrix."""
     height, width = GRID
     scores, boundary, _ = (x.to(options.device) for x in relations(height, width, MAPS))
     pairs = affinities(boundary, RADIUS)
@@ -88,26 +87,4 @@ def products(options: Options) -> Iterator[Row]:
         options,
         3,
         note,
-    )
-
-
-def batch(options: Options) -> Iterator[Row]:
-    """Images of different sizes in one call against one call each."""
-    images = [relations(height, width, 1 + number % MAPS) for number, (height, width) in enumerate(SIZES)]
-    scores = [image[0].to(options.device) for image in images]
-    boundaries = [image[1].to(options.device) for image in images]
-
-    def alone():
-        return [walk.random_walk(*each) for each in zip(scores, boundaries, strict=True)]
-
-    together = walk.random_walks(scores, boundaries)
-    worst = max(float((one - other).abs().max() / other.max()) for one, other in zip(together, alone(), strict=True))
-    check("batch", worst, TOLERANCE)
-    yield compare(
-        f"batch: {len(SIZES)} images of different sizes in one call",
-        lambda: walk.random_walks(scores, boundaries),
-        alone,
-        options,
-        0.95,
-        "against one call each; 0.95 allows for noise",
     )

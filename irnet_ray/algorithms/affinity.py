@@ -31,11 +31,12 @@ def offsets(radius: int) -> list[Offset]:
 
 
 def affinities(boundary: Tensor, radius: int, beta: float = 1) -> Tensor:
-    """Affinity of each pixel to the one an offset away, to the power of beta: 1 - the largest boundary on the line.
+    """Affinity of each pixel to the one an offset away, to the power of beta (Eq. 7, and the power of Eq. 12).
 
-    That is Eq. 7, and the power of Eq. 12. boundary: float (..., H, W) in [0, 1]. Returns (..., P, H, W) of the
-    same dtype, where [p, y, x] is of the pair (y, x), (y + dy, x + dx), with (dy, dx) = ``offsets(radius)[p]``, and
-    0 where the second pixel is outside the image. Both ends count as on the line.
+    The affinity is 1 minus the largest boundary on the line between the two, both ends included.
+
+    boundary: float (..., H, W) in [0, 1]. Returns (..., P, H, W) of the same dtype. [p, y, x] belongs to the pair
+    (y, x), (y + dy, x + dx) with (dy, dx) = ``offsets(radius)[p]``, and is 0 if the second pixel is outside the image.
 
     Raises ValueError for fewer than 2 dimensions, and for a boundary outside [0, 1] (NaN included).
     """
@@ -48,7 +49,7 @@ def affinities(boundary: Tensor, radius: int, beta: float = 1) -> Tensor:
     pairs = offsets(radius)
     height, width = boundary.shape[-2:]
     result = boundary.new_zeros(*boundary.shape[:-2], len(pairs), height, width)
-    # The power keeps the order, so that it may come first, where there are fewer numbers.
+    # The power keeps the order, so it can come first, where there are fewer numbers.
     for offset, largest in line_maxima(-((1 - boundary) ** beta), pairs):
         source, _ = pair_slices(offset, height, width)
         result[(..., pairs.index(offset), *source)] = -largest
@@ -56,9 +57,9 @@ def affinities(boundary: Tensor, radius: int, beta: float = 1) -> Tensor:
 
 
 def embedding_affinities(embedding: Tensor, radius: int) -> Tensor:
-    """Affinity of each pixel to the one an offset away, as AffinityNet has it: exp(-mean |f_i - f_j|).
+    """Affinity of each pixel to the one an offset away, as in AffinityNet: exp(-mean |f_i - f_j|).
 
-    The mean over the channels is the published code's, where its paper (Ahn and Kwak, CVPR 2018, Eq. 1) has a sum.
+    The mean over the channels follows the published code; its paper (Ahn and Kwak, CVPR 2018, Eq. 1) has a sum.
 
     embedding: float (C, H, W). Returns (P, H, W) of the same dtype, laid out as by `affinities`.
 
@@ -79,7 +80,7 @@ def embedding_affinities(embedding: Tensor, radius: int) -> Tensor:
 
 
 def pair_slices(offset: Offset, height: int, width: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Row and column slices of the sources and of the targets of all pairs that lie inside an image."""
+    """Row and column slices of the sources and the targets of all pairs inside an image."""
     dy, dx = offset
     rows, columns = max(height - dy, 0), max(width - abs(dx), 0)
     left, right = max(-dx, 0), max(dx, 0)
@@ -93,8 +94,8 @@ def line_maxima(values: Tensor, pairs: Iterable[Offset]) -> Iterator[tuple[Offse
 
     Yields (offset, maxima (..., H - dy, W - abs(dx))) for each offset of ``pairs``, shortest lines first:
     one element per pair inside the image, in the order of ``pair_slices``. A long line is the union of
-    shorter ones, so a pair costs about one comparison instead of one per pixel of its line. What is
-    yielded may be a part of later lines: do not write to it.
+    shorter ones, so a pair costs about one comparison instead of one per pixel of its line. Later lines
+    may reuse a yielded tensor: do not write to it.
     """
     wanted = frozenset(pairs)
     if not wanted:
@@ -118,7 +119,7 @@ def line_maxima(values: Tensor, pairs: Iterable[Offset]) -> Iterator[tuple[Offse
 
 
 class _Piece(NamedTuple):
-    """A shorter line inside a longer one: its offset, and where its box starts in the longer one's box."""
+    """A shorter line inside a longer one: its offset, and where its box starts inside the longer one's box."""
 
     offset: Offset
     top: int
@@ -166,9 +167,9 @@ def _all_pieces(reach: int) -> dict[Offset, list[_Piece]]:
 
 @lru_cache(maxsize=256)
 def _line_plan(wanted: frozenset[Offset]) -> list[tuple[Offset, list[_Piece], list[Offset]]]:
-    """The steps that build the wanted lines, and only the shorter lines they need, shortest first.
+    """The steps that build the wanted lines, with only the shorter lines that these need, shortest first.
 
-    Each step: the line, its pieces, and the lines that no later step needs.
+    Each step holds the line, its pieces, and the lines that no later step needs.
     """
     reach = 1 + max(int((dy * dy + dx * dx) ** 0.5) for dy, dx in wanted)
     pieces = _all_pieces(reach)

@@ -1,9 +1,9 @@
 """Loss of AffinityNet over pairs of nearby pixels (Ahn and Kwak, CVPR 2018, 3.3 and Eq. 1 to 7).
 
-The affinity of a pair is exp(-d), d the mean distance of its two embeddings over the channels. Written with
-autograd, every pair would keep its differences in all channels for the way back. But a pair's gradient is known
-as soon as its distance is: slope(d) sign(f_i - f_j) / C at one end, and its opposite at the other. So one pass
-without autograd sums loss and gradient together, and keeps nothing of a pair.
+The affinity of a pair is exp(-d), where d is the mean distance of its two embeddings over the channels. With autograd
+every pair would keep its differences in all channels for the backward pass. But a pair's gradient is known as soon as
+its distance is: slope(d) sign(f_i - f_j) / C at one end, and its opposite at the other. So one pass without autograd
+sums loss and gradient together, and stores nothing per pair.
 
 Shape legend: B images; C channels; H, W pixels at the network's stride; h, w the window of sources in it.
 """
@@ -20,7 +20,7 @@ _EPSILON = 1e-5
 
 
 class AffinityLoss(NamedTuple):
-    """Means over the pairs of a batch, each a scalar tensor; 0 where there is no such pair.
+    """Means over the pairs of a batch, each a scalar tensor; 0 if there is no such pair.
 
     Cross-entropy of the affinity, over pairs of the same class (background, foreground) and of different classes
     (negative). total: background / 4 + foreground / 4 + negative / 2, the published weights. Only the total has a
@@ -37,8 +37,8 @@ def affinity_loss(embedding: Tensor, class_map: Tensor, radius: int = 5) -> Affi
     """Losses of a batch against its pseudo class maps.
 
     embedding: float (B, C, H, W). class_map: uint8 (B, H, W), 0 background, 1..K the image's tags, 255 unsure; a
-    pair with an unsure end does not count. Computed in float32 (float64 if the embedding is). Pairs are those of
-    `losses.relation_loss` at the same radius.
+    pair with an unsure end does not count. Computed in float32 (float64 if the embedding is). The pairs are the same
+    as in `losses.relation_loss` at this radius.
 
     Raises ValueError for wrong shapes and a class map that is not uint8.
     """
@@ -55,7 +55,7 @@ def affinity_loss(embedding: Tensor, class_map: Tensor, radius: int = 5) -> Affi
 
 
 class _PairLoss(torch.autograd.Function):
-    """The total, and the three terms in the order of the kinds; the gradient is made on the way forward."""
+    """The total, and the three terms in the order of the kinds. The forward pass already computes the gradient."""
 
     @staticmethod
     def forward(ctx: Any, embedding: Tensor, class_map: Tensor, radius: int) -> tuple[Tensor, Tensor]:

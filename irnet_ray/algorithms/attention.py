@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-STRIDE = 4  # of the attention maps that the random walk uses
-PADDED_STRIDE = 16  # of the classifier: its cells cover the image padded to a multiple of this
+from irnet_ray.algorithms.maps import STRIDE
+
+PADDED_STRIDE = 16  # image pixels per cell of the classifier, which pads the image to a multiple of it
 
 
 class Attention(NamedTuple):
@@ -27,7 +28,7 @@ def merge_scales(maps: Sequence[Tensor], image_size: tuple[int, int], class_ids:
     Args:
         maps: one (C, h, w) float tensor per scale, not negative, already summed over the horizontal flip.
         image_size: (H, W) of the image in pixels.
-        class_ids: the K channels of the image's tags, in the order wanted. K may be 0.
+        class_ids: the K channels of the image's tags, in the order of the result. K may be 0.
 
     Returns:
         `Attention(strided, full)`: float32 (K, ceil(H/4), ceil(W/4)) and (K, H, W), in [0, 1), on the maps'
@@ -39,7 +40,7 @@ def merge_scales(maps: Sequence[Tensor], image_size: tuple[int, int], class_ids:
     height, width = image_size
     ids = torch.as_tensor(class_ids, dtype=torch.int64)
     _check(maps, height, width, ids)
-    # Select before resizing: the cost is that of the image's own tags, however large the vocabulary.
+    # Select before resizing, so that only the image's own tags cost time, however large the vocabulary is.
     selected = [m.index_select(0, ids.to(m.device)).float() for m in maps]
     if any(bool(torch.isnan(m).any()) for m in selected):
         raise ValueError("The attention maps hold NaN; expected finite numbers: check the classifier's weights.")
@@ -48,6 +49,15 @@ def merge_scales(maps: Sequence[Tensor], image_size: tuple[int, int], class_ids:
     strided = _normalized(_resized_sum(selected, strided_size))
     full = _normalized(_resized_sum(selected, padded_size)[:, :height, :width])
     return Attention(strided, full)
+
+
+def upsample(maps_Khw: Tensor, image_size: tuple[int, ...]) -> Tensor:
+    """Maps at stride 4 at the size (H, W) of their image, bilinear: float (K, ceil(H/4), ceil(W/4)) to (K, H, W)."""
+    height, width = image_size
+    if not maps_Khw.numel():
+        return maps_Khw.new_zeros((len(maps_Khw), height, width))
+    padded = interpolate(maps_Khw[None], scale_factor=STRIDE, mode="bilinear", align_corners=False)[0]
+    return padded[:, :height, :width]
 
 
 def _resized_sum(maps: Sequence[Tensor], size: tuple[int, ...]) -> Tensor:
@@ -60,7 +70,7 @@ def _resized_sum(maps: Sequence[Tensor], size: tuple[int, ...]) -> Tensor:
 
 
 def _normalized(maps: Tensor) -> Tensor:
-    """Each (H,W) map of (K,H,W) divided by its own maximum; 1e-5 keeps an empty map at zero."""
+    """Divide each (H,W) map of (K,H,W) by its own maximum. The 1e-5 keeps an empty map at zero."""
     return maps / (maps.amax(dim=(1, 2), keepdim=True) + 1e-5)
 
 

@@ -1,6 +1,6 @@
-"""Attention spread over pixels with like features: the pixel correlation of SEAM (Wang et al., "Self-supervised
-Equivariant Attention Mechanism for Weakly Supervised Semantic Segmentation", CVPR 2020), here on the classifier's own
-features at three levels, with nothing to train.
+"""Attention spread over pixels with similar features: the pixel correlation of SEAM (Wang et al., "Self-supervised
+Equivariant Attention Mechanism for Weakly Supervised Semantic Segmentation", CVPR 2020). Here it works on the
+classifier's own features at three levels, without training.
 
 Shape legend: K tags of the image, C channels, h w grid cells, N = h*w.
 """
@@ -15,24 +15,24 @@ from torch.nn.functional import interpolate, normalize
 
 from irnet_ray.algorithms.precision import has_bfloat16
 
-MOST_CELLS = 4096  # the time grows with their square: larger grids are correlated at a smaller size
-_NOTHING = 1e-6  # of the mean square of features
-_FLAT = 1e-5  # of a map's largest value: differences under this are rounding
+MOST_CELLS = 4096  # the time grows with their square, so larger grids are correlated at a smaller size
+_NOTHING = 1e-6  # share of the features' mean square; below it a square is rounding error
+_FLAT = 1e-5  # share of a map's largest value; smaller differences are rounding errors
 
 
 def correlated(maps_Khw: Tensor, levels: Sequence[Tensor], squarings: int = 2) -> Tensor:
-    """Each cell's attention becomes the mean over all cells, weighted by the likeness of their features.
+    """Replace each cell's attention by the mean over all cells, weighted by the similarity of their features.
 
     Args:
-        maps_Khw: float (K, h, w) >= 0, at any size of the same image.
-        levels: features float (C, h', w') of one image at several levels, the finest first; its grid is the answer's.
-            Likeness is the mean over levels of the cosine between two cells, cut at 0.
-        squarings: how often the likeness is squared: more keep attention closer to where it was.
+        maps_Khw: float (K, h, w) >= 0, of the same image at any size.
+        levels: features float (C, h', w') of one image at several levels, the finest first. The result has the finest
+            grid. Similarity is the cosine between two cells, averaged over the levels and clipped at 0.
+        squarings: how often the similarity is squared. More of them keep attention closer to where it was.
 
     Returns:
-        float32 (K, h', w') from 0 to 1 in each map: its least value is taken off, since a mean over all cells is
-        nowhere 0, and it is squared, which brings it to the scale of a raw attention map, so that thresholds made
-        for those hold. A map that is the same everywhere becomes 0.
+        float32 (K, h', w'), each map from 0 to 1. Its minimum is subtracted, because a mean over all cells is nowhere
+        0. Then it is squared, which brings it to the scale of a raw attention map, so that thresholds for those
+        apply. A constant map becomes 0.
 
     Raises:
         ValueError: no levels, or more than one image in them.
@@ -44,7 +44,8 @@ def correlated(maps_Khw: Tensor, levels: Sequence[Tensor], squarings: int = 2) -
     grid = _grid(levels[0].shape[1:])
     seeds_KN = _resized(maps_Khw, grid).flatten(1)
     spread_KHW = seeds_KN.new_empty(len(seeds_KN), *grid)
-    # A row of cells at a time, which stays in cache. Side by side, the levels' factors multiply to the cosines' sum.
+    # One row of cells at a time, so that it stays in cache. Side by side, the levels' factors multiply to the sum of
+    # their cosines.
     for y, factors in enumerate(zip(*(_factors(level, grid) for level in levels), strict=True)):
         lefts, rights = zip(*factors, strict=True)
         like_WN = (torch.cat(lefts, dim=1) @ torch.cat(rights)).float().clamp_(0, len(levels))
@@ -59,19 +60,19 @@ def correlated(maps_Khw: Tensor, levels: Sequence[Tensor], squarings: int = 2) -
 
 
 def _factors(level: Tensor, grid: tuple[int, int]) -> Iterator[tuple[Tensor, Tensor]]:
-    """(C,h,w) ▶ for each row of the grid (W,R), (R,N): their product is the cosine of each of its cells to every cell.
+    """(C,h,w) ▶ for each row of the grid (W,R), (R,N): their product is the cosine of the row's cells to all cells.
 
-    That is between the features of two cells of the level at the grid's size.
+    The cosine is between features of the level, resized to the grid.
     """
     height, width = level.shape[1:]
-    # Half the cost; 8 bits are plenty for a cosine that is then averaged over thousands of cells.
+    # Half the cost. 8 bits suffice for a cosine that is then averaged over thousands of cells.
     dtype = torch.bfloat16 if has_bfloat16(level.device) else torch.float32
     if height * width >= grid[0] * grid[1]:
         unit_CHW = normalize(_resized(level, grid), dim=0).to(dtype)
         yield from ((unit_CHW[:, y].T, unit_CHW.flatten(1)) for y in range(grid[0]))
         return
-    # Resizing is linear, so that products of the few cells can be resized instead, over one cell and then the other:
-    # the same numbers, without a product of a thousand channels at the size of the grid.
+    # Resizing is linear. So the products of the few cells can be resized instead, along one cell and then along the
+    # other. That gives the same numbers without a product of a thousand channels at the size of the grid.
     own_Cn = level.to(dtype).flatten(1)
     down_Hh, across_Ww = _resizing(height, grid[0]), _resizing(width, grid[1])
     near = [_nonzero(row) for row in down_Hh]
@@ -81,11 +82,11 @@ def _factors(level: Tensor, grid: tuple[int, int]) -> Iterator[tuple[Tensor, Ten
     down_Hh, across_Ww = down_Hh.float(), across_Ww.float()
 
     def row(y: int, of: Tensor) -> Tensor:
-        """Row y of what has h rows: (h,w,...) ▶ (w,-1)."""
+        """Row y of the grid, from a tensor of h rows: (h,w,...) ▶ (w,-1)."""
         return (down_Hh[y, near[y]] @ of[near[y]].flatten(1)).reshape(width, -1)
 
     own_HW = torch.stack([(across_Ww.T * row(y, products_hwHW[:, :, y])).sum(dim=0) for y in range(grid[0])])
-    # Between cells that are opposites there is nothing but rounding: no length, nor likeness, is to be made of that.
+    # Between cells of opposite features only rounding errors are left. They must not become a length or a similarity.
     least = max(float(own_HW.mean()) * _NOTHING, torch.finfo(own_HW.dtype).tiny)
     length_HW = own_HW.clamp(min=least).sqrt()
     products_hwHW /= length_HW
@@ -94,24 +95,24 @@ def _factors(level: Tensor, grid: tuple[int, int]) -> Iterator[tuple[Tensor, Ten
 
 
 def _grid(size: Sequence[int]) -> tuple[int, int]:
-    """The size itself, or one of its shape with at most `MOST_CELLS` cells."""
+    """The size itself, or a smaller one of the same shape with at most `MOST_CELLS` cells."""
     shrink = min(1.0, (MOST_CELLS / (size[0] * size[1])) ** 0.5)
     return max(1, int(size[0] * shrink)), max(1, int(size[1] * shrink))
 
 
 def _resizing(size: int, new_size: int) -> Tensor:
-    """What `_resized` does along one side, as a matrix (new_size, size): a product with it is twice as fast."""
+    """`_resized` along one side, as a matrix (new_size, size): multiplying by it is twice as fast."""
     return _resized(torch.eye(size)[:, None], (1, new_size))[:, 0].T.contiguous()
 
 
 def _nonzero(row: Tensor) -> slice:
-    """From the first to the last number of a vector that is not 0."""
+    """The range from the first to the last nonzero element of a vector."""
     places = row.nonzero()
     return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def _resized(maps: Tensor, size: tuple[int, ...]) -> Tensor:
-    """(C,h,w) ▶ float32 (C,*size), averaging over cells where it shrinks."""
+    """(C,h,w) ▶ float32 (C,*size), averaging over cells when shrinking."""
     maps = maps.float()
     if tuple(maps.shape[1:]) == tuple(size):
         return maps

@@ -7,23 +7,23 @@ import numpy as np
 import pydensecrf.densecrf as dcrf
 from numpy.typing import NDArray
 
-# The released parameters of DeepLab v2 on ResNet-101: pixels, 0..255 units of colour, and weights.
+# The released parameters of DeepLab v2 on ResNet-101: weights, pixels, and colour units of 0..255.
 _NEAR_WEIGHT, _NEAR_PIXELS = 3, 1
 _ALIKE_WEIGHT, _ALIKE_PIXELS, _ALIKE_COLOUR = 4, 67, 3
 _ITERATIONS = 10
-_POSSIBLE = 0.01  # a label that is nowhere more probable has no neighbours that could make it win
+_POSSIBLE = 0.01  # a label that is less probable everywhere cannot win through its neighbours
 _SMALLEST = 1e-8
 
 
 def refine(image: NDArray[np.uint8], probabilities: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """The class map of an image from a network's probabilities, its borders moved to those of colour.
+    """Class map of an image from a network's probabilities, with borders moved to colour edges.
 
     Args:
         image: uint8 (H, W, 3), RGB.
         probabilities: float (C, H, W) in [0, 1], C at most 255.
 
     Returns:
-        uint8 (H, W), numbers of rows of `probabilities`.
+        uint8 (H, W), indices into `probabilities`.
 
     Raises:
         ValueError: wrong shapes or dtype, or NaN.

@@ -9,7 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-_CHECK_EVERY = 10  # steps between looks for movement: a look waits for the GPU
+_CHECK_EVERY = 10  # steps between checks whether anything still moves; a check waits for the GPU
 
 
 def centroids(field: Tensor, iterations: int = 100) -> Tensor:
@@ -19,7 +19,7 @@ def centroids(field: Tensor, iterations: int = 100) -> Tensor:
 
     Args:
         field: float (2, H, W) as (dy, dx), in cells.
-        iterations: steps after the start at the pixel itself.
+        iterations: number of steps, starting at the pixel itself.
 
     Returns:
         int64 (2, H, W) as (y, x), rounded to the nearest cell, on the field's device.
@@ -31,14 +31,14 @@ def centroids(field: Tensor, iterations: int = 100) -> Tensor:
     height, width = field.shape[1:]
     if not height * width:
         return field.new_zeros(field.shape, dtype=torch.int64)
-    # In grid_sample's coordinates (x, y), -1 and 1 are the centres of the first and the last cell; a side of
-    # one cell has only -1. It reads outside the image as at the border, as clipping first would.
+    # In grid_sample's coordinates (x, y), -1 and 1 are the centres of the first and the last cell; a side of one cell
+    # has only -1. Outside the image it reads the border's value, just like clipping the position first.
     cells = torch.tensor([width - 1, height - 1], dtype=torch.float32, device=field.device) / 2
     step = field.detach().float()[[1, 0]] / cells.clamp(min=0.5)[:, None, None]
     x = torch.linspace(-1, 1, width, device=field.device).expand(height, width)
     y = torch.linspace(-1, 1, height, device=field.device)[:, None].expand(height, width)
-    position = torch.stack([x, y])  # like the field, in planes: adding up what lies otherwise takes half of the time
-    here = position.permute(1, 2, 0)[None]  # the same numbers
+    position = torch.stack([x, y])  # in planes, like the field: adding mixed layouts would take half of the time
+    here = position.permute(1, 2, 0)[None]  # a view
     for iteration in range(iterations):
         look = iteration % _CHECK_EVERY == _CHECK_EVERY - 1
         before = position.clone() if look else position
@@ -52,8 +52,8 @@ def centroids(field: Tensor, iterations: int = 100) -> Tensor:
 def instance_map(field: Tensor, iterations: int = 100, threshold: float = 2.5) -> Tensor:
     """Number of the instance that each pixel belongs to (Eq. 14, 15).
 
-    Pixels whose displacement is shorter than `threshold` are candidate centroids; each 4-connected group of
-    them is one centroid; a pixel belongs to the centroid in which it ends.
+    Pixels whose displacement is shorter than `threshold` are candidate centroids. Each 4-connected group of them is
+    one centroid. A pixel belongs to the centroid where it ends.
 
     Args:
         field: float (2, H, W) as (dy, dx), in cells.
@@ -61,7 +61,7 @@ def instance_map(field: Tensor, iterations: int = 100, threshold: float = 2.5) -
         threshold: length in cells.
 
     Returns:
-        int64 (H, W) on the field's device: 0 reaches no centroid, 1..N the centroids that any pixel reaches.
+        int64 (H, W) on the field's device: 0 for pixels that reach no centroid, 1..N for the centroids reached.
 
     Raises:
         ValueError: as `centroids`.
@@ -70,7 +70,7 @@ def instance_map(field: Tensor, iterations: int = 100, threshold: float = 2.5) -
     candidates = torch.hypot(*field.float()) < threshold
     parts, _ = ndimage.label(candidates.cpu().numpy())  # the default structure is 4-connected
     reached = np.asarray(parts)[end_y.cpu().numpy(), end_x.cpu().numpy()]
-    # Renumber without gaps, 0 kept for "no centroid" even where every pixel reaches one.
+    # Renumber without gaps. 0 stays reserved for "no centroid" even if every pixel reaches one.
     numbers, index = np.unique(np.append(reached.ravel(), 0), return_inverse=True)
     return torch.from_numpy(index[:-1].reshape(reached.shape)).to(field.device)
 

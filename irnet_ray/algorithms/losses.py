@@ -19,13 +19,14 @@ from torch import Tensor
 from torch.nn.functional import sigmoid
 
 from irnet_ray.algorithms.affinity import Offset, line_maxima, offsets
-from irnet_ray.algorithms.pairs import BACKGROUND, FOREGROUND, IGNORED, NEGATIVE, UNSURE, kinds, shifted, sources
+from irnet_ray.algorithms.maps import UNSURE
+from irnet_ray.algorithms.pairs import BACKGROUND, FOREGROUND, IGNORED, NEGATIVE, kinds, shifted, sources
 
 _EPSILON = 1e-5
 
 
 class RelationLoss(NamedTuple):
-    """Means over the pairs of a batch, each a scalar tensor; 0 where there is no such pair.
+    """Means over the pairs of a batch, each a scalar tensor; 0 if there is no such pair.
 
     boundary_*: cross-entropy of the affinity (Eq. 8), over pairs of the same class (background, foreground)
     and of different classes (negative). displacement_*: L1 distance in pixels, the mean of both coordinates
@@ -52,12 +53,10 @@ def relation_loss(
 
     boundary_logits: float (B, 1, H, W), before the sigmoid. field: float (B, 2, H, W), displacement (dy, dx)
     in pixels of this grid. class_map: uint8 (B, H, W), 0 background, 1..K the image's tags, 255 unsure; a
-    pair with an unsure end does not count. background_weight: of displacement_background in the total, on top of the
-    published one. Computed in float32, also under autocast (float64 if the logits
-    are).
+    pair with an unsure end does not count. background_weight: factor of displacement_background in the total, on top
+    of the published weight. Computed in float32, also under autocast (float64 if the logits are).
 
-    Pairs start at the pixels whose whole half disc of ``radius`` lies in the image, so an image smaller than
-    that has none.
+    Pairs start at pixels whose whole half disc of ``radius`` lies in the image, so a smaller image has none.
 
     Raises ValueError for wrong shapes and a class map that is not uint8.
     """
@@ -67,7 +66,7 @@ def relation_loss(
     logits, field = boundary_logits[:, 0].to(dtype), field.to(dtype)
     foreground = (class_map != 0) & (class_map != UNSURE)
     positions = torch.stack(_coordinates(foreground, dtype), dim=1)
-    # Eq. 5 and 6 in one: D(i) - D(j) - (x_j - x_i) is the difference of x + D(x); background leaves x out.
+    # Eq. 5 and 6 in one: D(i) - D(j) - (x_j - x_i) is the difference of x + D(x); for background x is left out.
     ends = field + positions * foreground[:, None]
     counts, signs = _pair_sums(logits.detach(), ends.detach().contiguous(), class_map, radius, pairs)
     sizes = counts.flatten(1).sum(dim=1).clamp(min=1)
@@ -77,8 +76,8 @@ def relation_loss(
         (counts[kind] * same).sum() / sizes[kind] for kind in (BACKGROUND, FOREGROUND)
     )
     boundary_negative = (counts[NEGATIVE] * different).sum() / sizes[NEGATIVE]
-    # Both ends of such a pair are of one kind, and |a - b| = a sign(a - b) + b sign(b - a): the sum over
-    # pairs is one over pixels. Its terms cancel to a small rest, hence float64.
+    # Both ends of such a pair are of one kind, and |a - b| = a sign(a - b) + b sign(b - a), so the sum over pairs is
+    # a sum over pixels. Its terms nearly cancel, hence float64.
     distance = (ends.double() * signs).sum(dim=1)
     displacement_background, displacement_foreground = (
         ((distance * mask).sum() / (2 * sizes[kind])).to(dtype)
@@ -103,7 +102,7 @@ def _pair_sums(
     """The pass over all pairs: counts (3, B, H, W) of each kind, and signs (B, 2, H, W)."""
     batch, height, width = logits.shape
     pixels = logits.numel()
-    # Ranks instead of values: their maximum names the pixel where it is, one and the same among equal values.
+    # Ranks instead of values: the maximal rank identifies its pixel, even among equal values.
     order = logits.flatten(1).argsort(dim=1)
     numbers = torch.arange(pixels, dtype=torch.int32, device=logits.device).view(batch, -1)
     ranks = torch.empty_like(numbers).scatter_(1, order, numbers)

@@ -6,8 +6,8 @@ import torch
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """True for GPUs and for processors with bfloat16 instructions.
+    """True for GPUs and for CPUs with bfloat16 instructions.
 
-    Elsewhere bfloat16 is emulated: products are hundreds of times slower than in float32.
+    Elsewhere bfloat16 is emulated, and products are hundreds of times slower than in float32.
     """
     return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()

@@ -1,9 +1,9 @@
 """Attention from a tag's local prototypes, LPCAM (Chen and Sun, "Extracting Class Activation Maps from
 Non-Discriminative Features as well", CVPR 2023).
 
-A classifier needs only the most telling part of an object. The features of a tag's images fall into clusters: heads,
-legs, fur, and the grass around. Clusters that the classifier attends to stand for the object, those that it
-hardly attends to for its surroundings, and a pixel like the first and unlike the second belongs to the object.
+A classifier needs only the most discriminative part of an object. The features of a tag's images form clusters: heads,
+legs, fur, and the grass around. Clusters with high attention represent the object; clusters with little attention
+represent its surroundings. A pixel that is similar to the first and not to the second belongs to the object.
 
 Shape legend: N samples, D feature channels, P prototypes, h w grid cells.
 """
@@ -23,7 +23,7 @@ class Prototypes(NamedTuple):
     """Clusters of the local features of one tag's images."""
 
     centers: Tensor  # float32 (P, D) of unit length
-    attention: Tensor  # float32 (P,), the mean attention of the cluster's samples over that of the highest
+    attention: Tensor  # float32 (P,), mean attention of the cluster's samples, relative to the highest cluster
 
 
 def local_prototypes(features_ND: Tensor, attention_N: Tensor, count: int = 16, seed: int = 0) -> Prototypes:
@@ -32,11 +32,11 @@ def local_prototypes(features_ND: Tensor, attention_N: Tensor, count: int = 16, 
     Args:
         features_ND: float (N, D), any length.
         attention_N: float (N,) in [0, 1], the tag's normalized attention at each sample.
-        count: clusters; fewer are returned where clusters stay empty.
-        seed: of the first centers.
+        count: number of clusters; empty ones are not returned.
+        seed: for the first centers.
 
     Raises:
-        ValueError: no samples, or shapes that do not fit.
+        ValueError: no samples, or shapes that do not fit together.
     """
     if features_ND.ndim != 2 or not len(features_ND) or attention_N.shape != features_ND.shape[:1]:
         raise ValueError(
@@ -63,16 +63,16 @@ def local_prototypes(features_ND: Tensor, attention_N: Tensor, count: int = 16, 
 def prototype_attention(
     features_Dhw: Tensor, prototypes: Prototypes, foreground: float = 0.8, context: float = 0.3
 ) -> Tensor:
-    """Attention of one tag: mean similarity to its foreground prototypes minus that to its context.
+    """Attention of one tag: mean similarity to its foreground prototypes, minus the mean similarity to its context.
 
     Args:
         features_Dhw: float (D, h, w), any length.
-        prototypes: of the tag.
-        foreground: prototypes with at least this attention stand for the tag; the highest always does.
-        context: those with less than this for its surroundings.
+        prototypes: the tag's.
+        foreground: prototypes with at least this attention represent the tag; the highest always does.
+        context: prototypes with less attention than this represent its surroundings.
 
     Returns:
-        float32 (h, w) >= 0, divided by its maximum. Zero where nothing is more like the tag than its context.
+        float32 (h, w) >= 0, divided by its maximum. All zero if no cell is more similar to the tag than to its context.
     """
     centers, attention = prototypes
     similar_Phw = torch.einsum("pd,dhw->phw", centers, normalize(features_Dhw.float(), dim=0)).clamp(min=0)

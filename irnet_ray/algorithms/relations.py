@@ -1,4 +1,4 @@
-"""Confident class map: where attention and a dense CRF agree on class or background (paper 4.2).
+"""Confident class map: pixels where attention and a dense CRF agree on class or background (paper 4.2).
 
 Shape legend: K tags of the image, H W image pixels, N = H*W; T maps to refine, L labels of a CRF, R rows of its filter.
 """
@@ -9,9 +9,9 @@ import numpy as np
 import pydensecrf.densecrf as dcrf
 from numpy.typing import NDArray
 
-UNSURE = 255
-MAX_TAGS = 254
-_LABEL_PROBABILITY = 0.7  # that the label given to a pixel is right; published value
+from irnet_ray.algorithms.maps import MAX_TAGS, UNSURE
+
+_LABEL_PROBABILITY = 0.7  # probability that a pixel's given label is right; published value
 _ITERATIONS = 10
 
 
@@ -20,8 +20,8 @@ def confident_map(
 ) -> NDArray[np.uint8]:
     """Pseudo class map of an image from its attention maps (paper 4.2).
 
-    The best class above each threshold is refined by a dense CRF. A pixel is class k where the CRF of the
-    `foreground` threshold says k, background where neither CRF says any class, and unsure elsewhere.
+    A dense CRF refines the best class above each threshold. A pixel is class k if the CRF of the `foreground`
+    threshold says k, background if neither CRF says any class, and unsure otherwise.
 
     Args:
         image: uint8 (H, W, 3), RGB.
@@ -44,15 +44,15 @@ def confident_map(
 def refined_tags(
     image: NDArray[np.uint8], cams: NDArray[np.floating], thresholds: Sequence[float]
 ) -> list[NDArray[np.int64]]:
-    """The best tag above each threshold, refined by a dense CRF: a half of `confident_map` for each threshold.
+    """The best tag above each threshold, refined by a dense CRF: `confident_map` combines two of these.
 
     Args:
         image: uint8 (H, W, 3), RGB.
         cams: float (K, H, W) in [0, 1], the image's tags in order. K may be 0, and is at most 254.
-        thresholds: attention over this is a tag. More of them share the lattice of the CRF, and its passes.
+        thresholds: attention over this is a tag. All of them share the lattice of the CRF and its passes.
 
     Returns:
-        int64 (H, W) for each threshold: 0 no tag, 1..K the image's own tags in order.
+        One int64 (H, W) for each threshold: 0 no tag, 1..K the image's own tags in order.
 
     Raises:
         ValueError: wrong shapes or dtype, more than 254 tags, or NaN.
@@ -65,13 +65,13 @@ def refined_tags(
 
 
 def agreed(sure: NDArray[np.int64], possible: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The confident map, uint8 (H, W), of the `refined_tags` of the foreground and the background threshold."""
+    """Combine the `refined_tags` of the foreground and the background threshold ▶ confident map uint8 (H, W)."""
     return np.where(sure > 0, sure, np.where(possible > 0, UNSURE, 0)).astype(np.uint8)
 
 
 def _refine(image: NDArray[np.uint8], label_maps: list[NDArray[np.int64]], labels: int) -> list[NDArray[np.int64]]:
-    """Dense CRF on each (H,W) map of 0..labels-1: one lattice, and one pass over it for all maps in each iteration."""
-    # One label everywhere: it starts ahead at every pixel and the CRF only widens the lead.
+    """Dense CRF on each (H,W) map of 0..labels-1. All maps share one lattice, and one pass over it per iteration."""
+    # A map with one label everywhere stays as it is: the CRF only makes that label more probable.
     varied = [number for number, label_map in enumerate(label_maps) if (label_map != label_map.flat[0]).any()]
     refined = list(label_maps)
     if not varied:
@@ -87,14 +87,14 @@ def _refine(image: NDArray[np.uint8], label_maps: list[NDArray[np.int64]], label
     return refined
 
 
-# Labels that no pixel has share one row of the CRF instead of a row each. They have equal energies, so they
-# keep equal probabilities q; a row that stands for m of them carries m*q, which log(m) in its unary and 1/m
-# in its message reproduce exactly. They never win, since a label that pixels have is nowhere less
-# probable. Hence the same answer at the cost of the labels seen, and not of all the image's tags.
+# Labels that no pixel has share one row of the CRF. They have equal energies, so they keep equal probabilities q.
+# A row for m of them carries m*q, which log(m) in its unary and 1/m in its message reproduce exactly. They never win,
+# because a label that pixels have is nowhere less probable. So the result is the same, and the cost depends on the
+# labels present, not on all of the image's tags.
 
 
 def _unary(index_TN: NDArray[np.intp], present: int, absent: int) -> NDArray[np.float32]:
-    """Energies float32 (T, L, N) of T maps of 0..present-1: its label has probability 0.7, others the rest."""
+    """Energies float32 (T, L, N) of T maps of 0..present-1: a label has probability 0.7, the others the rest."""
     wrong = -np.log((1 - _LABEL_PROBABILITY) / (present + absent - 1))
     energy_TLN = np.full((len(index_TN), present + (absent > 0), index_TN.shape[1]), wrong, np.float32)
     np.put_along_axis(energy_TLN, index_TN[:, None], -np.log(_LABEL_PROBABILITY), axis=1)
@@ -106,16 +106,16 @@ def _unary(index_TN: NDArray[np.intp], present: int, absent: int) -> NDArray[np.
 def _mean_field(image: NDArray[np.uint8], energy_TLN: NDArray[np.float32], absent: int) -> NDArray[np.float32]:
     """Mean-field inference of T problems side by side ▶ probabilities float32 (T, L, N).
 
-    What is slow is the filter on the lattice, which goes over its points for all rows at once and is linear. So the
-    rows of all problems are filtered together, and the first of each is left out: the rows of a problem add up to 1,
-    and what the filter makes of 1 is known. pydensecrf adds the messages up; the rest of an iteration is done here.
+    The slow part is the filter on the lattice. It is linear, and visits the lattice's points for all rows at once. So
+    the rows of all problems are filtered together. The first row of each problem is left out: a problem's rows add up
+    to 1, and the filter's response to 1 is known. pydensecrf sums the messages; the rest of an iteration happens here.
     """
     problems, rows, pixels = energy_TLN.shape
     crf = dcrf.DenseCRF2D(image.shape[1], image.shape[0], problems * (rows - 1))
     crf.setUnaryEnergy(np.zeros((problems * (rows - 1), pixels), np.float32))
     crf.addPairwiseGaussian(sxy=3, compat=3)
     crf.addPairwiseBilateral(sxy=50, srgb=5, rgbim=np.array(image, order="C"), compat=10)
-    # What it calls temporary has no size that Python sees, so a second start gives the place for messages.
+    # Python cannot see the size of the buffer that it calls temporary, so a second start provides one for messages.
     (given, _, spare), (messages, _, _) = crf.startInference(), crf.startInference()
     given_RN, messages_RN = np.asarray(given), np.asarray(messages)  # views, not copies
     given_RN[:] = 1

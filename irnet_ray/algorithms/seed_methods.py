@@ -1,7 +1,7 @@
-"""The ways to make an image's attention from what the classifier sees, by the name that `seeds.method` gives.
+"""The ways to compute an image's attention from the classifier's features, by their name in `seeds.method`.
 
-Adding one takes a row here, and its function in a module of its own. Importing this module does not import torch:
-config files and `--help` need the names alone.
+To add one, add a row here and its function in a module of its own. Importing this module does not import torch, because
+config files and `--help` need only the names.
 
 Shape suffixes: K the image's tags, h w cells of the classifier's last level.
 """
@@ -22,16 +22,16 @@ Attention = Callable[["Tensor", "Sequence[Tensor]", "Sequence[Prototypes | None]
 
 @dataclass(frozen=True)
 class SeedMethod:
-    """One way to make seeds.
+    """One way to compute seeds.
 
-    `attention(cam_Khw, levels, prototypes)` takes the CAM, float32 (K, h, w) on the last level's grid, the last three
-    levels of features, each float32 (D, h', w'), and each tag's prototypes or None; it returns float32 (K, h, w).
+    `attention(cam_Khw, levels, prototypes)` takes the CAM, float32 (K, h, w) on the last level's grid; the last three
+    levels of features, each float32 (D, h', w'); and each tag's prototypes or None. It returns float32 (K, h, w).
     """
 
-    says: str  # in a few words
+    says: str  # a short description
     attention: Attention | None  # None: the CAM is the attention
     prototypes: bool = False  # whether it needs the stage that finds prototypes
-    one_scale: bool = False  # whether it looks at the image at scale 1 alone, and not at `seeds.scales`
+    one_scale: bool = False  # whether it sees the image only at scale 1, not at `seeds.scales`
 
 
 def _prototypes(cam_Khw: Tensor, levels: Sequence[Tensor], prototypes: Sequence[Prototypes | None]) -> Tensor:
@@ -45,7 +45,7 @@ def _prototypes(cam_Khw: Tensor, levels: Sequence[Tensor], prototypes: Sequence[
 
 
 def _correlation(cam_Khw: Tensor, levels: Sequence[Tensor], prototypes: Sequence[Prototypes | None]) -> Tensor:
-    """The attention spread over pixels with like features (SEAM)."""
+    """The attention, spread over pixels with similar features (SEAM)."""
     from irnet_ray.algorithms.correlation import correlated
 
     return correlated(cam_Khw, list(levels))

@@ -1,7 +1,7 @@
 """The transition matrix of the random walk, T = S^-1 A^beta (Eq. 12), as a product with vectors, for GPUs.
 
-The same product as `transition.Diagonals` in one Triton kernel: T x is x and the mean of the differences that a pixel
-has to both directions of its pairs, so that T is never built, and equal numbers stay equal however they are rounded.
+The same product as `transition.Diagonals` in one Triton kernel. T x is x plus the weighted mean of a pixel's
+differences to its neighbours in both directions. So T is never built, and equal numbers stay equal despite rounding.
 
 Shape legend: C vectors; H, W pixels; N = H * W; P offsets.
 """
@@ -15,13 +15,13 @@ from torch import Tensor
 
 from irnet_ray.algorithms.transition import shifts_of
 
-_BLOCK = 128  # pixels of a program: a photo's few thousands are to keep every multiprocessor busy
+_BLOCK = 128  # pixels per program: small, so that a photo's few thousand pixels occupy every multiprocessor
 
 
 class Stencil:
-    """T, stretched as `transition.Diagonals` has it.
+    """T, stretched as in `transition.Diagonals`.
 
-    Pairs that would leave the image, or wrap around to the next row, have weight 0.
+    Pairs that leave the image, or wrap around to the next row, must have weight 0.
     """
 
     inside = slice(None)
@@ -44,13 +44,13 @@ class Stencil:
         return (triton.cdiv(pixels, _BLOCK),)
 
     def padded(self, vectors: Tensor) -> Tensor:
-        """A copy of (C, N): here nothing is needed at its ends."""
+        """A copy of (C, N). This form needs no padding."""
         return vectors.clone(memory_format=torch.contiguous_format)
 
     def advance(
         self, total: Tensor, vectors: Tensor, factor: float, keep: float, series: Tensor, coefficient: float
     ) -> Tensor:
-        """keep * total + factor * T vectors, in place of ``total``; ``coefficient`` times it is added to ``series``.
+        """Set ``total`` to keep * total + factor * T vectors, and add ``coefficient`` times that to ``series``.
 
         All are (C, N) and contiguous.
         """
@@ -77,7 +77,7 @@ class Stencil:
 def _add_sums(  # type: ignore[no-untyped-def]
     sums, weights, shifts, pixels, pairs: tl.constexpr, block: tl.constexpr
 ):  # pragma: no cover, compiled
-    """What a pixel's pairs weigh, added to `sums` (N,)."""
+    """Add the weights of each pixel's pairs to `sums` (N,)."""
     pixel = tl.program_id(0) * block + tl.arange(0, block)
     inside = pixel < pixels
     total = tl.load(sums + pixel, inside)

@@ -1,33 +1,32 @@
 """Instance and semantic labels from attention, class boundary and displacement field (paper 5.2, 6.2).
 
-Shape legend, also in names' endings: K tags of the image; H, W image pixels; h, w grid cells at stride 4;
+Shape legend, also for suffixes of names: K tags of the image; H, W image pixels; h, w grid cells at stride 4;
 N instances; P pairs of a class and a group of cells.
 
-The plain form walks one map per class and group of cells. The walk is linear and keeps signs, so the map of a
-whole class is the sum of its groups' maps and bounds each of them. Groups are therefore walked from the
-largest down, and what is left of a class is dropped unwalked once it can win no pixel: a noisy field's
-hundreds of groups cost little.
+The plain form walks one map per class and group of cells. The walk is linear and keeps signs, so the map of a whole
+class is the sum of its groups' maps, and an upper bound for each of them. So groups are walked from the largest down.
+The rest of a class is dropped without a walk once it cannot win any pixel. The hundreds of groups of a noisy field
+then cost little.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from irnet_ray.algorithms.attention import upsample
 from irnet_ray.algorithms.displacement import instance_map
+from irnet_ray.algorithms.maps import MAX_TAGS, STRIDE
 from irnet_ray.algorithms.walk import random_walk
 
-STRIDE = 4  # image pixels per grid cell
-STRICTER = 2.0  # factor of the threshold that a stable mask hardly shrinks under
-MAX_TAGS = 254  # a semantic label is uint8, and 255 means unsure elsewhere
+STRICTER = 2.0  # factor of the threshold; a stable mask hardly shrinks under it
 
-# Maps walked at once, beside those of the classes: on a CPU the cost is per map, so few are walked in vain; on a GPU it
-# is per call.
+# Maps walked at once, besides those of the classes. On a CPU each map costs, so few are walked in vain; on a GPU each
+# call costs.
 _CPU_CHUNK = 4
 _GPU_CHUNK = 16
 
@@ -40,8 +39,8 @@ class Instances(NamedTuple):
 
     masks: Tensor  # bool (N, H, W), disjoint
     class_index: Tensor  # int64 (N,), 0-based into the image's tags
-    score: Tensor  # float32 (N,) in [0, 1], by which instances are ranked
-    stability: Tensor  # float32 (N,) in [0, 1], IoU of the mask with itself at STRICTER times the threshold
+    score: Tensor  # float32 (N,) in [0, 1], for ranking
+    stability: Tensor  # float32 (N,) in [0, 1], IoU of the mask with the mask at STRICTER times the threshold
 
 
 class Labels(NamedTuple):
@@ -77,26 +76,26 @@ def labels(
         image_size: (H, W) in pixels, with h = ceil(H/4) and w = ceil(W/4).
         background: a pixel whose best score is not above this is background (paper 5.2).
         min_area_fraction: 4-connected parts under this fraction of the image's area are left out.
-        per_class: divide scores by the maximum of their own class, so that a weak class beside a strong one
-            is kept, instead of by the maximum over all classes (published).
-        every_tag: keep the largest part of a tag all of whose parts are under the minimum area: the tag says that
-            something is there.
-        score: of an instance: "peak", the largest class score inside the mask (published), or "extent", the mean
-            class score times the root of the mask's share of the image: larger masks are truer.
+        per_class: divide scores by the maximum of their own class instead of the maximum over all classes
+            (published), so that a weak class beside a strong one is kept.
+        every_tag: if all parts of a tag are under the minimum area, keep the largest: the tag says that something
+            is there.
+        score: "peak", the largest class score inside the mask (published), or "extent", the mean class score
+            times the root of the mask's share of the image, because larger masks are more often right.
         iterations: refinement of the field, Eq. 10.
-        threshold: length in cells under which a displacement marks a centroid, Eq. 14.
+        threshold: a displacement shorter than this, in cells, marks a centroid, Eq. 14.
         radius: of the random walk, in cells, Eq. 2.
         beta: exponent of the affinities, Eq. 12.
         steps: of the random walk, Eq. 13.
 
     Returns:
-        `Labels(instances, semantic)`. Cells that reach no centroid are a group like those of the centroids.
-        Where nothing is found there are no instances, and the semantic label is background.
+        `Labels(instances, semantic)`. Cells that reach no centroid form one more group. If nothing is found,
+        there are no instances, and the semantic label is all background.
 
     Raises:
-        ValueError: shapes that do not fit, NaN, negative attention, more than 254 tags.
+        ValueError: shapes that do not fit together, NaN, negative attention, more than 254 tags.
     """
-    _check(cams, boundary, image_size, field)
+    _check(cams, boundary, field, image_size)
     cams_Khw, boundary_hw = cams.float(), boundary.float()
     groups_hw = instance_map(field, iterations, threshold)
     walk = partial(random_walk, boundary=boundary_hw, radius=radius, beta=beta, steps=steps)
@@ -114,40 +113,18 @@ def labels(
     return Labels(found, walked_semantic(spread_Khw, image_size, background=background, per_class=per_class))
 
 
-def instances(cams: Tensor, boundary: Tensor, field: Tensor, image_size: tuple[int, int], **knobs: Any) -> Instances:
-    """Instance labels of an image (Eq. 11, paper 5.2): `labels(...).instances`, arguments and errors too."""
-    return labels(cams, boundary, field, image_size, **knobs).instances
-
-
-def semantic(
-    cams: Tensor,
-    boundary: Tensor,
-    image_size: tuple[int, int],
-    *,
-    background: float = 0.25,
-    per_class: bool = False,
-    radius: int = 5,
-    beta: float = 10,
-    steps: int = 256,
-) -> Tensor:
-    """Semantic label of an image (paper 6.2): uint8 (H, W), 0 background, 1..K its own tags in order.
-
-    Needs no displacement field; else the arguments and errors of `labels`, and the same answer.
-    """
-    _check(cams, boundary, image_size)
-    spread = random_walk(cams.float(), boundary, radius=radius, beta=beta, steps=steps)
-    return walked_semantic(spread, image_size, background=background, per_class=per_class)
-
-
 def walked_semantic(
     walked: Tensor, image_size: tuple[int, int], *, background: float = 0.25, per_class: bool = False
 ) -> Tensor:
-    """Semantic label from class maps float (K, h, w) that have walked: the last step of `semantic`."""
-    return _thresholded(_normalized(_upsampled(walked, image_size), per_class), background)
+    """Semantic label from walked class maps float (K, h, w) (paper 6.2).
+
+    Returns uint8 (H, W): 0 background, 1..K the image's own tags in order.
+    """
+    return _thresholded(_normalized(upsample(walked, image_size), per_class), background)
 
 
 def cam_instances(cams_full: Tensor, threshold: float = 0.25, min_area_fraction: float = 0.01) -> Instances:
-    """Instance labels from attention alone: the baseline "CAM" of paper 6.2, Table 1.
+    """Instance labels from attention only: the baseline "CAM" of paper 6.2, Table 1.
 
     Args:
         cams_full: float (K, H, W) in [0, 1].
@@ -163,7 +140,7 @@ def cam_instances(cams_full: Tensor, threshold: float = 0.25, min_area_fraction:
 
 
 def cam_semantic(cams_full: Tensor, threshold: float = 0.25) -> Tensor:
-    """Semantic label from attention alone: uint8 (H, W), 0 background, 1..K the image's tags in order.
+    """Semantic label from attention only: uint8 (H, W), 0 background, 1..K the image's tags in order.
 
     Args:
         cams_full: float (K, H, W) in [0, 1].
@@ -177,7 +154,7 @@ def cam_semantic(cams_full: Tensor, threshold: float = 0.25) -> Tensor:
 
 
 def _thresholded(scores_KHW: Tensor, threshold: float) -> Tensor:
-    """Number 1..K of the best class where that is above the threshold, else 0 ▶ uint8 (H,W)."""
+    """Number 1..K of the best class if it is above the threshold, else 0 ▶ uint8 (H,W)."""
     score_HW, tag_HW = _best(scores_KHW)
     return torch.where(score_HW > threshold, tag_HW, 0).to(torch.uint8)
 
@@ -191,10 +168,10 @@ def _walk_groups(
     background: float,
     per_class: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Walk the map of each class, and those of its groups that may win a pixel (Eq. 11).
+    """Walk the map of each class, and the maps of its groups that may win a pixel (Eq. 11).
 
     Returns:
-        `spread_Khw`: the walked class maps. `best_KHW`: the largest score over each class's groups, right
+        `spread_Khw`: the walked class maps. `best_KHW`: the largest score over each class's groups, correct
         wherever it can win. `group_KHW`: int32, the number of that group.
     """
     best_KHW = cams_Khw.new_zeros((len(cams_Khw), *image_size))
@@ -205,16 +182,16 @@ def _walk_groups(
     chunk, waiting = _take(waiting, cams_Khw.device)
     walked_Phw = walk(torch.cat([cams_Khw, _group_maps(cams_Khw, groups_hw, chunk)]))
     spread_Khw, walked_Phw = walked_Phw.split([len(cams_Khw), len(chunk)])
-    rest_Khw = spread_Khw.clone()  # of each class, the sum of the groups not yet seen
+    rest_Khw = spread_Khw.clone()  # for each class, the sum of the groups not yet walked
     while last:
         for (k, number), score_hw in zip(chunk, walked_Phw, strict=True):
             rest_Khw[k] -= score_hw
-            _enter(best_KHW[k], group_KHW[k], number, _upsampled(score_hw[None], image_size)[0])
-        # The rest has no say where each pixel already has a higher score, or it is under the background.
+            _enter(best_KHW[k], group_KHW[k], number, upsample(score_hw[None], image_size)[0])
+        # The rest can be dropped if every pixel already has a higher score, or the rest is below the background there.
         rivals_KHW = best_KHW if per_class else best_KHW.amax(dim=0).expand_as(best_KHW)
         for k, number in list(last.items()):
             bar_HW = rivals_KHW[k].clamp(min=background * float(rivals_KHW[k].max()))
-            rest_HW = _upsampled(rest_Khw[k : k + 1], image_size)[0]
+            rest_HW = upsample(rest_Khw[k : k + 1], image_size)[0]
             if bool((rest_HW <= bar_HW).all()):
                 del last[k]
             elif all(k != other for other, _ in waiting):
@@ -227,9 +204,9 @@ def _walk_groups(
 
 
 def _by_mass(seeds_Khw: Tensor, groups_hw: Tensor) -> tuple[list[Pair], dict[int, int]]:
-    """Pairs (class, group) that hold any of the seeds, the heaviest first, but for each class's lightest.
+    """Pairs (class, group) that hold any seeds, the heaviest first, without the lightest group of each class.
 
-    That one comes apart, as {class: group}: it needs no walk, being what the others leave of the class.
+    Those are returned as {class: group}. They need no walk: they are the class's map minus its other groups.
     """
     count = int(groups_hw.max()) + 1
     mass = seeds_Khw.new_zeros((len(seeds_Khw), count))
@@ -241,7 +218,7 @@ def _by_mass(seeds_Khw: Tensor, groups_hw: Tensor) -> tuple[list[Pair], dict[int
 
 
 def _take(pairs: list[Pair], device: torch.device) -> tuple[list[Pair], list[Pair]]:
-    """The next pairs to walk at once, and the others."""
+    """The pairs to walk next, and the rest."""
     size = _CPU_CHUNK if device.type == "cpu" else _GPU_CHUNK
     return pairs[:size], pairs[size:]
 
@@ -253,18 +230,9 @@ def _group_maps(cams_Khw: Tensor, groups_hw: Tensor, pairs: list[Pair]) -> Tenso
 
 
 def _enter(best_HW: Tensor, group_HW: Tensor, number: int, score_HW: Tensor) -> None:
-    """Give `number` the pixels at which its walked map scores higher than the best so far, in place."""
+    """Assign `number` to the pixels where its walked map scores higher than the best so far, in place."""
     group_HW.masked_fill_(score_HW > best_HW, number)
     torch.maximum(best_HW, score_HW, out=best_HW)
-
-
-def _upsampled(maps: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """(K,h,w) at stride 4 ▶ (K,H,W), bilinear."""
-    height, width = image_size
-    if not maps.numel():
-        return maps.new_zeros((len(maps), height, width))
-    padded = interpolate(maps[None], scale_factor=STRIDE, mode="bilinear", align_corners=False)[0]
-    return padded[:, :height, :width]
 
 
 def _best(scores_KHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -277,7 +245,7 @@ def _best(scores_KHW: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _normalized(scores_KHW: Tensor, per_class: bool) -> Tensor:
-    """Scores divided by the maximum of their class, or of all; nothing stays zero."""
+    """Scores divided by the maximum of their class, or of all classes; zero stays zero."""
     peak = scores_KHW.amax(dim=(1, 2), keepdim=True)
     if not per_class and len(scores_KHW):
         peak = peak.max()
@@ -297,7 +265,7 @@ def _parts(
 
     Args:
         score_HW: float32.
-        winner_HW: int64, 0 background; numbers 1..groups are of class 0, the next of class 1, and so on.
+        winner_HW: int64, 0 background; numbers 1..groups belong to class 0, the next to class 1, and so on.
         groups: how many numbers each class has.
         min_area_fraction: parts under this fraction of the image are left out.
         threshold: every pixel of `winner_HW` scores above it.
@@ -311,7 +279,7 @@ def _parts(
         masks[place][box] = part
         inside = scores[box][part]
         values[place] = inside.max() if score == "peak" else inside.mean() * np.sqrt(inside.size / numbers.size)
-        # The stricter mask lies inside, so its share of the pixels is their IoU.
+        # The stricter mask lies inside the mask, so its share of the pixels is their IoU.
         stability[place] = np.mean(inside > STRICTER * threshold)
     class_index = np.array([(number - 1) // groups for number, _, _ in parts], np.int64)
     return Instances(*(torch.from_numpy(x).to(score_HW.device) for x in (masks, class_index, values, stability)))
@@ -320,7 +288,7 @@ def _parts(
 def _connected(numbers_HW: np.ndarray, least: float, groups: int) -> list[Part]:
     """4-connected parts of at least `least` pixels, in order of number.
 
-    Where `groups` is not 0, a class of that many numbers all of whose parts are smaller keeps its largest.
+    If `groups`, the numbers per class, is not 0, a class with only smaller parts keeps its largest.
     """
     kept: list[Part] = []
     small: dict[int, Part] = {}  # the largest part under `least` of each class
@@ -353,7 +321,7 @@ def _check_cams(cams: Tensor) -> None:
         raise ValueError("The cams hold NaN, infinity or negative numbers; expected attention in [0, 1].")
 
 
-def _check(cams: Tensor, boundary: Tensor, image_size: tuple[int, int], field: Tensor | None = None) -> None:
+def _check(cams: Tensor, boundary: Tensor, field: Tensor, image_size: tuple[int, int]) -> None:
     _check_cams(cams)
     height, width = image_size
     grid = (-(-height // STRIDE), -(-width // STRIDE))
@@ -366,5 +334,5 @@ def _check(cams: Tensor, boundary: Tensor, image_size: tuple[int, int], field: T
         raise ValueError(f"Expected a boundary of shape {grid} like the cams, got {tuple(boundary.shape)}.")
     if not bool(((boundary >= 0) & (boundary <= 1)).all()):
         raise ValueError("The boundary holds NaN or numbers outside [0, 1]; expected probabilities.")
-    if field is not None and tuple(field.shape) != (2, *grid):
+    if tuple(field.shape) != (2, *grid):
         raise ValueError(f"Expected a displacement field (2, {grid[0]}, {grid[1]}), got {tuple(field.shape)}.")

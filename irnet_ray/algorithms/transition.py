@@ -1,7 +1,7 @@
-"""The transition matrix of the random walk, T = S^-1 A^beta (Eq. 12), as a product with vectors, for processors.
+"""The transition matrix of the random walk, T = S^-1 A^beta (Eq. 12), as a product with vectors, for CPUs.
 
-In the row-major vector of an image every offset is a shift, so T has 2 P + 1 diagonals and no number needs its column.
-T may be stretched, so that its eigenvalues from ``low`` to 1 fill -1 to 1: (2 T - (1 + low)) / (1 - low).
+In the row-major vector of an image every offset is a shift. So T has 2 P + 1 diagonals, and needs no column indices.
+T may be stretched so that its eigenvalues from ``low`` to 1 fill -1 to 1: (2 T - (1 + low)) / (1 - low).
 
 Shape legend: C vectors; H, W pixels; N = H * W; P offsets; D diagonals.
 """
@@ -16,22 +16,22 @@ from torch import Tensor
 
 from irnet_ray.algorithms.affinity import offsets
 
-_BLOCK = 1024  # pixels of a vector that stay in a processor's first cache while all diagonals pass
-_TOGETHER = 4  # diagonals: a sum is read and written once for so many
-_LINE = 16  # numbers of a cache line: diagonals start at one
+_BLOCK = 1024  # pixels of a vector that stay in the first-level cache while all diagonals pass
+_TOGETHER = 4  # diagonals per read and write of a sum
+_LINE = 16  # numbers per cache line; every diagonal starts at one
 
 
 class Diagonals:
-    """Rows of T divided by their sums; a product is compiled, once in a process and for each dtype."""
+    """T as its diagonals. The product is compiled once per process and dtype."""
 
     def __init__(self, weights: Tensor, radius: int, low: float = -1) -> None:
         """Weights: float (P, H, W), affinity^beta of the pairs of `offsets(radius)`."""
         height, width = weights.shape[1:]
         pixels = height * width
         shifts, used = shifts_of(radius, height, width)
-        # In an image narrower than the disc two offsets are one diagonal.
+        # In an image narrower than the disc two offsets share a diagonal.
         ends, place = torch.unique(torch.tensor([0, *shifts, *(-shift for shift in shifts)]), return_inverse=True)
-        # Diagonals beyond the last are 0.
+        # The padding diagonals are 0.
         all_values = weights.new_zeros(_up(len(ends), _TOGETHER), _up(pixels, _LINE))
         values = all_values[:, :pixels]
         values[place[0]] = 1
@@ -46,22 +46,22 @@ class Diagonals:
         self.ends[: len(ends)] = ends.numpy()
         self.margin = int(ends[-1])
         self.inside = slice(self.margin, self.margin + pixels)
-        # What rounding leaves over would add up over the steps: the product of ones is to be ones.
+        # T must map ones to ones exactly: a rounding error would grow with every step.
         left = weights.new_ones(1, pixels)
         ones = self.padded(left)
         self.advance(ones.clone(), ones, 1, 0, left, -1)
         values[place[0]] += left[0]
 
     def padded(self, vectors: Tensor) -> Tensor:
-        """A copy of (C, N) with zeros at both ends, where offsets leave the image."""
+        """A copy of (C, N) with zeros at both ends, for offsets that leave the image."""
         return torch.nn.functional.pad(vectors, (self.margin, self.margin))
 
     def advance(
         self, total: Tensor, vectors: Tensor, factor: float, keep: float, series: Tensor, coefficient: float
     ) -> Tensor:
-        """keep * total + factor * T vectors, in place of ``total``; ``coefficient`` times it is added to ``series``.
+        """Set ``total`` to keep * total + factor * T vectors, and add ``coefficient`` times that to ``series``.
 
-        ``total`` and ``vectors`` are padded, ``series`` (C, N) is not.
+        ``total`` and ``vectors`` are padded; ``series`` (C, N) is not.
         """
         kind = self.values.dtype.type
         _advance(
@@ -92,7 +92,7 @@ def _advance(
     keep: float,
     coefficient: float,
 ) -> None:  # pragma: no cover, compiled
-    """total, series (C,N); of the padded `vectors` diagonal d, of `values` (D,>=N), takes those from `starts[d]`."""
+    """total, series (C,N). Diagonal d of `values` (D,>=N) multiplies the padded `vectors` from `starts[d]` on."""
     summed = np.empty(_BLOCK, total.dtype)
     for first in range(0, total.shape[1], _BLOCK):
         size = min(_BLOCK, total.shape[1] - first)
@@ -115,7 +115,7 @@ def _advance(
 
 
 def shifts_of(radius: int, height: int, width: int) -> tuple[list[int], list[int]]:
-    """Of the offsets that fit into the image: how far each is in its row-major vector, and its number."""
+    """For the offsets that fit into the image: their shifts in its row-major vector, and their numbers."""
     fitting = [
         (dy * width + dx, number) for number, (dy, dx) in enumerate(offsets(radius)) if dy < height and abs(dx) < width
     ]

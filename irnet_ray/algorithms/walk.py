@@ -5,7 +5,6 @@ Shape legend: C maps; H, W pixels at the network's stride; N = H * W; P offsets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from math import isqrt
 from typing import TYPE_CHECKING
@@ -21,22 +20,22 @@ from irnet_ray.algorithms.transition import Diagonals
 if TYPE_CHECKING:
     from irnet_ray.algorithms.stencil import Stencil
 
-_TAIL = 1e-4  # of the largest score: a tenth of what the result, whose largest score is less, may be off by
-_LOW = -0.25  # photos' transitions have eigenvalues from -0.16
-_GROWN = 1.01  # the squared length of a vector that an eigenvalue below has lengthened, times what it was
+_TAIL = 1e-4  # share of the largest score that may be cut off: a tenth of the error that the result may have
+_LOW = -0.25  # the eigenvalues of photos' transitions begin at -0.16
+_GROWN = 1.01  # growth of a vector's squared length that shows an eigenvalue below
 
 
 @torch.no_grad()
 def random_walk(scores: Tensor, boundary: Tensor, radius: int = 5, beta: float = 10, steps: int = 256) -> Tensor:
-    """Spread scores where no class boundary is in the way: T^steps (scores * (1 - boundary)), Eq. 13.
+    """Spread scores up to class boundaries: T^steps (scores * (1 - boundary)), Eq. 13.
 
     scores: float (C, H, W), C may be 0. boundary: float (H, W) in [0, 1] on the same device. Returns
     (C, H, W), float64 if scores are, else float32. T is row-stochastic (Eq. 12): every step replaces a
     pixel by the mean of the pixels within ``radius``, weighted by affinity^beta, itself with weight 1.
 
-    Powers of T are never formed: T is similar to a symmetric matrix, so its eigenvalues are real, and x^steps may
-    be expanded in the Chebyshev polynomials of the interval that holds them, of which those beyond degree
-    ~ 3 sqrt(steps) do not matter. The work and the memory grow with the number of pixels.
+    Powers of T are never formed. T is similar to a symmetric matrix, so its eigenvalues are real, and x^steps can be
+    expanded in the Chebyshev polynomials of an interval that holds them. Degrees beyond about 3 sqrt(steps) do not
+    matter. Work and memory are linear in the number of pixels.
 
     Raises ValueError for wrong shapes, scores that are not finite, a boundary outside [0, 1] (NaN
     included), beta not above 0, and steps below 0.
@@ -52,28 +51,15 @@ def random_walk(scores: Tensor, boundary: Tensor, radius: int = 5, beta: float =
     return _walk(scores.to(dtype) * (1 - boundary), affinities(boundary, radius, beta), radius, steps)
 
 
-def random_walks(
-    scores: Sequence[Tensor], boundaries: Sequence[Tensor], radius: int = 5, beta: float = 10, steps: int = 256
-) -> list[Tensor]:
-    """`random_walk` of several images of any sizes: the same arguments, one of each per image, and the same answers.
-
-    One image after another: its matrix and maps stay in the processor's cache, which those of several would not.
-
-    Raises ValueError as `random_walk` does, and where there are not as many boundaries as scores.
-    """
-    return [random_walk(*image, radius, beta, steps) for image in zip(scores, boundaries, strict=True)]
-
-
 @torch.no_grad()
 def affinity_walk(
     scores: Tensor, pair_affinities: Tensor, radius: int = 5, beta: float = 10, steps: int = 256
 ) -> Tensor:
-    """The walk of `random_walk` on affinities of any source: T^steps scores, with nothing taken off the scores.
+    """The walk of `random_walk` on any affinities: T^steps scores. Scores are not reduced at boundaries.
 
-    scores: float (C, H, W), C may be 0. pair_affinities: float (P, H, W) in [0, 1] on the same device, the
-    affinity of each pixel to the one an offset of ``offsets(radius)`` away, 0 where that is outside the image,
-    as `affinity.affinities` and `affinity.embedding_affinities` give them. Returns (C, H, W), float64 if
-    scores are, else float32.
+    scores: float (C, H, W), C may be 0. pair_affinities: float (P, H, W) in [0, 1] on the same device, as
+    returned by `affinity.affinities` and `affinity.embedding_affinities`: of each pixel to the one an offset of
+    ``offsets(radius)`` away, 0 if that is outside the image. Returns (C, H, W), float64 if scores are, else float32.
 
     Raises ValueError for wrong shapes, scores that are not finite, affinities outside [0, 1] (NaN included),
     beta not above 0, and steps below 0.
@@ -102,7 +88,7 @@ def _working_type(scores: Tensor) -> torch.dtype:
 
 
 def _walk(scores: Tensor, weights: Tensor, radius: int, steps: int) -> Tensor:
-    """T^steps scores, from the pairs' affinities^beta, both of one dtype."""
+    """T^steps scores, from the pairs' affinities^beta of the same dtype."""
     if not scores.numel():
         return scores
     walked, whole = _expanded(scores.flatten(1), weights, radius, steps, _LOW)
@@ -112,7 +98,7 @@ def _walk(scores: Tensor, weights: Tensor, radius: int, steps: int) -> Tensor:
 
 
 def _expanded(start: Tensor, weights: Tensor, radius: int, steps: int, low: float) -> tuple[Tensor, bool]:
-    """T^steps of vectors (C, N), and whether no eigenvalue of T that matters is below ``low``: else it is wrong."""
+    """T^steps of vectors (C, N), and whether it is right: no eigenvalue of T that matters is below ``low``."""
     transition = transition_for(start.device)(weights, radius, low)
     coefficients = _chebyshev_coefficients(steps, low)
     current, previous = transition.padded(start), transition.padded(start)
@@ -121,29 +107,29 @@ def _expanded(start: Tensor, weights: Tensor, radius: int, steps: int, low: floa
         # T_1 x = T x, then T_k x = 2 T (T_k-1 x) - T_k-2 x
         factors = (1, 0) if degree == 1 else (2, -1)
         previous, current = current, transition.advance(previous, current, *factors, result, coefficient)
-    # Polynomials of the series lengthen no vector by eigenvalues within [low, 1], in the norm in which T is symmetric.
-    # By one below they do, the more the higher the degree, and so does what is cut off.
+    # In the norm in which T is symmetric, no polynomial of the series lengthens a vector if all eigenvalues are within
+    # [low, 1]. An eigenvalue below lengthens it, the more the higher the degree; the cut-off terms then matter, too.
     first, last = ((vectors.square() @ transition.sums).sum() for vectors in (start, current[:, transition.inside]))
     return result, bool(last <= _GROWN * first)
 
 
 def transition_for(device: torch.device) -> type[Diagonals | Stencil]:
-    """The form of T for a device."""
+    """The implementation of T for a device."""
     if device.type == "cpu":
         return Diagonals
-    from irnet_ray.algorithms.stencil import Stencil  # Triton is there, and loaded, only where it is used
+    from irnet_ray.algorithms.stencil import Stencil  # Triton is installed only with GPUs
 
     return Stencil
 
 
 @lru_cache(maxsize=16)
 def _chebyshev_coefficients(power: int, low: float) -> list[float]:
-    """Coefficients of x^power over the Chebyshev polynomials of [low, 1], cut where the rest adds up to under 1e-4.
+    """Coefficients of x^power in the Chebyshev polynomials of [low, 1], cut off when the rest sums to less than 1e-4.
 
-    What is kept is scaled to sum to 1, which keeps the eigenvalue 1 of the walk exact: a constant stays constant.
+    They are scaled to sum to 1. That keeps the walk's eigenvalue 1 exact, so a constant stays constant.
     """
-    degree = min(power, 16 + 8 * isqrt(power))  # double what is kept
+    degree = min(power, 16 + 8 * isqrt(power))  # twice the degree that is kept
     full = Chebyshev.interpolate(lambda x: x**power, degree, domain=[low, 1]).coef
-    rest = np.cumsum(np.abs(full[::-1]))[::-1]  # of each degree and those above
+    rest = np.cumsum(np.abs(full[::-1]))[::-1]  # sum from each degree on
     kept = full[rest > _TAIL]
     return list((kept / kept.sum()).tolist())

@@ -21,6 +21,7 @@ from irnet_ray.runs.run import WEIGHTS, current, writable
 from irnet_ray.runs.shards import Shards, fingerprint
 from irnet_ray.runs.version import Version
 from irnet_ray.stages.graph import revised
+from irnet_ray.stages.student_kinds import load_student
 from irnet_ray.stages.students import Student
 
 
@@ -62,7 +63,7 @@ def predict(
         if number is not None and number < 1:
             raise UserError(f"--{name} must be at least 1, got {number}.")
     trained = Folder(str(model))
-    student = Student.load(trained)
+    student = load_student(trained)
     folder = writable(out)
     with hold(folder):
         known = current(folder)

@@ -19,7 +19,8 @@ from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import hold
 from irnet_ray.runs.run import FinishedRun
 from irnet_ray.stages.label_rows import LabelRows
-from irnet_ray.stages.student_kinds import Kind, find_kind
+from irnet_ray.stages.student_kind import Kind
+from irnet_ray.stages.student_kinds import find_kind
 from irnet_ray.stages.students import RECORD, Student
 
 if TYPE_CHECKING:

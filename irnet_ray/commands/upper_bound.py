@@ -19,6 +19,7 @@ from irnet_ray.runs.lock import hold
 from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.label_rows import LabelRows
+from irnet_ray.stages.student_kinds import load_student
 from irnet_ray.stages.students import Student
 from irnet_ray.stages.truth_labels import write_truth
 
@@ -51,7 +52,7 @@ def upper_bound_rows(
     model = Folder(run.version.student.model)
     # The truth is of fewer images than the labels: as many passes over them would be a shorter training.
     history = model.read_json("history.json")
-    known = Student.load(model).trained_for(history[-1]["iteration"] if history else 0)
+    known = load_student(model).trained_for(history[-1]["iteration"] if history else 0)
     images = _images(run.shards("images"), truth)
     parts = write_truth(folder, images, truth.images, FOLDS)  # named by its content: no lock is needed for it
     names = parts.rows.files()

@@ -13,9 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from irnet_ray.networks.backbones import Backbone, UnknownBackboneError
 from irnet_ray.networks.batch_norm import freeze_parameters, freeze_statistics
-from irnet_ray.networks.weights import check_state
 
 STRIDES = (4, 8, 16, 32)
 PROBE = (64, 96)  # its two sides differ, so that transposed or pooled features are not taken for levels
@@ -69,53 +67,6 @@ class Body(nn.Module):
             parameter.requires_grad_(gradient is None)
 
 
-def build_body(backbone: Backbone, output_stride: int = 32) -> Body:
-    """The untrained body of a backbone; strides over `output_stride` (8, 16 or 32) are replaced by dilation.
-
-    Raises:
-        ValueError: there is no such network, it gives no levels, or it cannot be dilated.
-        ModuleNotFoundError: a network of timm without the extra `lite`.
-    """
-    try:
-        body = backbone.body(output_stride)
-    except (ModuleNotFoundError, UnknownBackboneError):
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"The network {backbone.name} gives no levels of features at strides up to {output_stride} "
-            f"({type(error).__name__}: {error}): choose a convolutional one."
-        ) from error
-    if not body.strides or body.strides[-1] != output_stride:
-        raise ValueError(
-            f"The network {backbone.name} gives levels of strides {body.strides}, expected up to {output_stride}."
-        )
-    return body
-
-
-def load_body(body: nn.Module, state: dict[str, Tensor], source: str = "The given state") -> None:
-    """Load ImageNet weights into a body (or the backbone of a segmentation network), without their head.
-
-    Args:
-        body: the network.
-        state: of `weights.imagenet_state`.
-        source: where the weights come from, for errors.
-
-    Raises:
-        ValueError: the weights are of another network; says which tensor differs.
-    """
-    network = body.network if isinstance(body, Body) else body
-    own = network.state_dict()
-    # Where timm takes levels out of a network, it flattens "stages.0" to "stages_0". Torchvision's segmentation
-    # networks hold what its classification networks call `features`.
-    plain = {_plain(key): tensor for key, tensor in state.items()}
-    named = {key: plain[_plain(key)] for key in own if _plain(key) in plain}
-    # Older files do not count batches, and a frozen batch normalization does not need the count.
-    uncounted = {key: tensor for key, tensor in own.items() if key.endswith("num_batches_tracked")}
-    named = uncounted | named
-    check_state(own, named, source)
-    network.load_state_dict(named)
-
-
 def stride_of(level: Any) -> int:
     """The stride of what a network made of the `PROBE`; 0 if it is no level of features."""
     if not isinstance(level, Tensor) or level.ndim != 4:
@@ -123,7 +74,3 @@ def stride_of(level: Any) -> int:
     height, width = level.shape[-2:]
     whole = PROBE[0] % height == 0 and PROBE[0] * width == PROBE[1] * height
     return PROBE[0] // height if whole else 0
-
-
-def _plain(key: str) -> str:
-    return key.removeprefix("features.").replace(".", "_")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from irnet_ray.networks.backbones import Backbone
+from irnet_ray.networks.backbone import Backbone
 from irnet_ray.networks.batch_norm import freeze_statistics
 
 

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torchvision.models.convnext import LayerNorm2d
 from torchvision.models.segmentation import LRASPP
 
-from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.networks.batch_norm import freeze_parameters, freeze_statistics
-from irnet_ray.networks.body import build_body, load_body
+from irnet_ray.networks.bodies import build_body, load_body
 from irnet_ray.networks.inference import rescale
 from irnet_ray.networks.irnet import upsample
 from irnet_ray.networks.library import IMAGENET

@@ -11,8 +11,9 @@ from functools import partial
 from torch import Tensor, nn
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
-from irnet_ray.networks.backbones import Backbone
-from irnet_ray.networks.body import STRIDES, Body, build_body
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.bodies import build_body
+from irnet_ray.networks.body import STRIDES, Body
 
 CHANNELS = 256
 

@@ -10,7 +10,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from irnet_ray.networks.backbones import BACKBONES, UnknownBackboneError
+from irnet_ray.networks.backbone import UnknownBackboneError
 from irnet_ray.networks.body import PROBE, STRIDES, Body, stride_of
 
 IMAGENET = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # mean and deviation of the three colours, in 0..255
@@ -76,10 +76,7 @@ def _timm(name: str) -> Any:
     except ImportError as error:
         raise ModuleNotFoundError("Networks of timm need the extra `lite`: pip install 'irnet-ray[lite]'.") from error
     if not timm.is_model(name):
-        raise UnknownBackboneError(
-            f"Unknown backbone {name!r}: give {', '.join(BACKBONES)}, a name of "
-            "torchvision.models.list_models(module=torchvision.models), or one of timm.list_models() (extra `lite`)."
-        )
+        raise UnknownBackboneError(f"Neither torchvision nor timm has a network {name!r}.")
     return timm
 
 

@@ -17,8 +17,8 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.transform import resize_boxes
 
-from irnet_ray.networks.backbones import Backbone
-from irnet_ray.networks.body import load_body
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.bodies import load_body
 from irnet_ray.networks.feature_pyramid import build_pyramid
 
 MASK_THRESHOLD = 0.5

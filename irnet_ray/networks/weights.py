@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
-from irnet_ray.networks.backbones import Backbone
+from irnet_ray.networks.backbone import Backbone
 from irnet_ray.networks.five_levels import FiveLevels
 
 

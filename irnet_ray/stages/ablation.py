@@ -1,4 +1,4 @@
-"""What the comparisons of the paper make of an image (6.1, 6.2; Tables 1 and 2); no stage of labeling."""
+"""The simpler methods that the paper compares labels with (6.1, 6.2; Tables 1 and 2). Labeling does not run them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from irnet_ray.config.load import Config
 from irnet_ray.engine.mapping import MapStage
 from irnet_ray.masks import decode_attention, decode_cam
 from irnet_ray.networks.affinitynet import AffinityNet
-from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.networks.batch_norm import fold_batch_norm
 from irnet_ray.networks.inference import for_inference, precision, to_network
 from irnet_ray.networks.weights import load_weights
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import load
 from irnet_ray.stages.labels import LabelsNetwork
@@ -38,7 +40,7 @@ def stage(
     irnet: Folder,
     affinitynet: Folder,
 ) -> MapStage:
-    """The comparisons for every image that has seeds."""
+    """Run the simpler methods on every image that has seeds."""
     return MapStage(
         name="ablation",
         schema=tables.ABLATION,
@@ -59,7 +61,7 @@ def stage(
 
 
 class AblationNetwork:
-    """The CAM of all scales, IRNet without its displacement field, and AffinityNet, all trained, on one device."""
+    """The trained classifier, IRNet and AffinityNet on one device, for the simpler methods."""
 
     def __init__(
         self,
@@ -77,12 +79,12 @@ class AblationNetwork:
         self.seeds = SeedsNetwork(config, backbone, method, class_of, classifier, None, gpu)
         self.labels = LabelsNetwork(config, backbone, irnet, gpu)
         network = AffinityNet(backbone)
-        fold_batch_norm(network.backbone.eval())  # as it was trained and saved
-        load_weights(network, affinitynet.read("weights.safetensors"), affinitynet.location)
+        fold_batch_norm(network.backbone.eval())  # it was trained and saved so
+        load_weights(network, affinitynet.read(WEIGHTS), affinitynet.location)
         self.network = for_inference(network, self.labels.device)
 
     def __call__(self, row: Row, image_HW3: np.ndarray) -> Ablated:
-        """The comparisons for one image, from the attention maps of its row."""
+        """The results of the simpler methods for one image, from the attention maps of its row."""
         attention_Khw = decode_attention(row)
         return Ablated(
             self.boundary(attention_Khw, image_HW3),
@@ -91,15 +93,18 @@ class AblationNetwork:
         )
 
     def cam(self, row: Row, image_HW3: np.ndarray) -> np.ndarray:
-        """The first line of both tables: the row's own CAM, unless the seed method took it at scale 1 alone."""
+        """The CAM over all scales, the first line of both tables, float32 (K, h, w).
+
+        It is in the row, unless the seed method computed the CAM at scale 1 only.
+        """
         if not self.seeds.method.one_scale:
             return decode_cam(row)
         return self.seeds.cam(row["tags"], image_HW3, self.scales)
 
     def boundary(self, attention_Khw: np.ndarray, image_HW3: np.ndarray) -> Masks:
-        """ "CAM + class boundary" of Table 1: labels that no displacement field splits into instances.
+        """ "CAM + class boundary" of Table 1: labels made without the displacement field.
 
-        Where nothing moves all cells are one group, so instances are the connected parts of a class.
+        With a field of zeros, all cells are one group. So instances are the connected parts of a class.
         """
         (relations,) = self.labels.relations([image_HW3])
         still = relations._replace(field=torch.zeros_like(relations.field))
@@ -107,16 +112,16 @@ class AblationNetwork:
 
     @torch.inference_mode()
     def affinitynet(self, attention_Khw: np.ndarray, image_HW3: np.ndarray) -> np.ndarray:
-        """AffinityNet of Table 2: semantic labels from the same walk, with the run's knobs, on its affinities.
+        """AffinityNet of Table 2: semantic labels, uint8 (H, W). The walk and its knobs are those of the labels.
 
         Raises:
-            FloatingPointError: the network's answer is not finite.
+            FloatingPointError: the network's output is not finite.
         """
         knobs, device = self.labels.knobs, self.labels.device
         with precision(device):
             embedding = self.network.predict(to_network(image_HW3, device), self.labels.scales[0])
         if not bool(torch.isfinite(embedding).all()):
-            raise FloatingPointError("AffinityNet's answer is not finite: its weights are broken.")
+            raise FloatingPointError("AffinityNet's output is not finite: its weights are broken.")
         walked = affinity_walk(
             torch.from_numpy(attention_Khw).to(device),
             embedding_affinities(embedding, knobs.radius),

@@ -1,4 +1,4 @@
-"""Train AffinityNet on what IRNet learnt from, to compare the two (paper 6.1); no stage of labeling."""
+"""Train AffinityNet on the same samples as IRNet, to compare the two (paper 6.1). Labeling does not run it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from irnet_ray.config.load import Config
 from irnet_ray.engine.schedule import Schedule
 from irnet_ray.engine.task import Batch, TrainStage
 from irnet_ray.networks.affinitynet import STRIDE, AffinityNet
-from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.networks.batch_norm import fold_batch_norm
 from irnet_ray.networks.five_levels import STRIDES
 from irnet_ray.networks.weights import load_part
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.relation_samples import RelationSamples
 
@@ -35,21 +37,21 @@ def stage(config: Config, images: Shards, seeds: Shards, classifier: Folder, usa
 
 
 class AffinityNetTask:
-    """The embedding on pairs of pixels of the confident maps, in IRNet's crops and within IRNet's radius."""
+    """Learn the embedding from pairs of pixels of the confident maps, with IRNet's crops and radius."""
 
     def __init__(self, config: Config, backbone: Backbone, images: Shards, seeds: Shards, classifier: Folder) -> None:
         self.rate = config.affinitynet.rate
         self.side = config.irnet.crop // STRIDE * STRIDE
-        # In cells of this network: its pairs are those of IRNet that lie on every other cell.
+        # IRNet's radius in cells of this network, which are larger.
         self.radius = max(2, config.irnet.radius * STRIDES[0] // STRIDE)
         self.samples = RelationSamples(config, images, seeds)
         self.images = len(self.samples)
         self.model = AffinityNet(backbone)
-        load_part(self.model.backbone, "backbone.", classifier.read("weights.safetensors"), classifier.location)
+        load_part(self.model.backbone, "backbone.", classifier.read(WEIGHTS), classifier.location)
         fold_batch_norm(self.model.backbone.eval())
 
     def groups(self) -> list[dict[str, Any]]:
-        """All layers but the backbone's."""
+        """All layers except the backbone's."""
         return [{"params": [p for p in self.model.parameters() if p.requires_grad], "lr": self.rate}]
 
     def sample(self, index: int, rng: np.random.Generator) -> Batch:
@@ -63,5 +65,5 @@ class AffinityNetTask:
         return loss._asdict()
 
     def finish(self, device: torch.device, rank: int, world: int) -> dict[str, Any]:
-        """Nothing is measured."""
+        """Measure nothing."""
         return {}

@@ -1,53 +1,21 @@
 """The kinds of students by name: how each is trained, and how a trained one predicts.
 
-Adding one takes a row here, its network and task in modules of their own, and a section of `config/sections.py` for its
-knobs. Importing this module does not import torch: `--help` needs the names alone.
+To add a kind, add a row here, modules for its network and its task, and a section for its knobs in
+`config/sections.py`. Importing this module does not import torch: `--help` only needs the names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from irnet_ray.errors import UserError
+from irnet_ray.stages.student_kind import Kind, Predictor
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from irnet_ray.engine.task import TrainStage
     from irnet_ray.runs.folder import Folder
     from irnet_ray.stages.label_rows import LabelRows
     from irnet_ray.stages.students import Student
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of student.
-
-    Worker processes import this package anew, and so do not know a row that the calling process added. They get the
-    kind itself: its functions must be picklable, and importable where the workers run.
-    """
-
-    name: str
-    section: str  # of the config, a `config.sections.Student`
-    says: str  # in a few words, for `--help`
-    stage: Callable[[Student, LabelRows, int], TrainStage]  # the training on so many images
-    predictor: Callable[
-        [Student, Folder, bool], Predictor
-    ]  # from the folder of the weights, and whether a GPU is there
-    instances: bool  # whether it tells objects of one class apart
-    revision: int = 1  # raise it when the same training or the same weights give another answer; 1 is that of 0.5.4
-
-
-class Predictor(Protocol):
-    """A trained student on one device."""
-
-    def __call__(self, image_HW3: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Masks bool (N, H, W), class numbers (N,), scores (N,) and the semantic map int32 (H, W) of a uint8 image.
-
-        In the semantic map 0 is background and c + 1 class c.
-        """
 
 
 def _mask_rcnn(student: Student, rows: LabelRows, images: int) -> TrainStage:
@@ -84,7 +52,34 @@ KINDS = {
 
 
 def find_kind(name: str) -> Kind:
-    """A row of `KINDS`. Raises UserError for another name."""
+    """A row of `KINDS`. Raises UserError for an unknown name."""
     if name not in KINDS:
         raise UserError(f"No student {name!r}: there is {' and '.join(KINDS)}.")
     return KINDS[name]
+
+
+def load_student(folder: Folder) -> Student:
+    """Read the record of a trained student. Raises UserError if it cannot be read, or there are no weights."""
+    from irnet_ray.config.load import Config
+    from irnet_ray.runs.run import WEIGHTS
+    from irnet_ray.stages.students import RECORD, Student
+
+    try:
+        record = folder.read_json(RECORD)
+    except ValueError as error:
+        raise UserError(f"{folder.location}/{RECORD} is not a model record: train the student again.") from error
+    if record is None or not folder.exists(WEIGHTS):
+        raise UserError(
+            f"No trained student in {folder.location}: name a folder that `irnet-ray train` wrote, "
+            "such as OUT/models/mask-rcnn."
+        )
+    try:
+        config, vocabulary = Config.model_validate(record["config"]), tuple(record["vocabulary"])
+        kind, labels = str(record["kind"]), record["labels"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{folder.location}/{RECORD} cannot be read by this version: train the student again."
+        ) from error
+    if kind not in KINDS:
+        raise UserError(f"{folder.location} holds a {kind!r}: expected one of {', '.join(KINDS)}.")
+    return Student(KINDS[kind], config, vocabulary, labels)

@@ -1,7 +1,7 @@
-"""Students: networks trained on labels with full supervision (paper 6.3), and what a trained one is on disk.
+"""Students: networks trained on labels with full supervision (paper 6.3), and the files of a trained one.
 
 <folder>/weights.safetensors      its weights
-<folder>/model.json               what it is: kind, config, vocabulary, and the labels it learnt from
+<folder>/model.json               its kind, config and vocabulary, and the labels it was trained on
 """
 
 from __future__ import annotations
@@ -13,29 +13,28 @@ from irnet_ray._version import __version__
 from irnet_ray.config.load import Config
 from irnet_ray.config.sections import Student as StudentKnobs
 from irnet_ray.engine.schedule import Schedule
-from irnet_ray.errors import UserError
-from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import fingerprint
 from irnet_ray.stages.graph import revised, window_of
-from irnet_ray.stages.student_kinds import KINDS, Kind
+from irnet_ray.stages.student_kind import Kind
 
 RECORD = "model.json"
 
 
 @dataclass(frozen=True)
 class Student:
-    """A student to train or trained: its kind, config and classes."""
+    """A student, trained or not: its kind, config and classes."""
 
     kind: Kind
     config: Config
     vocabulary: tuple[str, ...]  # names of its classes
-    labels: str  # version of the labels it learns from
+    labels: str  # version of the labels it is trained on
     backbone: Backbone = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Found here and not by its name in a worker process, which does not know what a caller added to BACKBONES.
+        # Looked up here: a worker process does not know rows that the calling process added to BACKBONES.
         object.__setattr__(self, "backbone", find_backbone(self.knobs.backbone or self.config.backbone))
 
     @property
@@ -46,11 +45,11 @@ class Student:
 
     @property
     def weights(self) -> str | None:
-        """Path of its backbone's ImageNet weights, None for the published ones."""
+        """Path of its backbone's ImageNet weights. None for the published weights."""
         return self.knobs.weights or (None if self.knobs.backbone else self.config.weights)
 
     def schedule(self, images: int) -> Schedule:
-        """How long to train on so many images."""
+        """The schedule of its training on a number of images."""
         knobs = self.knobs
         plan = Schedule.plan(
             images, knobs.epochs, knobs.min_iterations, knobs.batch_size, knobs.power, self.config.seed
@@ -58,12 +57,12 @@ class Student:
         return replace(plan, warmup=min(knobs.warmup, plan.iterations // 10))
 
     def trained_for(self, iterations: int) -> Student:
-        """The same student, trained for at least so many iterations."""
+        """The same student, to be trained for at least this many iterations."""
         knobs = self.knobs.model_copy(update={"min_iterations": max(iterations, self.knobs.min_iterations)})
         return replace(self, config=self.config.model_copy(update={self.kind.section: knobs}))
 
     def fingerprint(self, *data: Any) -> str:
-        """Changes with everything that the trained weights follow from; `data` tells what they learn from."""
+        """Changes with everything that the trained weights depend on. `data` identifies the training images."""
         config = [self.config.seed, self.config.max_side, self.backbone.name, self.weights, self.knobs.model_dump()]
         config += window_of(self.config)
         return fingerprint(
@@ -80,24 +79,3 @@ class Student:
             "made_by": f"irnet-ray {__version__}",
         }
         folder.write_json(RECORD, record)
-
-    @staticmethod
-    def load(folder: Folder) -> Student:
-        """Read the record of a trained student. Raises UserError where there is none, or no weights beside it."""
-        try:
-            record = folder.read_json(RECORD)
-        except ValueError as error:
-            raise UserError(f"{folder.location}/{RECORD} is no model record: train the student again.") from error
-        if record is None or not folder.exists(WEIGHTS):
-            raise UserError(
-                f"No trained student in {folder.location}: name a folder that `irnet-ray train` wrote, "
-                "such as OUT/models/mask-rcnn."
-            )
-        try:
-            config, vocabulary = Config.model_validate(record["config"]), tuple(record["vocabulary"])
-            kind, labels = str(record["kind"]), record["labels"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{folder.location}/{RECORD} is not of this version: train the student again.") from error
-        if kind not in KINDS:
-            raise UserError(f"{folder.location} holds a {kind!r}: expected one of {', '.join(KINDS)}.")
-        return Student(KINDS[kind], config, vocabulary, labels)

@@ -1,4 +1,4 @@
-"""Counts of an image at many thresholds of seeds and labels, from a finished run's attention and weights."""
+"""Counts of one image at many thresholds of seeds and labels, from a finished run's attention and weights."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import copy
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
+from irnet_ray.algorithms.attention import upsample
 from irnet_ray.algorithms.relations import agreed, refined_tags
 from irnet_ray.config.load import Config
 from irnet_ray.evaluation.average_precision import Prediction
@@ -18,20 +18,17 @@ from irnet_ray.evaluation.objectives import LabelCounts, count_confident, count_
 from irnet_ray.evaluation.search import Candidate
 from irnet_ray.evaluation.truth import TruthImage, semantic_map
 from irnet_ray.masks import decode_attention
-from irnet_ray.networks.backbones import Backbone
+from irnet_ray.networks.backbone import Backbone
 from irnet_ray.runs.folder import Folder
 from irnet_ray.stages.images import load_image, resize_map
 from irnet_ray.stages.labels import LabelsNetwork
 from irnet_ray.stages.rows import Masks, encode_instances
-
-STRIDE = 4  # pixels of the image per cell of the attention
-
-Row = dict[str, Any]
+from irnet_ray.tables import Row
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The candidates that are measured in every image, and the numbers, from 1, of the truth's classes."""
+    """The candidates to measure in every image, and the numbers of the truth's classes, from 1."""
 
     seeds: Sequence[Candidate]  # foreground, background
     labels: Sequence[Candidate]  # background
@@ -47,20 +44,24 @@ class Counts:
 
 
 def measure(config: Config, backbone: Backbone, irnet: Folder, grid: Grid, row: Row, truth: TruthImage) -> Counts:
-    """Counts of one image, `row` being of the images and seeds tables, for each candidate.
+    """Counts of one image for each candidate. `row` joins the images and seeds tables.
 
-    The network of `irnet` is kept for the next image of this process. Raises ImageError, and FloatingPointError
-    where the network is broken.
+    The network of `irnet` is kept for the next image of this process.
+
+    Raises:
+        ImageError: the image cannot be decoded.
+        FloatingPointError: the network's output is not finite.
     """
     image_HW3 = load_image(row["uri"], config.max_side, config.window)
     size, own_size = image_HW3.shape[:2], (truth.height, truth.width)
     attention_Khw = decode_attention(row)
     truth_HW = semantic_map(truth.instances, dict(grid.numbers), own_size)
-    other = len(grid.numbers) + 1  # a tag that no truth holds: always wrong
+    other = len(grid.numbers) + 1  # stands for a tag that the truth does not have: always wrong
     class_of = np.array([0, *(grid.numbers.get(tag, other) for tag in row["tags"])])
 
     thresholds = sorted({threshold for pair in grid.seeds for threshold in pair})
-    refined = dict(zip(thresholds, refined_tags(image_HW3, _upsample(attention_Khw, size), thresholds), strict=True))
+    full_KHW = upsample(torch.from_numpy(attention_Khw), size).numpy()
+    refined = dict(zip(thresholds, refined_tags(image_HW3, full_KHW, thresholds), strict=True))
     worked_on_HW = resize_map(truth_HW, size)
     seeds: dict[Candidate, np.ndarray] = {
         (sure, possible): count_confident(agreed(refined[sure], refined[possible]), worked_on_HW, class_of[1:])
@@ -78,7 +79,7 @@ def measure(config: Config, backbone: Backbone, irnet: Folder, grid: Grid, row: 
 
 
 def _at(network: LabelsNetwork, config: Config, background: float) -> LabelsNetwork:
-    """The network with another background threshold and the same weights."""
+    """The same network with another background threshold."""
     other = copy.copy(network)
     other.knobs = config.labels.model_copy(update={"background": background})
     return other
@@ -96,12 +97,3 @@ def _predictions(row: Row, found: Masks) -> list[Prediction]:
 def _network(config: Config, backbone: Backbone, irnet: Folder) -> LabelsNetwork:
     """The network of this process."""
     return LabelsNetwork(config, backbone, irnet, gpu=False)
-
-
-def _upsample(attention_Khw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Attention at the size of the image, (K, H, W)."""
-    if not len(attention_Khw):
-        return np.zeros((0, *size), np.float32)
-    strided = torch.from_numpy(attention_Khw)[None]
-    full = torch.nn.functional.interpolate(strided, scale_factor=STRIDE, mode="bilinear", align_corners=False)
-    return full[0, :, : size[0], : size[1]].numpy()

@@ -101,5 +101,9 @@ def test_a_coarse_level_counts_as_if_its_features_were_resized(seed: int, channe
     coarse = torch.randn(channels, 4, 5, generator=random)
     maps = torch.rand(2, 7, 9, generator=random)
     resized = interpolate(coarse[None], (7, 9), mode="bilinear")[0]
-    # Where there is bfloat16, the product of features is rounded to its 8 bits, and that of products is not.
-    torch.testing.assert_close(correlated(maps, [fine, coarse]), correlated(maps, [fine, resized]), atol=0.03, rtol=0)
+    # bfloat16 rounds features to 8 bits before their product, and products of the coarse level after it.
+    for has_bfloat16, tolerance in ((False, 1e-5), (True, 0.1)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(correlation, "has_bfloat16", lambda device, has=has_bfloat16: has)
+            answer, expected = (correlated(maps, [fine, level]) for level in (coarse, resized))
+        torch.testing.assert_close(answer, expected, atol=tolerance, rtol=0)

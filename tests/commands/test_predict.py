@@ -17,7 +17,7 @@ from irnet_ray.errors import UserError
 from irnet_ray.inputs.folder import read_images
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import FinishedRun
-from irnet_ray.stages.student_kinds import KINDS
+from irnet_ray.stages.student_kinds import KINDS, load_student
 from irnet_ray.stages.students import Student
 from tests.labelled import labelled_scenes
 
@@ -92,7 +92,7 @@ def test_the_same_model_and_images_are_the_same_predictions(model: Path, photos:
     def names(shards: int, limit: int | None = None) -> dict[str, str]:
         table = read_images(photos, shards, limit)
         folder = Folder(str(model))
-        return Prediction(Folder(str(tmp_path)), Student.load(folder), folder, table, shards).names
+        return Prediction(Folder(str(tmp_path)), load_student(folder), folder, table, shards).names
 
     assert names(2) == names(2)
     assert names(2) != names(3) and names(2)["labels"] != names(2, 1)["labels"]
@@ -120,7 +120,7 @@ def test_the_weights_and_the_table_are_hashed_once(
     real = Folder.read
     monkeypatch.setattr(Folder, "read", lambda folder, name: read.append(name) or real(folder, name))
     folder = Folder(str(model))
-    student = Student.load(folder)
+    student = load_student(folder)
     read.clear()
     made = Prediction(Folder(str(tmp_path)), student, folder, read_images(photos, 2), 2)
     assert not made.is_done and made.left == 3 and made.version.id == made.mark

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from irnet_ray.networks.backbones import BACKBONES, Backbone, UnknownBackboneError, find_backbone
+from irnet_ray.networks.backbone import Backbone, UnknownBackboneError
+from irnet_ray.networks.backbones import BACKBONES, find_backbone
 from irnet_ray.networks.five_levels import STRIDES
 from irnet_ray.networks.weights import load_backbone
 

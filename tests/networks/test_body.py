@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from irnet_ray.networks.backbones import BACKBONES, Backbone, find_backbone
-from irnet_ray.networks.body import STRIDES, Body, build_body, load_body
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.backbones import BACKBONES, find_backbone
+from irnet_ray.networks.bodies import build_body, load_body
+from irnet_ray.networks.body import STRIDES, Body
 from irnet_ray.networks.weights import imagenet_state, load_backbone
 
 pytest.importorskip("timm")

@@ -11,7 +11,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torchvision.models.convnext import LayerNorm2d
 
-from irnet_ray.networks.backbones import BACKBONES, Backbone, find_backbone
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.backbones import BACKBONES, find_backbone
 from irnet_ray.networks.deeplab import RATES, DeepLabV2, Segmenter, backbone_of, build_deeplab, loss, probabilities
 from irnet_ray.networks.inference import rescale
 from irnet_ray.networks.weights import imagenet_state, load_backbone, load_weights

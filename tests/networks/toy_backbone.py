@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from irnet_ray.networks.backbones import Backbone
+from irnet_ray.networks.backbone import Backbone
 from irnet_ray.networks.body import Body
 from irnet_ray.networks.five_levels import FiveLevels
 

@@ -1,4 +1,4 @@
-"""A student of one convolution, made outside the package: what somebody adds who writes one of their own."""
+"""A student of one convolution, as somebody outside the package would add it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from irnet_ray.networks.weights import load_weights
 from irnet_ray.runs.folder import Folder
 from irnet_ray.stages.images import load_image, resize, resize_map
 from irnet_ray.stages.label_rows import LabelRows, semantic_target
-from irnet_ray.stages.student_kinds import Kind
+from irnet_ray.stages.student_kind import Kind
 from irnet_ray.stages.students import Student
 from irnet_ray.tables import Row
 
@@ -52,7 +52,7 @@ class ToyTask:
 
 
 class ToyPredictor:
-    """A trained one."""
+    """The trained student."""
 
     def __init__(self, student: Student, folder: Folder, gpu: bool) -> None:
         self.network = network(student)

@@ -37,6 +37,13 @@ def label(
         str | None, typer.Option(help="pretrained: ImageNet's own, where tags are its classes; trains none.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help="paper: the published pipeline.")] = None,
+    window: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="LOW HIGH",
+            help="Of images of more than 8 bits: the values shown black and white. Default: each one's range.",
+        ),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Training workers and network actors; default: all.")] = None,
     limit: Annotated[int | None, typer.Option(help="Label only the first N images.")] = None,
     then: Annotated[
@@ -67,6 +74,7 @@ def label(
         seeds=seeds,
         classifier=classifier,
         preset=preset,
+        window=window,
         workers=workers,
         limit=limit,
         then=[kind.strip() for kind in then.split(",") if kind.strip()],

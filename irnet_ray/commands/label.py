@@ -52,6 +52,7 @@ def label(
     seeds: str | None = None,
     classifier: str | None = None,
     preset: str | None = None,
+    window: tuple[float, float] | None = None,
     workers: int | None = None,
     limit: int | None = None,
     then: Sequence[str] = (),
@@ -70,6 +71,7 @@ def label(
         settings: single knobs, such as `labels.background=0.3`, over all others.
         seeds: `prototypes`, `correlation` or `cam`: how seeds are made, over the config's.
         classifier: `pretrained` for the backbone's own ImageNet classifier, where tags are its classes.
+        window: the sample values of images of more than 8 bits that become black and white, over the config's.
         preset: `paper` for the published pipeline, under the config's own values.
         workers: training workers and network actors; None for all GPUs, or else a network actor per core.
         limit: label only the first so many images.
@@ -84,7 +86,13 @@ def label(
     if classifier not in (None, "pretrained"):
         raise UserError(f"No classifier {classifier!r}: there is pretrained; without --classifier one is trained.")
     pretrained = {"pretrained": True if classifier else None}
-    overrides = {"backbone": backbone, "weights": weights, "classifier": pretrained, "seeds": {"method": seeds}}
+    overrides = {
+        "backbone": backbone,
+        "weights": weights,
+        "classifier": pretrained,
+        "seeds": {"method": seeds},
+        "window": window,
+    }
     knobs = load_config(Path(config) if config else None, overrides, data is None, preset, settings=settings)
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}.")

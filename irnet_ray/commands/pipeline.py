@@ -58,6 +58,7 @@ def run_plan(
     todo = [stage for stage in plan.order if not plan.is_done(stage)]
     trains = STAGES["classifier"] in todo
     _print_plan(plan, console)
+    plan.depths.check()
     if not trains:
         _print_classifier(plan, console)
     if not todo:
@@ -219,6 +220,7 @@ def _report(plan: Plan, console: Console) -> dict[str, Any]:
         "errors_by_kind": dict(kinds.most_common()),
         "unusual": unusual(figures),
         "classifier": _known_tags(plan),
+        **({"pixels": plan.depths.to_json()} if plan.depths.images else {}),
         **figures,
     }
     plan.stage("labels").write_json(REPORT, report)
@@ -299,5 +301,7 @@ def _print_plan(plan: Plan, console: Console) -> None:
         markup=False,
         emoji=False,
     )
+    for line in plan.depths.lines():
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     states = ", ".join(f"{stage.name}: {plan.state(stage)}" for stage in plan.order)
     console.print(states, highlight=False, soft_wrap=True)

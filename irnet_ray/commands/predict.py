@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 
 from irnet_ray.errors import UserError
+from irnet_ray.inputs.depths import look
 from irnet_ray.inputs.folder import read_images
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import hold
@@ -82,6 +83,10 @@ def _predict(prediction: Prediction, workers: int | None, address: str | None, c
         soft_wrap=True,
     )
     if not prediction.is_done:
+        found = look(prediction.table, student.config.window)
+        for line in found.lines():
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+        found.check()
         from irnet_ray.engine.session import session
 
         with session(address) as devices:

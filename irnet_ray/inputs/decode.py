@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from irnet_ray.errors import reason
 from irnet_ray.inputs import heif, uris
@@ -58,7 +59,7 @@ def describe_pixels(source: str | os.PathLike[str] | bytes) -> Header | None:
         return None
 
 
-def _has_several(image: Image.Image) -> bool:
+def _has_several(image: ImageFile) -> bool:
     try:
         return bool(getattr(image, "is_animated", False))
     except Exception:  # a damaged second frame does not matter
@@ -71,7 +72,7 @@ def read_size(uri: str | os.PathLike[str]) -> tuple[int, int] | None:
     return header.size if header else None
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
+def _upright_size(image: ImageFile) -> tuple[int, int]:
     width, height = image.size
     return (height, width) if _orientation(image) >= 5 else (width, height)
 
@@ -136,7 +137,7 @@ def _source(uri: str) -> str | bytes:
         raise ImageError("unreadable", f"{uri} cannot be read: {reason(error)}.") from error
 
 
-def _open(source: str | bytes, name: str) -> Image.Image:
+def _open(source: str | bytes, name: str) -> ImageFile:
     try:
         image = _opened(source)
     except FileNotFoundError as error:
@@ -145,13 +146,17 @@ def _open(source: str | bytes, name: str) -> Image.Image:
         raise ImageError("too-large", f"{name} has more than {MAX_PIXELS:,} pixels.") from error
     except Exception as error:
         raise ImageError("unreadable", f"{name} {_why_not(source, error)}.") from error
+    if image.format == "TIFF" and image.tile and (image.tile[0].extents or ())[2:] != image.size:
+        # Pillow maps a gray TIFF of one strip into memory by its size after rotation, which garbles it. It maps only
+        # files whose name it knows.
+        image.filename = ""
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise ImageError("too-large", f"{name} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}.")
     return image
 
 
-def _opened(source: str | bytes) -> Image.Image:
+def _opened(source: str | bytes) -> ImageFile:
     Image.init()  # so that OPEN holds what this Pillow reads: it raises KeyError for a format that it does not know
     formats = [name for name in FORMATS if name in Image.OPEN]
     try:
@@ -193,7 +198,7 @@ def _header(source: str | bytes) -> bytes:
         return b""
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: ImageFile) -> int:
     """EXIF orientation 1..8 of an image not decoded yet."""
     # Pillow rotates TIFFs by itself. In a PNG it would decode all pixels to look for EXIF after them.
     if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):

@@ -99,8 +99,8 @@ def describe_bytes(data: bytes) -> Seen:
 def _seen(header: Header | None, digest: str) -> Seen:
     if header is None:
         return Seen(None, digest)
-    # The depth stands beside the hash: the images table needs no column for it, and results that an earlier version made
-    # from such an image, which it showed to the networks nearly black, do not count any more.
+    # The depth stands beside the hash. So the images table needs no column for it, and what an earlier version made of
+    # such an image, which it showed to the networks nearly black, does not count any more.
     return Seen(header.size, digest if header.depth is None else f"{digest}/{header.depth}")
 
 

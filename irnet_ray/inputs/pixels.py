@@ -29,8 +29,8 @@ LEAST_WIDTH = 64  # of an own range of integers, in counts: a narrower one would
 class Range(NamedTuple):
     """The range that samples are scaled by, and where it comes from."""
 
-    low: float
-    high: float
+    low: float  # it becomes 0
+    high: float  # it becomes 255, and what is just below it too
     name: str  # "12-bit", "0 to 1", "own" or "window"
 
 
@@ -113,8 +113,8 @@ def _missing(deep: Deep) -> np.ndarray | None:
 
 def _scaled(values: np.ndarray, used: Range) -> np.ndarray:
     with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are dealt with by clipping
-        shares = (values - used.low) * (255 / (used.high - used.low))
-        return np.rint(np.nan_to_num(np.clip(shares, 0, 255))).astype(np.uint8)
+        levels = (values - used.low) * (256 / (used.high - used.low))  # rounded down: of 16 bits, the upper 8
+        return np.nan_to_num(np.clip(levels, 0, 255)).astype(np.uint8)
 
 
-_BIT_RANGES = [Range(0, 2**bits - 1, f"{bits}-bit") for bits in BITS]
+_BIT_RANGES = [Range(0, 2**bits, f"{bits}-bit") for bits in BITS]

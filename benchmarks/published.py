@@ -19,8 +19,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 REFINEMENTS = 300  # of the centroids
+CENTROID = 2.5  # cells; a shorter displacement marks a centroid
 LABEL_PROBABILITY = 0.7  # that a label given to the CRF is right
 UNSURE = 255
+THRESHOLDS = {"foreground": 0.30, "background": 0.05}  # of the confident map
 
 
 def half_disc(radius: int) -> list[tuple[int, int]]:
@@ -101,7 +103,7 @@ def centroids(field_2HW: np.ndarray, iterations: int = REFINEMENTS) -> np.ndarra
     return np.stack([np.round(y), np.round(x)]).astype(np.int64)
 
 
-def instance_map(field_2HW: np.ndarray, iterations: int = REFINEMENTS, threshold: float = 2.5) -> np.ndarray:
+def instance_map(field_2HW: np.ndarray, iterations: int = REFINEMENTS, threshold: float = CENTROID) -> np.ndarray:
     """Eq. 14, 15: group pixels by the 4-connected centroid that they reach ▶ int (H, W), 0 none, without gaps."""
     y, x = centroids(field_2HW, iterations)
     parts, _ = ndimage.label(np.hypot(*field_2HW) < threshold)
@@ -153,7 +155,7 @@ def crf_labels(image_HW3: np.ndarray, labels_HW: np.ndarray, count: int) -> np.n
     return np.argmax(crf.inference(10), axis=0).reshape(height, width)
 
 
-def confident_map(image_HW3: np.ndarray, cams_KHW: np.ndarray, foreground: float = 0.3, background: float = 0.05):
+def confident_map(image_HW3: np.ndarray, cams_KHW: np.ndarray, foreground: float, background: float) -> np.ndarray:
     """4.2: one CRF per threshold. A class where the first finds one, background where both find none, else 255."""
     refined = []
     for threshold in (foreground, background):

@@ -16,20 +16,14 @@ from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
+from tests.no_ray import StartedError
 
 SHARDS = 2
 
 
-class StartedError(Exception):
-    pass
-
-
 @pytest.fixture
-def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Folder]:
-    """A function that makes the folder of a finished run of two images; Ray's start raises."""
-
-    def started(address: str | None) -> None:
-        raise StartedError(address)
+def finished(tmp_path: Path, no_ray: None) -> Callable[..., Folder]:
+    """A function that makes the folder of a finished run of two images."""
 
     def make(**knobs: Any) -> Folder:
         out = Folder(str(tmp_path / "out"))
@@ -43,7 +37,6 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., F
             images.rows.write_table(images.part(shard), pa.Table.from_pylist([row], tables.IMAGES))
         return out
 
-    monkeypatch.setattr("irnet_ray.engine.session.session", started)
     return make
 
 

@@ -18,7 +18,7 @@ from pycocotools import mask as coco
 from rich.console import Console
 from safetensors.torch import save
 
-from irnet_ray import cli, tables
+from irnet_ray import tables
 from irnet_ray.commands.calibrate import Calibration, Knob, calibrate
 from irnet_ray.config.load import Config, load_config
 from irnet_ray.errors import UserError
@@ -153,32 +153,6 @@ def test_a_knob_that_gains_nothing_is_said_to_stay() -> None:
         True,
         False,
     ]
-
-
-def test_the_command_prints_the_table_the_config_and_what_to_type_next(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    seen: list[tuple[Any, ...]] = []
-
-    def found_it(*arguments: Any) -> Calibration:
-        seen.append(arguments)
-        value = 0.4 if arguments[2] else 0.3
-        knob = Knob("seeds.foreground", 0.3, value, value, (value,) * 5, 0.5, 0.6)
-        return Calibration([knob], 20, Path("/out/calibrated.yaml"), "irnet-ray label --config c")
-
-    def main(*arguments: str) -> str:
-        monkeypatch.setattr("sys.argv", ["irnet-ray", "calibrate", "o", "--truth", "t.json", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert not ended.value.code
-        return capsys.readouterr().out
-
-    monkeypatch.setattr("irnet_ray.commands.calibrate.calibrate", found_it)
-    out = main("--to", "c.yaml")
-    assert out.startswith("knob ")
-    assert out.endswith("\n\nconfig  /out/calibrated.yaml\nnext    irnet-ray label --config c\n")
-    assert main().endswith("\nNo threshold gains anything: the config is the run's own.\n")
-    assert seen == [("o", Path("t.json"), Path("c.yaml")), ("o", Path("t.json"), None)]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from rich.console import Console
 import irnet_ray
 from irnet_ray import cli
 from irnet_ray.commands.plan import Plan
-from irnet_ray.commands.relabel import RelabelResult, plan_relabel, relabel
+from irnet_ray.commands.relabel import plan_relabel, relabel
 from irnet_ray.config.load import load_config
 from irnet_ray.errors import UserError
 from irnet_ray.inputs.folder import read_folder
@@ -320,45 +320,6 @@ def test_a_plan_on_a_base_keeps_what_was_trained_whatever_the_images(place: Path
     assert (
         Version(json.loads((place / "out" / "current.json").read_text())).base.identity() == base.identity()
     )  # nights later, the same
-
-
-def test_the_command_hands_every_option_on_and_says_where_things_are(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    seen: list[Any] = []
-    figures = {"same": 1, "moved": 0, "retagged": 0, "changed": 0, "new": 2, "removed": 0}
-    result = RelabelResult("/out", "v0", "v1", figures, (), 2, 3, labels=2, errors=1, instances=5, drift={})
-
-    def run(*positional: Any, **named: Any) -> RelabelResult:
-        seen.append((positional, named))
-        return result
-
-    monkeypatch.setattr("irnet_ray.commands.relabel.relabel", run)
-    options = [
-        "o",
-        "--data",
-        "d",
-        "--retrain",
-        "--retrain-share",
-        "0.4",
-        "--keep",
-        "3",
-        "--dry-run",
-        "--set",
-        "labels.background=0.3",
-        "--workers",
-        "2",
-        "--address",
-        "a",
-    ]
-    monkeypatch.setattr("sys.argv", ["irnet-ray", "relabel", *options])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert not ended.value.code
-    named = {"retrain": True, "retrain_share": 0.4, "keep": 3, "dry_run": True, "workers": 2, "address": "a"}
-    assert seen == [(("o", "d"), {**named, "settings": ["labels.background=0.3"]})]
-    said = capsys.readouterr().out
-    assert "3 images = 2 labels + 1 errors; 5 instances" in said and "drift   /out/drift.json" in said
 
 
 def test_the_command_dry_run_on_a_real_run(

@@ -15,22 +15,10 @@ from irnet_ray.errors import UserError
 from irnet_ray.runs.run import FinishedRun
 from irnet_ray.stages.student_kinds import KINDS
 from tests.labelled import labelled_scenes
+from tests.no_ray import StartedError
 
 pytest.importorskip("timm")
-
-
-class StartedError(Exception):
-    pass
-
-
-@pytest.fixture(autouse=True)
-def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray's start raises instead; a test that reaches it has passed every check."""
-
-    def started(address: str | None) -> None:
-        raise StartedError(address)
-
-    monkeypatch.setattr("irnet_ray.engine.session.session", started)
+pytestmark = pytest.mark.usefixtures("no_ray")
 
 
 @pytest.fixture(scope="module")

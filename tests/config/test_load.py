@@ -170,16 +170,6 @@ def test_every_knob_says_its_unit_source_and_meaning() -> None:
     assert (shown["backbone"], shown["irnet.crop"]) == ('"lite0"', str(crop))
 
 
-def test_knobs_cannot_change_in_a_run() -> None:
-    with pytest.raises(ValueError, match="frozen"):
-        Config().irnet.epochs = 1
-
-
-def test_irnet_looks_at_images_at_the_middle_of_its_training_scales() -> None:
-    assert Config().irnet.middle_scale == 1.0  # the paper's
-    assert load_config(None, {"irnet": {"rescale": (0.25, 1.25)}}).irnet.middle_scale == 0.75
-
-
 # Single knobs, as `--set` takes them
 
 

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from irnet_ray import cli
 from irnet_ray.errors import UserError
 from irnet_ray.runs import records
 from irnet_ray.runs.folder import Folder
@@ -291,35 +290,3 @@ def test_a_version_whose_removal_was_killed_can_be_made_again(made: Versioned) -
         assert left.current == "a"
         prune(left.out, 2)
         assert left.stages == names(C, A)
-
-
-# The command
-
-
-def test_the_commands_print_and_exit(
-    made: Versioned, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["irnet-ray", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return code, *capsys.readouterr()
-
-    out = str(made.out)
-    assert run("versions", out) == (0, table(listed(out)) + "\n", "")
-    assert [row["version"] for row in json.loads(run("versions", out, "--json")[1])] == ["a", "b", "c"]
-    code, printed, _ = run("rollback", out)
-    assert code == 0 and printed.startswith("current b, published 20") and printed.endswith("(was c)\n")
-    code, printed, _ = run("prune", out, "--keep", "1", "--dry-run")
-    assert code == 0 and "would remove  stages/labels-a  " in printed and "stages/labels-b" not in printed
-    assert made.stages == names(A, B, C)
-    code, printed, _ = run("prune", out, "--keep", "1")
-    assert code == 0 and printed.splitlines()[-1].startswith("removed 1 version and 3 stage folders, ")
-    assert run("rollback", out, "zz")[::2] == (
-        2,
-        f"irnet-ray: No version in {out} begins with 'zz': choose one of b, c.\n",
-    )
-    assert run("prune", out)[0] == 2

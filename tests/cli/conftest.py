@@ -1,4 +1,4 @@
-"""The command as a person calls it."""
+"""Run the command in this process."""
 
 from __future__ import annotations
 

@@ -28,4 +28,4 @@ def test_a_command_s_own_options_pass_unchanged(main: Main, monkeypatch: pytest.
     assert main("submit", "label", "--data", "d", "--shards=8", "--address", "http://h:1")[0] == 3
     ((verb, arguments, address, joins),) = seen
     assert (verb, arguments, address) == ("label", ["--data", "d", "--shards=8"], "http://h:1")
-    assert joins["label"] and joins["relabel"] and not joins["config"]  # who takes --address itself
+    assert joins["label"] and joins["relabel"] and not joins["config"]  # whether a command has --address itself

@@ -1,4 +1,4 @@
-"""Verbs that make labels, evaluate, calibrate, draw and export them: they parse, call one function and print."""
+"""The verbs on labels: they parse, call one function and print."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EMPTY = {
 RESULT = api.LabelResult("/out", "0123", images=5, labels=4, errors=1, instances=9, truth=None, report=EMPTY)
 
 
-def test_label_hands_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_label_passes_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
     def label(*positional: Any, **named: Any) -> api.LabelResult:
@@ -78,7 +78,7 @@ def test_label_compares_scenes_with_their_truth(main: Main, monkeypatch: pytest.
     assert "errors  /out" not in out
 
 
-def test_a_run_without_one_label_is_no_success(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_any_label_is_a_failure(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "label", lambda *_, **__: api.LabelResult("/out", "0", 5, 0, 5, 0, None, EMPTY))
     code, out, err = main("label")
     assert code == 2 and "5 images = 0 labels + 5 errors" in out
@@ -143,7 +143,7 @@ def test_evaluate_prints_its_tables_and_writes_its_figures(
     assert code == 2 and said.startswith("irnet-ray: Cannot write")
 
 
-def test_calibrate_prints_the_table_the_config_and_what_to_type_next(
+def test_calibrate_prints_the_table_the_config_and_the_next_command(
     main: Main, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[Any, ...]] = []
@@ -164,7 +164,7 @@ def test_calibrate_prints_the_table_the_config_and_what_to_type_next(
 
 
 def command(*arguments: Any) -> tuple[int, str, str]:
-    """Run the command in a process of its own, in which importing torch or Ray fails."""
+    """Run the command in another process, in which importing torch or Ray fails."""
     code = "import sys; sys.modules.update(torch=None, ray=None); from irnet_ray.cli import main; main()"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     words = [sys.executable, "-c", code, *map(str, arguments)]

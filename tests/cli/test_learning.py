@@ -1,4 +1,4 @@
-"""`train` and `predict`: they hand every option on, and print what was made."""
+"""`train` and `predict` pass their options on and print the result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from irnet_ray.commands.train import TrainResult
 Main = Callable[..., tuple[int, str, str]]
 
 
-def test_train_hands_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_passes_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
     def train(*positional: Any, **named: Any) -> TrainResult:
@@ -36,7 +36,7 @@ def test_train_hands_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatch
     assert "model   /out/models/deeplab\n" in out
 
 
-def test_predict_hands_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predict_passes_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
     def predict(*positional: Any, **named: Any) -> PredictResult:
@@ -53,7 +53,7 @@ def test_predict_hands_every_option_on(main: Main, monkeypatch: pytest.MonkeyPat
     assert code == 0 and "5 images = 4 predictions + 1 errors" in out and "errors  /out/errors/*.parquet" in out
 
 
-def test_a_prediction_of_nothing_is_no_success(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_any_prediction_is_a_failure(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = PredictResult("/out", images=5, predictions=0, errors=5, version="0")
     monkeypatch.setattr("irnet_ray.commands.predict.predict", lambda *_, **__: nothing)
     code, _, said = main("predict", "m", "--data", "d", "--out", "o")

@@ -1,4 +1,4 @@
-"""`relabel`: it hands every option on, and prints what was made."""
+"""`relabel` passes its options on and prints the result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from irnet_ray.commands.relabel import RelabelResult
 Main = Callable[..., tuple[int, str, str]]
 
 
-def test_relabel_hands_every_option_on_and_says_where_things_are(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relabel_passes_every_option_on_and_prints_where_things_are(
+    main: Main, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Any] = []
     figures = {"same": 1, "moved": 0, "retagged": 0, "changed": 0, "new": 2, "removed": 0}
     result = RelabelResult("/out", "v0", "v1", figures, (), 2, 3, labels=2, errors=1, instances=5, drift={})
@@ -35,7 +37,7 @@ def test_relabel_hands_every_option_on_and_says_where_things_are(main: Main, mon
     assert code == 0 and "3 images = 2 labels + 1 errors; 5 instances" in said and "drift   /out/drift.json" in said
 
 
-def test_a_relabeling_without_one_label_is_no_success(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relabeling_without_any_label_is_a_failure(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
     result = RelabelResult("/out", "v0", "v1", {}, (), 2, 2, labels=0, errors=2, instances=0, drift={})
     monkeypatch.setattr("irnet_ray.commands.relabel.relabel", lambda *_, **__: result)
     code, _, said = main("relabel", "o")

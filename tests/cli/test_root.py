@@ -1,4 +1,4 @@
-"""What all verbs share: exit codes that tell bad input from a failure, and the version."""
+"""What all verbs share: exit codes, and the version."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Main = Callable[..., tuple[int, str, str]]
         (KeyboardInterrupt(), 130, "irnet-ray: stopped; run the same command to continue.\n"),
     ],
 )
-def test_exit_codes_tell_a_person_s_mistake_from_a_failure(
+def test_exit_codes_tell_bad_input_from_a_failure(
     main: Main, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
 ) -> None:
     def label(*_: Any, **__: Any) -> None:
@@ -40,7 +40,7 @@ def test_a_bug_shows_its_traceback(main: Main, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("arguments", [["label", "--shard", "3"], ["label", "--shards", "many"], ["lable"], ["show"]])
-def test_what_cannot_be_parsed_is_a_mistake_too(main: Main, arguments: list[str]) -> None:
+def test_arguments_that_cannot_be_parsed_exit_with_2(main: Main, arguments: list[str]) -> None:
     code, out, err = main(*arguments)
     assert code == 2 and out == "" and err and "Traceback" not in err
 

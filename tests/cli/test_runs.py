@@ -1,4 +1,4 @@
-"""Verbs on run directories: they print what the functions return."""
+"""Verbs on run directories print what the functions return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan over a few small scenes that tests of stages use too, and a start of Ray that raises."""
+"""A plan over a few small scenes, shared with the tests of stages, and a start of Ray that raises."""
 
 from tests.no_ray import no_ray
 from tests.stages.conftest import make_plan, plan, scenes

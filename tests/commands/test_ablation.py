@@ -1,4 +1,4 @@
-"""Comparisons of a run: what is checked before Ray is thought of. Whole ones are in end_to_end."""
+"""The ablation: what is checked before Ray starts. tests/end_to_end runs whole ones."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def folder_of(out: Folder, ids: list[str]) -> tuple[str, str]:
     return ablation.affinitynet.location, ablation.result.folder.location
 
 
-def test_results_are_named_by_all_that_makes_them(finished: Callable[..., Folder]) -> None:
+def test_results_are_named_by_everything_that_makes_them(finished: Callable[..., Folder]) -> None:
     network, rows = folder_of(finished(), ["0.png", "1.png"])
     assert folder_of(finished(), ["1.png", "unknown.png", "0.png"]) == (network, rows)
     assert folder_of(finished(), ["1.png"])[0] == network and folder_of(finished(), ["1.png"])[1] != rows
     for knobs in ({"affinitynet": {"rate": 0.5}}, {"irnet": {"crop": 64}}, {"seed": 1}):
         other = folder_of(finished(**knobs), ["0.png", "1.png"])
         assert other[0] != network and other[1] != rows
-    # The rate of IRNet is no knob of AffinityNet.
+    # AffinityNet does not use the rate of IRNet.
     assert folder_of(finished(irnet={"rate": 0.5}), ["0.png", "1.png"])[0] == network

@@ -21,7 +21,7 @@ from irnet_ray.runs.shards import Shards
 
 
 def write_measured_run(place: Path, method: str = "cam") -> tuple[Path, Path]:
-    """A finished run of two images of which one has truth, its left half a cat, and that truth."""
+    """A finished run of two images, and truth for one of them: its left half is a cat."""
     folder = Folder(str(place / "out"))
     left = np.zeros((8, 8), np.uint8, order="F")
     left[:, :4] = 1
@@ -57,7 +57,7 @@ def test_a_run_is_measured_where_it_has_truth(tmp_path: Path) -> None:
     gain = measured.steps()["CAM", "labels"]["ap50"]
     assert (gain.value, gain.interval) == (1, (1, 1))
     assert "AP50" in measured.table() and json.dumps(measured.to_json(), allow_nan=False)
-    # Prototypes look once, and the row says so.
+    # Prototypes use one scale only, and the row says so.
     looked_once = irnet_ray.evaluate(*write_measured_run(tmp_path / "once", "prototypes"))
     assert list(looked_once.variants) == ["CAM, scale 1", "labels"]
 

@@ -1,4 +1,4 @@
-"""The command `export`: what it opens, what it refuses before it writes a file, and what it leaves behind."""
+"""Exports: what can be exported, what is refused before a file is written, and what a failed export leaves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MASK = box((6, 8), (0, 0, 6, 3))
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run of 30 images with two instances each, of which the second is poor. The image files do not exist."""
+    """A run of 30 images with a good and a poor instance each. The image files do not exist."""
     pair = [instance(MASK, "dog", 0.75, 0.75), instance(MASK, "cat", 0.5, 0.25)]
     return write_run(tmp_path / "run", [image(f"{number}.jpg", pair) for number in range(30)], failed=["broken.jpg"])
 
@@ -83,7 +83,7 @@ def test_an_empty_folder_is_taken_and_a_link_to_one_is_followed(run: Path, tmp_p
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs, good and useless, and of a folder that is not empty."""
+    """A folder with good and useless runs, and with a folder that is not empty."""
     place = tmp_path_factory.mktemp("place")
     write_run(place / "run", [image("a.jpg")])
     write_run(place / "nothing", [], failed=["a.jpg"])

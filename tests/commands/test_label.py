@@ -43,7 +43,7 @@ def test_the_package_hands_out_the_verbs_and_nothing_else() -> None:
 
 def test_the_plan_is_printed_whole_before_ray_starts(no_ray: None, data: Path, tmp_path: Path) -> None:
     lines = label(tmp_path / "out", data=data, shards=3).splitlines()
-    assert len(lines) == 2  # however narrow the terminal: a log's lines are not to be wrapped
+    assert len(lines) == 2  # however narrow the terminal is: a log's lines must not be wrapped
     assert lines[0].startswith("4 images, ") and "3 shards, backbone lite0" in lines[0]
     assert all(stage in lines[1] for stage in STAGES)
     images = tmp_path / "out" / "stages"

@@ -1,4 +1,4 @@
-"""Carrying out a plan whose stages are done: the report, made once from the tables, and what is checked before Ray."""
+"""Running a plan whose stages are done: the report is made once from the tables, and weights are checked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IMAGES = 140  # in three row groups of the one shard
 
 @pytest.fixture
 def done(tmp_path: Path) -> Plan:
-    """A run that only its report is missing of: every seventh image is an error, and every second has a cat."""
+    """A run without its report: every seventh image is an error, and every second has a cat."""
     (tmp_path / "data" / "images").mkdir(parents=True)
     names = [f"{number:03d}.png" for number in range(IMAGES)]
     for name in names:
@@ -47,7 +47,7 @@ def done(tmp_path: Path) -> Plan:
 
 
 def write_tables(plan: Plan, labelled: list[str]) -> None:
-    """Seeds of all images, of which the CAM takes the left half for a cat, and labels of some: an error for others."""
+    """Seeds of all images, whose CAM takes the left half for a cat; labels of some images, errors of the others."""
     cam = encode_cam(np.array([[[1.0, 0.0]] * 2, np.zeros((2, 2))]))
     semantic = np.zeros((8, 8), np.uint8)
     seed = {"class_ids": [0, 1], **cam, "attention": None, "confident_map": encode_png(semantic)}
@@ -68,7 +68,7 @@ def write_tables(plan: Plan, labelled: list[str]) -> None:
 
 
 def finish(plan: Plan) -> tuple[api.LabelResult, str]:
-    """Label what is done already; what it returns and prints."""
+    """Label a run that is done already. Returns the result, and what was printed."""
     printed = io.StringIO()
     data = Path(plan.out.local_path).parent / "data"
     console = Console(file=printed, width=20)
@@ -85,7 +85,7 @@ def test_a_missing_report_is_made_from_the_tables_of_a_finished_run(no_ray: None
     overall, cat = report["overall"], report["classes"]["cat"]
     assert (overall["images"], overall["images_without_instance"], overall["mean_quality"]) == (120, 60, 0.5)
     assert report["images_by_instances"] == {"0": 60, "1": 60, "2": 0, "3": 0, "4": 0, "5+": 0}
-    # Every second image is all cat to the label, and the CAM takes half of every image for one.
+    # In the labels, every second image is all cat; in the CAM, half of every image is.
     assert (cat["label_share_in_its_images"], cat["cam_share_in_its_images"]) == (0.5, 0.5)
     assert cat["cam_label_iou"] == pytest.approx((60 * 2) / (60 * 2 + 60 * 4))
     assert (report["classifier"]["weak"], report["classifier"]["not_measured"]) == (["cat"], 1)
@@ -93,7 +93,7 @@ def test_a_missing_report_is_made_from_the_tables_of_a_finished_run(no_ray: None
     assert "weak tags, AP under 0.5: cat 0.25. " in printed and "everything is done already" in printed
 
 
-def test_the_report_of_the_same_version_is_not_made_again(no_ray: None, done: Plan) -> None:
+def test_the_report_of_a_version_is_made_once(no_ray: None, done: Plan) -> None:
     report = finish(done)[0].report
     done.out.write_json("report.json", {**report, "note": "as found"})
     assert finish(done)[0].report == {**report, "note": "as found"}
@@ -123,7 +123,7 @@ def test_the_hint_to_relabel_is_for_other_images_under_the_same_config(done: Pla
     config = done.config.model_dump(mode="json")
     known = {"version": "0", "shards": 1, "vocabulary": ["cat"], "config": config}
     known["stages"] = {**done.names, "images": "images-other"}
-    done.stage("classifier").delete()  # the networks of these images are still to be trained
+    done.stage("classifier").delete()  # the networks for these images are not trained yet
     for changes, hinted in (({}, True), ({"stages": done.names}, False), ({"config": {**config, "seed": 1}}, False)):
         done.out.write_json("current.json", Version({**known, **changes}).content)
         assert (relabel_hint(done) is not None) == hinted, changes

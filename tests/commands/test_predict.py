@@ -58,7 +58,7 @@ def test_images_without_tags_are_predicted(model: Path, photos: Path, tmp_path: 
         predict(model, photos, tmp_path / "out")
 
 
-def test_a_mistake_in_predicting_is_said_before_anything_starts(
+def test_mistakes_in_predicting_are_reported_before_anything_starts(
     model: Path, photos: Path, out: Path, tmp_path: Path
 ) -> None:
     for named, sentence in (

@@ -1,4 +1,4 @@
-"""Pictures of a run: which images are chosen, and what is refused. test_earlier_release.py draws some."""
+"""Pictures of a run: which images are chosen, and what is refused. test_earlier_release.py draws real ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The ids that would have been drawn; a grey picture stands in for each."""
+    """The ids that are drawn. Each gets a grey picture."""
     seen: list[list[str]] = []
 
     def draw(run: Any, ids: list[str]) -> list[Image.Image]:

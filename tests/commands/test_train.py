@@ -1,4 +1,4 @@
-"""What `train` checks before Ray starts, and whose config a student takes."""
+"""What `train` checks before Ray starts, and which config a student gets."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_labels_are_named_by_their_run_or_by_their_folder(out: Path, folder: str
         ("deeplab", {"knobs": {"background": "skip", "min_score": 1.0, "min_quality": 1.0}}, None),
     ],
 )
-def test_a_mistake_is_said_before_anything_starts(
+def test_mistakes_are_reported_before_anything_starts(
     out: Path, kind: str, named: dict[str, Any], sentence: str | None
 ) -> None:
     if sentence is None:  # truth is perfect: nothing is left out
@@ -69,7 +69,7 @@ def test_holding_out_every_image_leaves_nothing_to_learn_from(out: Path) -> None
         train("deeplab", out, hold_out=out.parent / "scenes" / "truth.json")
 
 
-def test_labels_that_are_not_finished_are_none(tmp_path: Path) -> None:
+def test_unfinished_labels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No finished run"):
         train("deeplab", tmp_path)
 
@@ -81,7 +81,7 @@ def test_a_student_takes_the_run_s_config_then_the_file_s_then_single_knobs(out:
     assert (chosen.deeplab.epochs, chosen.deeplab.crop) == (7, 160)
     assert chosen.deeplab.batch_size == run.version.config["deeplab"]["batch_size"]
     assert chosen.backbone == "lite0"
-    # A run of a version that knew no students.
+    # A run of a release without students.
     old = {key: value for key, value in run.version.config.items() if key not in ("deeplab", "mask_rcnn")}
     earlier = FinishedRun(run.folder, run.version.with_entries(config=old))
-    assert student_config(earlier, KINDS["deeplab"]).deeplab.batch_size == 8  # that of the small backbone
+    assert student_config(earlier, KINDS["deeplab"]).deeplab.batch_size == 8  # the default of the small backbone

@@ -1,4 +1,4 @@
-"""The upper bound of a student: what it needs before Ray starts."""
+"""The upper bound of a student: what is checked before Ray starts."""
 
 from __future__ import annotations
 

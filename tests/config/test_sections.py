@@ -28,7 +28,7 @@ def test_a_name_that_is_added_later_is_known_at_once(monkeypatch: pytest.MonkeyP
         Seeds(method="a third")
 
 
-def test_a_name_is_taken_as_it_is() -> None:
+def test_names_are_case_sensitive() -> None:
     assert one_of({"b": 1, "a": 2})("a") == "a"
     with pytest.raises(ValueError, match=r"^must be one of a, b$"):
         one_of({"b": 1, "a": 2})("A")

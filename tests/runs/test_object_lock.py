@@ -41,7 +41,7 @@ def elsewhere() -> RunOwner:
     return replace(RunOwner.this(), host="other", machine="another boot")
 
 
-def test_it_is_held_by_an_object_that_goes_at_the_end(tmp_path: Path) -> None:
+def test_the_lock_is_an_object_that_is_removed_at_the_end(tmp_path: Path) -> None:
     lock = lock_of(tmp_path)
     lock.acquire()
     assert objects(tmp_path) == [lock.name]
@@ -59,7 +59,7 @@ def test_a_second_run_is_refused_and_leaves_the_first_alone(tmp_path: Path, owne
     assert objects(tmp_path) == [first.name]
 
 
-def test_dead_runs_are_replaced_and_told_so(tmp_path: Path) -> None:
+def test_dead_runs_are_replaced_and_listed(tmp_path: Path) -> None:
     dead = [leave(tmp_path, replace(RunOwner.this(), started="1")).name, leave(tmp_path, elsewhere(), 1e6).name]
     lock = lock_of(tmp_path)
     lock.acquire()
@@ -68,7 +68,7 @@ def test_dead_runs_are_replaced_and_told_so(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_a_silent_run_that_beats_while_it_is_watched_lives(tmp_path: Path) -> None:
+def test_a_heartbeat_during_the_watch_shows_that_a_run_is_alive(tmp_path: Path) -> None:
     silent = leave(tmp_path, elsewhere(), 1e6)
     ended = threading.Event()
 
@@ -88,7 +88,7 @@ def test_a_silent_run_that_beats_while_it_is_watched_lives(tmp_path: Path) -> No
         beating.join()
 
 
-def test_an_object_that_cannot_be_read_counts_by_its_age(tmp_path: Path) -> None:
+def test_a_damaged_object_is_judged_by_its_age(tmp_path: Path) -> None:
     (tmp_path / NAME).mkdir()
     damaged = tmp_path / NAME / "x.json"
     damaged.write_text("{")
@@ -100,7 +100,7 @@ def test_an_object_that_cannot_be_read_counts_by_its_age(tmp_path: Path) -> None
     lock.release()
 
 
-def test_a_run_that_was_taken_for_dead_is_stopped(tmp_path: Path) -> None:
+def test_a_run_that_another_replaced_is_stopped(tmp_path: Path) -> None:
     stopped = threading.Event()
     lock = lock_of(tmp_path, stopped.set)
     lock.acquire()

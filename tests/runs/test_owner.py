@@ -1,4 +1,4 @@
-"""The process that owns a run directory: which it is, and whether it lives."""
+"""The process that owns a run directory: which one it is, and whether it is alive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_this_process_is_here_and_running() -> None:
     assert own.token != RunOwner.this().token  # each lock has its own
 
 
-def test_it_comes_back_from_its_file() -> None:
+def test_an_owner_is_written_and_read_back() -> None:
     own = replace(RunOwner.this(), command="irnet-ray label --out 'a b'\n\u20ac")
     assert RunOwner.of(own.to_bytes()) == own
 
@@ -28,7 +28,7 @@ def test_a_damaged_file_names_nobody(data: bytes) -> None:
     assert RunOwner.of(data) is None
 
 
-def test_it_is_told_on_one_short_line() -> None:
+def test_an_owner_prints_on_one_short_line() -> None:
     own = replace(RunOwner.this(), host="here", pid=7, since="then", command="irnet-ray label " + "x" * 1000)
     assert str(own).startswith("host here, pid 7, since then, `irnet-ray label xx") and len(str(own)) < 400
 
@@ -39,7 +39,7 @@ def test_a_process_on_another_machine_cannot_be_looked_up() -> None:
 
 def test_a_later_process_of_the_same_pid_is_another() -> None:
     assert not replace(RunOwner.this(), started="1").is_running
-    assert replace(RunOwner.this(), started="").is_running  # where nobody can tell, it counts as the same
+    assert replace(RunOwner.this(), started="").is_running  # unknown: it counts as the same process
 
 
 def test_a_dead_process_is_not_running_even_before_its_parent_has_noticed() -> None:
@@ -47,7 +47,7 @@ def test_a_dead_process_is_not_running_even_before_its_parent_has_noticed() -> N
     other = replace(RunOwner.this(), pid=process.pid, started="")
     assert other.is_running
     process.kill()
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and not collected: a zombie
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead but not collected: a zombie
     assert not other.is_running
     process.wait()
     assert not other.is_running

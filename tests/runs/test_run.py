@@ -25,7 +25,7 @@ def finished(place: Path, **entries: Any) -> Path:
     return place
 
 
-def test_a_folder_to_write_to_is_made(tmp_path: Path) -> None:
+def test_the_output_folder_is_created(tmp_path: Path) -> None:
     assert writable(tmp_path / "deep" / "out").local_path == f"{tmp_path}/deep/out"
     assert list((tmp_path / "deep" / "out").iterdir()) == []
 
@@ -54,7 +54,7 @@ def test_a_stage_that_the_version_lacks_is_refused(tmp_path: Path) -> None:
 
 def test_a_config_of_a_later_release_is_refused(tmp_path: Path) -> None:
     out = finished(tmp_path / "out", config={"backbone": "lite0", "of a later release": 1})
-    run = FinishedRun.open(out)  # its tables can be read all the same
+    run = FinishedRun.open(out)  # its tables can still be read
     with pytest.raises(UserError, match=r"^This irnet-ray cannot read the config of version 1 in .*: update"):
         _ = run.config
     readable = run.version.with_entries(config=Config().model_dump(mode="json"))
@@ -66,14 +66,14 @@ def test_before_a_run_has_finished_there_is_no_version(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [[], {}, {"version": "1"}])
-def test_a_pointer_that_is_none_is_named(tmp_path: Path, content: Any) -> None:
+def test_a_damaged_pointer_is_reported(tmp_path: Path, content: Any) -> None:
     Folder(str(tmp_path)).write_json("current.json", content)
     for read in (lambda: current(Folder(str(tmp_path))), lambda: FinishedRun.open(tmp_path)):
         with pytest.raises(UserError, match=rf"^{tmp_path}/current.json is damaged \(it names no stages\): delete it"):
             read()
 
 
-def test_people_find_tables_by_links_or_in_a_store_by_their_folders() -> None:
+def test_tables_are_found_by_links_or_in_a_store_by_folders() -> None:
     assert [published("/out", "1"), published("/out", "1", "errors")] == ["/out/labels", "/out/errors"]
     assert published("s3://b/out", "1") == "s3://b/out/stages/labels-1/rows"
     assert published("s3://b/out", "1", "errors") == "s3://b/out/stages/labels-1/errors"

@@ -80,7 +80,7 @@ def shards(tmp_path: Path) -> Shards:
     return Shards(Folder(str(tmp_path)), 2)
 
 
-def test_missing_is_what_no_unit_holds(shards: Shards) -> None:
+def test_missing_images_are_those_that_no_unit_holds(shards: Shards) -> None:
     assert shards.missing(0, ["b", "a"]) == ["a", "b"]
     shards.commit(0, SCHEMA, [good("b")])
     shards.commit(0, SCHEMA, [failed("c")])
@@ -118,7 +118,7 @@ def test_a_shard_with_another_set_of_images_is_not_sealed(shards: Shards, ids: l
     assert shards.missing(0, ["a", "b"]) == []
 
 
-def test_a_seal_that_died_half_way_is_done_again(shards: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_seal_is_repeated(shards: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
     shards.commit(0, SCHEMA, [good("a"), failed("b")])
     write = Folder.write_table
 
@@ -136,7 +136,7 @@ def test_a_seal_that_died_half_way_is_done_again(shards: Shards, monkeypatch: py
     assert (shards.sealed(), shards.counts()) == ({0}, (1, 1))
 
 
-def test_a_part_that_lies_among_the_units_is_named(shards: Shards) -> None:
+def test_a_part_among_the_units_is_reported(shards: Shards) -> None:
     shards.commit(0, SCHEMA, [good("a")])
     part = pa.Table.from_pylist([{"image_id": "b", "size": 1}], schema=SCHEMA)
     shards.units(0).write_table("part.parquet", part)

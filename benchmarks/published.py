@@ -77,14 +77,6 @@ def random_walk(
     return ((scores_CHW * (1 - boundary_HW)).flatten(1) @ matrix_NN.T).view_as(scores_CHW)
 
 
-def walk_step_by_step(scores_CN: Tensor, matrix: Tensor, steps: int = 256) -> Tensor:
-    """Apply T^steps one step after another. `matrix` (N, N) is dense or sparse."""
-    state_NC = scores_CN.T.contiguous()
-    for _ in range(steps):
-        state_NC = matrix @ state_NC
-    return state_NC.T
-
-
 def centroids(field_2HW: np.ndarray, iterations: int = REFINEMENTS) -> np.ndarray:
     """Eq. 10 in NumPy: every pixel follows the field, read bilinearly, and stays in the image ▶ int (2, H, W)."""
     height, width = field_2HW.shape[1:]

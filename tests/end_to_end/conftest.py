@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from irnet_ray.engine.session import session
 from irnet_ray.scenes.generate import generate
 from tests.engine.processes import Marked
 
@@ -62,6 +64,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with Marked(*begun.command(begun.out), "--workers", "2", log=place / "log") as labeling:
         printed = labeling.finish()
     return Run(data, begun.config, begun.out, printed)
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    """A local Ray that all calls in this process share."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("RAY_ADDRESS", raising=False)
+        environment.setenv("CUDA_VISIBLE_DEVICES", "")
+        with session(None):
+            yield
 
 
 def irnet_ray(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

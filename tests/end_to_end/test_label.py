@@ -202,10 +202,9 @@ def test_the_verbs_are_functions_too(run: Run, tmp_path: Path) -> None:
     assert result.report == json.loads((run.out / "report.json").read_text())
     evaluation = irnet_ray.evaluate(run.out, run.data / "truth.json")
     assert set(evaluation.to_json()) and "mIoU" in evaluation.table()
-    one, three = (irnet_ray.show(run.out, limit=n, to=tmp_path / f"{n}.png") for n in (1, 3))
+    three = irnet_ray.show(run.out, limit=3, to=tmp_path / "3.png")
+    one = irnet_ray.show(run.out, ["scene_00003.png"], to=tmp_path / "1.png")
     with Image.open(one) as small, Image.open(three) as large:
         assert small.width == large.width
         assert 2.5 * small.height < large.height < 3.5 * small.height
-    chosen = irnet_ray.show(run.out, ["scene_00003.png"], to=tmp_path / "chosen.png")
-    with Image.open(chosen) as picture:
-        assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 1000
+        assert len(small.convert("RGB").getcolors(1 << 24) or []) > 1000

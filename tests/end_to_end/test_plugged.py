@@ -17,6 +17,7 @@ from safetensors.torch import load
 
 import irnet_ray
 from irnet_ray.algorithms.seed_methods import METHODS
+from irnet_ray.commands.label import LabelResult
 from irnet_ray.masks import decode_attention, decode_cam
 from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.runs.run import FinishedRun
@@ -32,14 +33,12 @@ QUIET = Console(file=io.StringIO())
 
 
 @pytest.fixture(scope="module")
-def plugged() -> Iterator[None]:
+def plugged(local_ray: None) -> Iterator[None]:
     """Add a row to each table of this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, "toy", BACKBONE)
         patch.setitem(METHODS, "sharpened", METHOD)
         patch.setitem(KINDS, "colours", STUDENT)
-        patch.delenv("RAY_ADDRESS", raising=False)
-        patch.setenv("CUDA_VISIBLE_DEVICES", "")
         yield
 
 
@@ -51,19 +50,27 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(plugged: None, data: Path) -> FinishedRun:
     """A run with the added backbone and seed method, and a student trained on its labels."""
-    made = irnet_ray.label(
-        data,
-        data.parent / "out",
-        shards=2,
-        backbone="toy",
-        seeds="sharpened",
-        then=["colours"],
-        settings=["deeplab.background=keep"],
-        workers=1,
-        console=QUIET,
-    )
-    assert (made.images, made.errors) == (SCENES, 0) and made.labels == SCENES
-    assert made.models == (f"{made.out}/models/colours",)
+
+    def label(*then: str) -> tuple[LabelResult, str]:
+        printed = io.StringIO()
+        made = irnet_ray.label(
+            data,
+            data.parent / "out",
+            shards=2,
+            backbone="toy",
+            seeds="sharpened",
+            then=then,
+            settings=["deeplab.background=keep"],
+            workers=1,
+            console=Console(file=printed, width=200),
+        )
+        return made, printed.getvalue()
+
+    first, _ = label()
+    assert (first.images, first.labels, first.errors, first.models) == (SCENES, SCENES, 0, ())
+    made, printed = label("colours")  # a finished run continues with its student
+    assert "everything is done already" in printed
+    assert (made.version, made.models) == (first.version, (f"{made.out}/models/colours",))
     return FinishedRun.open(made.out)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from safetensors.torch import save
 import irnet_ray
 from irnet_ray.commands.plan import Plan
 from irnet_ray.config.load import load_config
-from irnet_ray.engine.session import session
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.networks.batch_norm import fold_batch_norm
@@ -74,15 +72,6 @@ def photos(place: Path, size: tuple[int, int], count: int, begin: int) -> Photos
         made.put(number)
     made.write()
     return made
-
-
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("RAY_ADDRESS", raising=False)
-        environment.setenv("CUDA_VISIBLE_DEVICES", "")
-        with session(None):
-            yield
 
 
 def untrained(plan: Plan) -> None:

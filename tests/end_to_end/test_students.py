@@ -102,20 +102,6 @@ def test_a_training_that_lost_a_worker_and_its_driver_repeats_an_epoch_at_most(t
     assert [entry["iteration"] for entry in history] == [6, 12, 18]
 
 
-def test_a_labeled_run_continues_with_its_students(run: Run, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    shutil.copytree(run.out, out, symlinks=True)
-    config = tmp_path / "students.yaml"
-    student = "{epochs: 1, min_iterations: 3, batch_size: 2, warmup: 0, "
-    config.write_text(run.config.read_text() + f"deeplab: {student}crop: 96, scales: [1.0]}}\n")
-    arguments = list(run.command(out))
-    arguments[arguments.index("--config") + 1] = str(config)
-    with Marked(*arguments, "--then", "deeplab", log=tmp_path / "log") as labeling:
-        printed = labeling.finish()
-    assert "everything is done already" in printed and f"model   {out}/models/deeplab" in printed
-    assert (out / "models" / "deeplab" / "model.json").is_file()
-
-
 @pytest.mark.slow
 def test_an_upper_bound_is_trained_on_the_truth_of_other_images(tmp_path: Path) -> None:
     tiny = {**STUDENT, "epochs": 1, "min_iterations": 3, "batch_size": 2, "crop": 96, "scales": [1.0]}

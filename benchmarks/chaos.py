@@ -43,6 +43,7 @@ from PIL import Image
 
 from benchmarks.chaos_kills import MARK, Nodes, Opens, Process, kill, kill_all, marked, workers
 from benchmarks.chaos_rows import compare, read_rows
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.scenes.generate import generate
 
 TRAININGS, MAPS = ("classifier", "irnet"), ("prototypes", "seeds", "labels")
@@ -142,7 +143,7 @@ class Run:
     def is_done(self, stage: str) -> bool:
         for folder in self.out.glob(f"stages/{stage}-*"):
             if stage in TRAININGS:
-                return (folder / "weights.safetensors").exists()
+                return (folder / WEIGHTS).exists()
             return len(list(folder.glob("rows/part-*"))) == SHARDS
         return False
 

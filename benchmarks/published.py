@@ -19,8 +19,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 REFINEMENTS = 300  # of the centroids
+CENTROID = 2.5  # cells; a shorter displacement marks a centroid
 LABEL_PROBABILITY = 0.7  # that a label given to the CRF is right
 UNSURE = 255
+THRESHOLDS = {"foreground": 0.30, "background": 0.05}  # of the confident map
 
 
 def half_disc(radius: int) -> list[tuple[int, int]]:
@@ -75,14 +77,6 @@ def random_walk(
     return ((scores_CHW * (1 - boundary_HW)).flatten(1) @ matrix_NN.T).view_as(scores_CHW)
 
 
-def walk_step_by_step(scores_CN: Tensor, matrix: Tensor, steps: int = 256) -> Tensor:
-    """Apply T^steps one step after another. `matrix` (N, N) is dense or sparse."""
-    state_NC = scores_CN.T.contiguous()
-    for _ in range(steps):
-        state_NC = matrix @ state_NC
-    return state_NC.T
-
-
 def centroids(field_2HW: np.ndarray, iterations: int = REFINEMENTS) -> np.ndarray:
     """Eq. 10 in NumPy: every pixel follows the field, read bilinearly, and stays in the image ▶ int (2, H, W)."""
     height, width = field_2HW.shape[1:]
@@ -101,7 +95,7 @@ def centroids(field_2HW: np.ndarray, iterations: int = REFINEMENTS) -> np.ndarra
     return np.stack([np.round(y), np.round(x)]).astype(np.int64)
 
 
-def instance_map(field_2HW: np.ndarray, iterations: int = REFINEMENTS, threshold: float = 2.5) -> np.ndarray:
+def instance_map(field_2HW: np.ndarray, iterations: int = REFINEMENTS, threshold: float = CENTROID) -> np.ndarray:
     """Eq. 14, 15: group pixels by the 4-connected centroid that they reach ▶ int (H, W), 0 none, without gaps."""
     y, x = centroids(field_2HW, iterations)
     parts, _ = ndimage.label(np.hypot(*field_2HW) < threshold)
@@ -153,7 +147,7 @@ def crf_labels(image_HW3: np.ndarray, labels_HW: np.ndarray, count: int) -> np.n
     return np.argmax(crf.inference(10), axis=0).reshape(height, width)
 
 
-def confident_map(image_HW3: np.ndarray, cams_KHW: np.ndarray, foreground: float = 0.3, background: float = 0.05):
+def confident_map(image_HW3: np.ndarray, cams_KHW: np.ndarray, foreground: float, background: float) -> np.ndarray:
     """4.2: one CRF per threshold. A class where the first finds one, background where both find none, else 255."""
     refined = []
     for threshold in (foreground, background):

@@ -14,7 +14,7 @@ from irnet_ray.algorithms.attention import upsample
 from irnet_ray.algorithms.synthesis import cam_instances, cam_semantic
 from irnet_ray.evaluation.average_precision import Prediction
 from irnet_ray.evaluation.bootstrap import draws
-from irnet_ray.evaluation.evaluate import with_truth
+from irnet_ray.evaluation.evaluate import CAM_MIN_AREA, with_truth
 from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
 from irnet_ray.evaluation.result import Scores
 from irnet_ray.evaluation.truth import TruthImage, load_truth
@@ -60,9 +60,9 @@ class Run(FinishedRun):
         """Measure attention at stride 4, cut at a threshold, without IRNet."""
         image = self.truth[row["image_id"]]
         full = upsample(attention_Khw, (image.height, image.width))
-        found = cam_instances(full, threshold)
+        found = cam_instances(full, threshold=threshold, min_area_fraction=CAM_MIN_AREA)
         masks = zip(found.masks.numpy(), found.class_index.tolist(), found.score.tolist(), strict=True)
-        self.measure(measures, row, list(masks), cam_semantic(full, threshold).numpy())
+        self.measure(measures, row, list(masks), cam_semantic(full, threshold=threshold).numpy())
 
     def measure(
         self,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ def cores(run: Stages) -> dict[str, float]:
         attention = decode_attention(row)
         size = image.shape[:2]
         full = interpolate(torch.from_numpy(attention)[None], size, mode="bilinear")[0].numpy()
-        timed("dense CRF, both thresholds", confident_map, image, full, knobs.foreground, knobs.background)
+        thresholds = {"foreground": knobs.foreground, "background": knobs.background}
+        timed("dense CRF, both thresholds", partial(confident_map, **thresholds), image, full)
         masks = timed("walk, centroids and masks", network.synthesize, attention, network.relations([image])[0], size)
         timed("masks to RLE and PNG", labels.finish, row, masks)
     return {name: float(np.median(values)) for name, values in times.items()}

@@ -96,12 +96,16 @@ def centroids(options: Options) -> Iterator[Row]:
     _, _, field = relations(height, width, 1)
     here, plain = field.to(options.device), field.numpy()
     expected = torch.from_numpy(published.instance_map(plain))
-    same = float((instance_map(here, published.REFINEMENTS).cpu() == expected).float().mean())
+    same = float(
+        (instance_map(here, iterations=published.REFINEMENTS, threshold=published.CENTROID).cpu() == expected)
+        .float()
+        .mean()
+    )
     check("centroids", 1 - same, 0.01)
     for steps in (published.REFINEMENTS, 100):
         yield compare(
             f"centroids: {height}x{width}, following and grouping, {steps} refinements",
-            lambda steps=steps: instance_map(here, steps),
+            lambda steps=steps: instance_map(here, iterations=steps, threshold=published.CENTROID),
             lambda: published.instance_map(plain),
             options,
             10,
@@ -114,12 +118,13 @@ def crf(options: Options) -> Iterator[Row]:
     size = tuple(side // 2 for side in PHOTO) if options.quick else PHOTO
     for index in (0, 2):
         image, cams = attention(*size, index)
-        same = float((confident_map(image, cams) == published.confident_map(image, cams)).mean())
+        ours = confident_map(image, cams, **published.THRESHOLDS)
+        same = float((ours == published.confident_map(image, cams, **published.THRESHOLDS)).mean())
         check("crf", 1 - same, 1e-3)
         yield compare(
             f"crf: {size[0]}x{size[1]}, {len(cams)} tag{'s' if len(cams) > 1 else ''}, both thresholds",
-            lambda image=image, cams=cams: confident_map(image, cams),
-            lambda image=image, cams=cams: published.confident_map(image, cams),
+            lambda image=image, cams=cams: confident_map(image, cams, **published.THRESHOLDS),
+            lambda image=image, cams=cams: published.confident_map(image, cams, **published.THRESHOLDS),
             options,
             1.3,
             f"against two plain calls; {same:.3%} of the pixels are equal",

@@ -126,7 +126,7 @@ def _stage(run: Stages, name: str, options: Options) -> Iterator[Row]:
     def bare() -> None:
         bare_passes()
         for value in values if name == "seeds" else []:
-            confident_map(value.image, value.full, knobs.foreground, knobs.background)
+            confident_map(value.image, value.full, foreground=knobs.foreground, background=knobs.background)
 
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()

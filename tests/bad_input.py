@@ -1,4 +1,4 @@
-"""A corpus of bad input, made by code: every kind, and what it must get. `python -m tests.bad_input` prints the table.
+"""A corpus of bad input, made by code: every kind and its outcome. `python -m tests.bad_input` prints the table.
 
 What a run meets is a photo (`IMAGES`), a folder with its tags (`FOLDERS`), or knobs and weights (`SETTINGS`). It gets
 a label, a row of errors with its `kind`, or exit code 2 with one sentence before anything is computed.
@@ -24,12 +24,12 @@ from PIL import Image
 from tests.deep import write_tiff
 
 LABEL = "label"
-WIDTH, HEIGHT = 64, 48  # of a photo that is bad in no other way
+WIDTH, HEIGHT = 64, 48  # of a photo with no other fault
 
 
 @dataclass(frozen=True)
 class BadImage:
-    """A file among the images: `gets` is LABEL or the kind of its row of errors."""
+    """A file among the images. `gets` is LABEL or the kind of its row of errors."""
 
     kind: str
     file: str
@@ -44,7 +44,7 @@ class BadImage:
 
 @dataclass(frozen=True)
 class BadFolder:
-    """A change to a good folder of two images: `refused` is part of the sentence; without, so many images are used."""
+    """A change to a correct folder of two images. `refused` is part of the sentence; if empty, `images` are used."""
 
     kind: str
     make: Callable[[Path], None]
@@ -58,7 +58,7 @@ class BadFolder:
 
 @dataclass(frozen=True)
 class BadSetting:
-    """An option's file with bad content."""
+    """A file for an option, with bad content."""
 
     kind: str
     option: str
@@ -155,7 +155,7 @@ def _damaged_exif(path: Path) -> None:
 
 
 def _png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG that says it has this size, with so little in it."""
+    """A PNG whose header claims this size, with little content."""
     header = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
     content = b"\x89PNG\r\n\x1a\n"
     for name, data in (header, *chunks, (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")):
@@ -223,7 +223,7 @@ IMAGES = [
 
 
 def write_images(folder: Path, images: list[BadImage], tag: str = "cat") -> None:
-    """A data folder that holds these images."""
+    """Write a data folder that holds these images."""
     (folder / "images").mkdir(parents=True)
     for image in images:
         image.make(folder / "images" / image.file)
@@ -232,7 +232,7 @@ def write_images(folder: Path, images: list[BadImage], tag: str = "cat") -> None
 
 
 def write_good(folder: Path) -> None:
-    """A data folder in order: two images, two tags."""
+    """Write a correct data folder: two images, two tags."""
     (folder / "images").mkdir(parents=True)
     for name in ("a.png", "b.png"):
         photo().save(folder / "images" / name)
@@ -351,7 +351,7 @@ FOLDERS = [
 
 
 class _Code:
-    """What a pickle must never get to do: it would leave a file behind."""
+    """Code in a pickle, which must never run: it would write a file."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace

@@ -125,8 +125,9 @@ class AblationNetwork:
         walked = affinity_walk(
             torch.from_numpy(attention_Khw).to(device),
             embedding_affinities(embedding, knobs.radius),
-            knobs.radius,
-            knobs.beta,
-            knobs.steps,
+            radius=knobs.radius,
+            beta=knobs.beta,
+            steps=knobs.steps,
         )
-        return walked_semantic(walked, image_HW3.shape[:2], background=knobs.background).cpu().numpy()
+        size = image_HW3.shape[:2]
+        return walked_semantic(walked, size, background=knobs.background, per_class=False).cpu().numpy()

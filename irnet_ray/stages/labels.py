@@ -67,7 +67,8 @@ class LabelsNetwork:
         load_weights(network, weights.read(WEIGHTS), weights.location)
         self.network = for_inference(network, self.device)
         # On a GPU this compiles the walk. Without a compiler the stage stops here, instead of failing every image.
-        random_walk(torch.zeros(1, 8, 8, device=self.device), torch.zeros(8, 8, device=self.device))
+        nothing, knobs = torch.zeros(1, 8, 8, device=self.device), self.knobs
+        random_walk(nothing, nothing[0], radius=knobs.radius, beta=knobs.beta, steps=knobs.steps)
 
     def batches(self, images: list[np.ndarray]) -> list[list[int]]:
         """Group images that IRNet sees at the same sizes, within the pixels of one pass. Returns places in the list."""

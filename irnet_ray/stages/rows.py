@@ -61,7 +61,7 @@ def prototypes_row(row: Row, value: Row) -> Row:
 def seeds_row(config: Config, class_of: dict[str, int], row: Row, value: Attention) -> Row:
     """A row of `tables.SEEDS`. `row` is of the images table."""
     knobs = config.seeds
-    mined = confident_map(value.image, value.full, knobs.foreground, knobs.background)
+    mined = confident_map(value.image, value.full, foreground=knobs.foreground, background=knobs.background)
     chosen = None if value.chosen is None else encode_cam(value.chosen)["cam"]
     return {
         "image_id": row["image_id"],

@@ -13,9 +13,9 @@ from irnet_ray.algorithms.stencil import Stencil
 for size in [(1, 1), (1, 7), (9, 2), (11, 13)]:
     for dtype in (torch.float32, torch.float64):
         scores, boundary = torch.rand(3, *size, dtype=dtype), torch.rand(size, dtype=dtype) ** 3
-        expected = walk.random_walk(scores, boundary, steps=9)
+        expected = walk.random_walk(scores, boundary, radius=5, beta=10, steps=9)
         kept, walk.transition_for = walk.transition_for, lambda device: Stencil
-        torch.testing.assert_close(walk.random_walk(scores, boundary, steps=9), expected)
+        torch.testing.assert_close(walk.random_walk(scores, boundary, radius=5, beta=10, steps=9), expected)
         walk.transition_for = kept
 """
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from irnet_ray.algorithms import walk
 from irnet_ray.algorithms.affinity import affinities, offsets, pair_slices
-from irnet_ray.algorithms.walk import affinity_walk, random_walk
+from tests.algorithms.published import affinity_walk, random_walk
 
 
 @pytest.mark.parametrize("size", ["24x32", "33x47", "48x64"])
@@ -129,8 +129,8 @@ def test_a_closed_boundary_keeps_what_is_inside_inside(top, left, height, width)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(0, 64))
 def test_boundaries_walk_as_the_affinities_they_stand_for(seed, radius, steps):
     scores, boundary = images(seed, 2)
-    expected = random_walk(scores, boundary, radius, 7, steps)
-    walked = affinity_walk(scores * (1 - boundary), affinities(boundary, radius), radius, 7, steps)
+    expected = random_walk(scores, boundary, radius=radius, beta=7, steps=steps)
+    walked = affinity_walk(scores * (1 - boundary), affinities(boundary, radius), radius=radius, beta=7, steps=steps)
     # The power is taken of different arrays, whose last few elements torch rounds differently.
     torch.testing.assert_close(walked, expected, rtol=1e-5, atol=1e-6)
 
@@ -190,7 +190,9 @@ def test_wrong_arguments_are_refused():
 
 PEAK = """
 import re, torch
+from functools import partial
 from irnet_ray.algorithms.walk import random_walk
+random_walk = partial(random_walk, radius=5, beta=10, steps=256)
 def peak(): return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 torch.set_num_threads(1)
 random_walk(torch.rand(5, 8, 8), torch.rand(8, 8))

@@ -1,4 +1,4 @@
-"""Any bytes for a tags file give a table or one sentence."""
+"""Any bytes in a tags file give a table or one sentence."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(folder: Path, name: str, data: bytes) -> None:
-    """The file's rows, and the folder's table, are whole or refused."""
+    """Check that the rows of the file and the table of the folder are valid or refused."""
     for other in ("tags.csv", "tags.parquet"):
         (folder / other).unlink(missing_ok=True)
     path = write(folder / name, data)

@@ -165,15 +165,16 @@ def export(
     format: Annotated[str, typer.Option(help="; ".join(f"{name}: {one.says}" for name, one in FORMATS.items()) + ".")],
     out: Annotated[Path, typer.Option(help="A new folder.")],
     min_quality: Annotated[float, typer.Option(help="Leave out instances of a lower quality, 0 to 1.")] = MIN_QUALITY,
-    min_score: Annotated[float, typer.Option(help="Leave out instances with a lower score, 0 to 1.")] = MIN_SCORE,
+    min_score: Annotated[float, typer.Option(help="Leave out instances of a lower score, 0 to 1.")] = MIN_SCORE,
+    split: Annotated[str | None, typer.Option(help="Shares of the images: train=0.8,val=0.1,test=0.1.")] = None,
 ) -> None:
     """Write the labels in another format, for training elsewhere.
 
-    Formats that link to the images set a tenth of the images aside for validation.
+    Formats with links to the images set a tenth of the images aside for validation, unless --split names other shares.
     """
     from irnet_ray.commands.export import export as write
 
-    print(write(labels, format, out, min_quality=min_quality, min_score=min_score).summary())
+    print(write(labels, format, out, min_quality=min_quality, min_score=min_score, split=split).summary())
 
 
 @app.command()

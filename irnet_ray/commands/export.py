@@ -7,7 +7,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +17,7 @@ from irnet_ray.engine.progress import Reading, display
 from irnet_ray.errors import UserError, reason
 from irnet_ray.exports.formats import FORMATS
 from irnet_ray.exports.labels import Counts, Labels
+from irnet_ray.exports.splits import parse
 from irnet_ray.runs.run import FinishedRun
 
 
@@ -28,9 +29,12 @@ class Export:
     images_without_annotation: int
     train: int  # images; 0 in a format without splits
     val: int
+    test: int
     annotations: int
     classes: int
     left_out: dict[str, int]  # instances by reason
+    images_left_out: dict[str, int]  # by reason; `images` does not count them
+    notes: list[str]  # what the user must know beside the numbers
     path: Path  # the file or folder to give to a trainer
 
     def summary(self) -> str:
@@ -39,9 +43,11 @@ class Export:
         lines = [total, *(f"left out  {number:,} {reason}" for reason, number in self.left_out.items())]
         if self.images_without_annotation:
             lines.append(f"empty     {self.images_without_annotation:,} images without an annotation")
-        if self.train or self.val:
-            lines.append(f"split     {self.train:,} to train, {self.val:,} to val")
-        return "\n".join([*lines, f"written   {self.path}"])
+        lines += [f"left out  {number:,} images {reason}" for reason, number in self.images_left_out.items()]
+        if self.train or self.val or self.test:
+            test = f", {self.test:,} to test" if self.test else ""
+            lines.append(f"split     {self.train:,} to train, {self.val:,} to val{test}")
+        return "\n".join([*lines, *(f"note      {note}" for note in self.notes), f"written   {self.path}"])
 
 
 def export(
@@ -51,12 +57,13 @@ def export(
     *,
     min_quality: float = MIN_QUALITY,
     min_score: float = MIN_SCORE,
+    split: str | None = None,
     console: Console | None = None,
 ) -> Export:
     """Write the labels of a finished run in another format.
 
-    All labeled images are exported, even those without an instance. Masks match the images as people see them: with
-    the EXIF orientation applied.
+    All labeled images are exported, even those without an instance; images that a format's readers cannot open are
+    counted as left out. Masks match the images as people see them, with the EXIF orientation applied.
 
     Args:
         labels: a run directory with a finished run, or its `labels` folder.
@@ -65,18 +72,21 @@ def export(
         out: a new or empty folder. It appears only when it is complete.
         min_quality: leave out instances of a lower quality, in [0, 1].
         min_score: leave out instances with a lower score, in [0, 1].
+        split: shares of the images, such as `train=0.8,val=0.1,test=0.1`. An image's split follows from a hash of its
+            id alone. None is a tenth to val and the rest to train, and for `coco` one file without splits.
         console: where the progress goes.
 
     Raises:
-        UserError: an unknown format, no finished run or no label in it, a folder that is not empty or cannot be
-            written, or labels that the format cannot hold. Raised before anything is written.
+        UserError: an unknown format, wrong shares, no finished run or no label in it, a folder that is not empty or
+            cannot be written, or labels that the format cannot hold. Nothing is left behind.
     """
     if format not in FORMATS:
         raise UserError(f"Unknown format {format!r}: the formats are {', '.join(FORMATS)}.")
     for name, value in (("--min-quality", min_quality), ("--min-score", min_score)):
         if not 0 <= value <= 1:
             raise UserError(f"{name} must be between 0 and 1, got {value:g}.")
-    chosen = _open(labels, min_quality, min_score)
+    shares = None if split is None else parse(split)
+    chosen = replace(_open(labels, min_quality, min_score), shares=shares)
     target = _target(out)
     check = FORMATS[format].check
     if check is not None:
@@ -92,11 +102,21 @@ def export(
         images_without_annotation=counts.empty,
         train=counts.splits["train"],
         val=counts.splits["val"],
+        test=counts.splits["test"],
         annotations=counts.annotations,
         classes=len(chosen.vocabulary),
         left_out=dict(counts.left_out),
+        images_left_out=dict(counts.images_left_out),
+        notes=[*counts.notes, *_notes(counts)],
         path=path,
     )
+
+
+def _notes(counts: Counts) -> Iterator[str]:
+    if counts.missing:
+        yield f"{counts.missing:,} of the images are not where they were labeled: their links lead nowhere"
+    if counts.turned:
+        yield f"{counts.turned:,} of the images are upright copies, because not all readers heed EXIF orientation"
 
 
 def _open(labels: str | Path, min_quality: float, min_score: float) -> Labels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from irnet_ray.errors import UserError
+from irnet_ray.exports import splits
 from irnet_ray.runs.folder import Folder
 from irnet_ray.tables import Row
 
@@ -43,7 +44,11 @@ class Counts:
     empty: int = 0  # images without an annotation
     annotations: int = 0
     left_out: Counter[str] = field(default_factory=Counter)  # instances by reason
+    images_left_out: Counter[str] = field(default_factory=Counter)  # by reason
+    missing: int = 0  # exported images whose file is not there, so that their link leads nowhere
+    turned: int = 0  # exported images of which upright copies were made
     splits: Counter[str] = field(default_factory=Counter)  # images by split, of a format that has splits
+    notes: list[str] = field(default_factory=list)  # sentences that the user must know
 
     def add(self, image: Labeled, split: str | None = None) -> None:
         """Count one exported image, in its split where the format has splits."""
@@ -63,6 +68,11 @@ class Labels:
     vocabulary: list[str]
     min_quality: float = 0.0
     min_score: float = 0.0
+    shares: Mapping[str, float] | None = None  # of the images, by split; None: the user named none
+
+    def split(self, image_id: str) -> str:
+        """The split of an image; without `shares`, a tenth of the images is "val" and the rest "train"."""
+        return splits.split_of(image_id, self.shares or splits.DEFAULT)
 
     @cached_property
     def numbers(self) -> dict[str, int]:

@@ -1,21 +1,20 @@
-"""Links to the images, with names that are safe in a flat folder, and the split into training and validation."""
+"""Names for links to the images that are unique and safe in a flat folder, and the table that leads back to the ids."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
-import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow.compute as pc
 
-from irnet_ray import tables
 from irnet_ray.errors import UserError
 from irnet_ray.exports.labels import Labels
 
-VALIDATION = 0.1  # share of the images
+NAMES = "names.csv"
 LONGEST = 160  # bytes of a name before a digest and an extension are added; file systems allow 255
 
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
@@ -62,14 +61,9 @@ def _same(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold()
 
 
-def split(image_id: str) -> str:
-    """The split of an image: "val" for a tenth of the images, else "train".
-
-    It follows from a hash of the id, so that an image is in the same split in every export.
-    """
-    return "val" if tables.fraction(image_id, "validation") < VALIDATION else "train"
-
-
-def link(uri: str, place: Path) -> None:
-    """Make a symbolic link to an image. Its file need not exist."""
-    os.symlink(os.path.abspath(uri), place)
+def write_names(folder: Path, rows: Iterable[tuple[str, str, str]]) -> None:
+    """Write `folder/names.csv`: a line of name, image_id and split for each exported image."""
+    with (folder / NAMES).open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["name", "image_id", "split"])
+        table.writerows(rows)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
 import irnet_ray
 from irnet_ray.commands.export import Export, export
 from irnet_ray.errors import UserError
 from irnet_ray.exports.formats import FORMATS, Format
+from irnet_ray.exports.splits import split_of
 from tests.exports.runs import box, image, instance, write_run
 
 MASK = box((6, 8), (0, 0, 6, 3))
@@ -59,10 +62,29 @@ def test_the_summary_says_what_is_there_and_what_is_not(run: Path, tmp_path: Pat
         "left out  30 of quality below 0.5",
         "empty     30 images without an annotation",
         split,
+        "note      30 of the images are not where they were labeled: their links lead nowhere",
         f"written   {tmp_path}/new/data.yaml",
     ]
     whole = made(run, "coco", tmp_path / "other").summary().splitlines()
     assert whole == ["30 images, 60 annotations, 3 classes", f"written   {tmp_path}/other/instances.json"]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_splits_alike(run: Path, tmp_path: Path, format: Any) -> None:
+    done = made(run, format, tmp_path / "new", split="train=0.4,val=0.3,test=0.3")
+    shares = {"train": 0.4, "val": 0.3, "test": 0.3}
+    known = Counter(split_of(f"{number}.jpg", shares) for number in range(30))
+    assert {"train": done.train, "val": done.val, "test": done.test} == known
+    assert f"split     {done.train} to train, {done.val} to val, {done.test} to test" in done.summary()
+    assert done.path == tmp_path / "new" / {"coco": "", "voc": "VOC", "yolo": "data.yaml"}[format]
+
+
+def test_images_that_a_format_leaves_out_are_in_the_summary(tmp_path: Path) -> None:
+    rows = [image(name, uri=str(tmp_path / name)) for name in ("a.gif", "b.png")]
+    Image.new("RGB", (8, 6)).save(tmp_path / "b.png")
+    done = made(write_run(tmp_path / "run", rows), "yolo", tmp_path / "new")
+    assert done.images + sum(done.images_left_out.values()) == 2
+    assert "left out  1 images of a format that YOLO's readers do not open (.gif: 1)" in done.summary().splitlines()
 
 
 def test_a_run_may_be_named_by_its_labels(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +125,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"min_quality": 1.5}, "^--min-quality must be between 0 and 1, got 1.5.$"),
         ({"min_score": -0.1}, "^--min-score must be between 0 and 1, got -0.1.$"),
         ({"min_score": float("nan")}, "^--min-score must be between 0 and 1, got nan.$"),
+        ({"split": "train=0.8"}, "^--split must be like .*: the shares sum to 0.8, not to 1.$"),
         ({"out": "full"}, "^full is not empty: name a new folder, or empty this one.$"),
         ({"out": "full/file"}, "^Cannot write to full/file: Not a directory.$"),
         ({"out": "full/file/new"}, "^Cannot write to .*full/file/new: File exists.$"),

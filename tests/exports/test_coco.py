@@ -7,6 +7,7 @@ import io
 import json
 import tempfile
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,25 @@ def test_a_large_run_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     written = (tmp_path / "instances.json").stat().st_size
     assert written > 1e7 and peak < written / 2
     assert len(json.loads((tmp_path / "instances.json").read_bytes())["annotations"]) == 2 * count
+
+
+def test_a_file_for_each_split_that_has_images(tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(40)]
+    run = write_run(tmp_path / "run", [image(name, [instance(LEFT), instance(RIGHT)]) for name in names], shards=3)
+    counts = Counts()
+    labels = replace(labels_of(run, shards=3), shares={"train": 0.7, "val": 0.3 - 1e-9, "test": 1e-9})
+    assert coco.write(labels, tmp_path, counts) == "."
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["instances_train.json", "instances_val.json"]
+    assert counts.notes == ["no image fell to instances_test.json, so it was not written"]
+    images, annotations = [], []
+    for split in ("train", "val"):
+        with contextlib.redirect_stdout(io.StringIO()):
+            found = COCO(str(tmp_path / f"instances_{split}.json"))
+        assert len(found.imgs) == counts.splits[split] > 0 and len(found.cats) == 3
+        assert all(labels.split(entry["file_name"]) == split for entry in found.dataset["images"])
+        assert {a["image_id"] for a in found.dataset["annotations"]} == set(found.imgs)
+        images += found.dataset["images"]
+        annotations += found.dataset["annotations"]
+    assert {entry["id"]: entry["file_name"] for entry in images} == dict(enumerate(sorted(names), start=1))
+    assert sorted(a["id"] for a in annotations) == list(range(1, 81))
+    assert counts.annotations == 80

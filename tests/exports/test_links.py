@@ -1,7 +1,8 @@
-"""File names that are safe and unique, whatever the images are called, and a split that stays."""
+"""File names that are safe and unique, whatever the images are called, and lead back to the ids."""
 
 from __future__ import annotations
 
+import csv
 import os
 import unicodedata
 from pathlib import Path
@@ -63,10 +64,11 @@ def test_the_extension_is_the_file_s_if_it_is_safe() -> None:
     assert {path: links.extension(path) for path in known} == known
 
 
-def test_a_tenth_is_for_validation_whatever_else_is_exported() -> None:
-    splits = [links.split(f"{number}.jpg") for number in range(5_000)]
-    assert set(splits) == {"train", "val"}
-    assert 0.08 < splits.count("val") / len(splits) < 0.12
+def test_names_lead_back_to_any_id(tmp_path: Path) -> None:
+    ids = ["a,b.jpg", 'c"\n\r d.jpg', "größe/猫.png", "=1+1"]
+    links.write_names(tmp_path, zip(links.flat_names(ids), ids, ["train"] * 4, strict=True))
+    with (tmp_path / "names.csv").open(encoding="utf-8", newline="") as file:
+        assert [(row["image_id"], row["split"]) for row in csv.DictReader(file)] == [(name, "train") for name in ids]
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/a.png", "gs://b/a.png", "https://x/a.png"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from PIL import Image
 
 from irnet_ray.errors import UserError
 from irnet_ray.exports import voc
-from irnet_ray.exports.labels import Counts
+from irnet_ray.exports.labels import Counts, Labeled
 from tests.exports.runs import VOCABULARY, box, image, instance, labels_of, write_run
 
 SIZE = (4, 8)
@@ -99,7 +102,7 @@ def test_names_link_to_their_images_and_nowhere_else(tmp_path: Path) -> None:
     )
     links = {path.readlink(): path for path in (folder / "JPEGImages").iterdir()}
     assert set(links) == {photos / name for name in [*names, "gone.jpg"]}
-    assert links[photos / "deep er/a_b.JPG"].suffix == ".JPG" and links[photos / "é.jpeg"].name == "é.jpeg"
+    assert {path.suffix for path in links.values()} == {".jpg"} and links[photos / "é.jpeg"].name == "é.jpg"
     assert {path.stem for path in links.values()} == {p.stem for p in (folder / "SegmentationClass").iterdir()}
     lists = {
         name: (folder / "ImageSets" / "Segmentation" / f"{name}.txt").read_text().splitlines()
@@ -107,6 +110,9 @@ def test_names_link_to_their_images_and_nowhere_else(tmp_path: Path) -> None:
     }
     assert set(lists["trainval"]) == {path.stem for path in links.values()} and len(lists["trainval"]) == 7
     assert sorted(lists["train"] + lists["val"]) == sorted(lists["trainval"])
+    for path in (folder / "ImageSets" / "Segmentation").iterdir():
+        assert (folder / "ImageSets" / "Main" / path.name).read_text() == path.read_text()
+    assert not (folder / "ImageSets" / "Main" / "test.txt").exists()
 
 
 def test_torchvision_reads_it(tmp_path: Path) -> None:
@@ -129,3 +135,34 @@ def test_torchvision_reads_it(tmp_path: Path) -> None:
         rows_of_bird = 1 + int(Path(path).stem) % 4
         assert pixels.size == target.size == SIZE[::-1]
         np.testing.assert_array_equal(np.asarray(target), box(SIZE, (0, 0, rows_of_bird, 8)))
+
+
+def test_a_test_split_is_no_part_of_trainval(tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(60)]
+    run = write_run(tmp_path / "run", [image(name) for name in names])
+    counts = Counts()
+    voc.write(replace(labels_of(run), shares={"train": 0.5, "val": 0.25, "test": 0.25}), tmp_path, counts)
+    for folder in ("Main", "Segmentation"):
+        place = tmp_path / "VOC" / "ImageSets" / folder
+        lists = {path.stem: path.read_text().splitlines() for path in place.iterdir()}
+        assert lists.keys() == {"train", "val", "test", "trainval"}
+        assert sorted(lists["trainval"]) == sorted(lists["train"] + lists["val"])
+        assert sorted(lists["trainval"] + lists["test"]) == sorted(Path(name).stem for name in names)
+        assert {split: len(lists[split]) for split in ("train", "val", "test")} == counts.splits
+
+
+def test_boxes_of_xml_count_from_one_and_names_are_escaped() -> None:
+    row = image("a.png", [instance(box(SIZE, (1, 2, 3, 8)), "dog & <cat>\x07")])
+    root = ElementTree.fromstring(voc.annotation(Labeled(1, row, row["instances"], {}), "a.jpg"))
+    assert [one.text for one in root.findall("object/name")] == ["dog & <cat> "]
+    assert [side.text for side in root.findall("object/bndbox/*")] == ["3", "2", "8", "3"]
+
+
+@pytest.mark.parametrize("count", [2, 254])
+def test_the_meta_file_names_the_colour_of_every_index(tmp_path: Path, count: int) -> None:
+    names = ["background", *(f"{number}" for number in range(count - 1))]
+    voc.write(labels_of(write_run(tmp_path / "run", [image("a.png", tags=[])]), vocabulary=names), tmp_path, Counts())
+    meta = json.loads((tmp_path / "VOC" / "dataset_meta.json").read_text())
+    assert list(meta["label_map"].values()) == ["_background_", *names, "ignored"]
+    colours = voc.colour_map()
+    assert meta["segmentation_colors"] == [colours[index].tolist() for index in (*range(count + 1), 255)]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 from PIL import Image
 from pycocotools import mask as coco
 
+from irnet_ray.errors import UserError
 from irnet_ray.exports import yolo
 from irnet_ray.exports.labels import Counts
 from tests.exports.runs import VOCABULARY, box, image, instance, labels_of, write_run
@@ -49,7 +53,7 @@ def test_polygons_are_their_masks(tmp_path: Path) -> None:
 
 def test_images_and_labels_lie_side_by_side(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    names = [f"{number}.{('png', 'JPG')[number % 2]}" for number in range(30)]
+    names = [f"{number}.{('png', 'jpg')[number % 2]}" for number in range(60)]
     for name in names:
         Image.new("RGB", (8, 6)).save(tmp_path / "photos" / name, "PNG")
     mask = box((6, 8), (1, 2, 3, 6))
@@ -74,5 +78,52 @@ def test_images_and_labels_lie_side_by_side(tmp_path: Path) -> None:
             label = tmp_path / "new" / "labels" / split / f"{link.stem}.txt"
             assert label.read_text() == "2 0.25 0.166667 0.75 0.166667 0.75 0.5 0.25 0.5\n" * (int(link.stem) % 3)
     assert sorted(seen) == sorted(names)
-    assert (counts.images, counts.annotations, counts.empty) == (30, 30, 10)
+    assert (counts.images, counts.annotations, counts.empty) == (60, 60, 20)
     assert counts.splits["val"] == len(list((tmp_path / "new" / "labels" / "val").iterdir())) > 0
+
+
+def exported(place: Path, rows: list[dict[str, Any]], shares: dict[str, float] | None = None) -> Counts:
+    counts = Counts()
+    (place / "new").mkdir()
+    labels = replace(labels_of(write_run(place / "run", rows)), shares=shares)
+    yolo.write(labels, place / "new", place / "new", counts)
+    return counts
+
+
+def test_a_split_without_images_is_not_named(tmp_path: Path) -> None:
+    counts = exported(tmp_path, [image("0.png")], {"train": 1.0})
+    data = yaml.safe_load((tmp_path / "new" / "data.yaml").read_text())
+    assert data.keys() == {"path", "train", "names"} and counts.splits == {"train": 1}
+    assert counts.notes == [
+        "no image fell to val, so data.yaml does not name it, and ultralytics trains only with train and val: "
+        "choose another --split"
+    ]
+    assert not (tmp_path / "new" / "images" / "val").exists()
+
+
+def test_every_named_split_has_its_images(tmp_path: Path) -> None:
+    counts = exported(tmp_path, [image(f"{n}.png") for n in range(60)], {"train": 0.5, "val": 0.25, "test": 0.25})
+    data = yaml.safe_load((tmp_path / "new" / "data.yaml").read_text())
+    for split in ("train", "val", "test"):
+        assert len(list((tmp_path / "new" / data[split]).iterdir())) == counts.splits[split] > 0
+    assert counts.notes == [] and counts.splits.total() == 60
+
+
+def test_images_that_readers_do_not_open_are_counted(tmp_path: Path) -> None:
+    kinds = {"a.gif": "GIF", "b.jpg": "GIF", "c.ppm": "PPM", "d": "PNG", "e.dat": "JPEG", "f.PNG": "PNG"}
+    for name, kind in kinds.items():
+        Image.new("RGB", (8, 6)).save(tmp_path / name, kind)
+    rows = [image(name, uri=str(tmp_path / name)) for name in [*kinds, "x.gif", "y.jpg", "z"]]
+    counts = exported(tmp_path, rows)
+    linked = sorted(path.name for path in (tmp_path / "new" / "images").rglob("*.*"))
+    assert linked == ["d.png", "e.jpg", "f.png", "y.jpg"]
+    assert sorted(path.stem for path in (tmp_path / "new" / "labels").rglob("*.txt")) == ["d", "e", "f", "y"]
+    reason = "of a format that YOLO's readers do not open (.gif: 1, GIF: 2, PPM: 1, without an extension: 1)"
+    assert counts.images_left_out == {reason: 5}
+    assert (counts.images, counts.missing, counts.turned) == (4, 1, 0)
+    assert len((tmp_path / "new" / "names.csv").read_text().splitlines()) == 1 + 4
+
+
+def test_nothing_but_such_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="^All 2 images are of a format .*: export to COCO or VOC.$"):
+        exported(tmp_path, [image("a.gif"), image("b.gif")])

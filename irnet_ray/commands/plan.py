@@ -65,10 +65,17 @@ class Plan:
         return {stage: f"{stage}-{value}" for stage, value in prints.items()}
 
     def _content(self) -> str:
-        return _digest(self.table, ["image_id", "tags", "content"])
+        return _digest(self.table, ["image_id", "tags", "content", *self._unknown()])
 
     def _images(self) -> str:
-        return fingerprint(_digest(self.table, ["image_id", "tags", "content", "uri"]), self.shard_count)
+        columns = ["image_id", "tags", "content", "uri", *self._unknown()]
+        return fingerprint(_digest(self.table, columns), self.shard_count)
+
+    def _unknown(self) -> list[str]:
+        """The column of unknown tags, if there are any: without them a fingerprint is that of releases before it."""
+        name = "tags_unknown"
+        is_used = name in self.table.column_names and self.table[name].null_count < len(self.table)
+        return [name] if is_used else []
 
     @property
     def version(self) -> str:

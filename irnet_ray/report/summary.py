@@ -27,6 +27,7 @@ class Tally:
 
     images: int = 0
     empty: int = 0  # images without an instance
+    untagged: int = 0  # images without a tag, of which no instance is expected
     instances: int = 0
     quality: float = 0.0  # sum over the instances
     area: int = 0  # pixels of the images
@@ -49,6 +50,7 @@ class Tally:
             "images_share": _ratio(self.images, every.images),
             "images_without_instance": self.empty,
             "images_without_instance_share": _ratio(self.empty, self.images),
+            "images_without_tag": self.untagged,
             "instances": self.instances,
             "instances_per_image": _ratio(self.instances, self.images),
             "mean_quality": _ratio(self.quality, self.instances),
@@ -83,11 +85,12 @@ class Summary:
         for k, tag in enumerate(tags, start=1):
             found = qualities[tag]
             counts = (pixels[k], cells, cam[k], wins[k], both[k], cam[k] + wins[k] - both[k])
-            one = Tally(1, int(not found), len(found), sum(found), semantic_HW.size, *counts)
+            one = Tally(1, int(not found), 0, len(found), sum(found), semantic_HW.size, *counts)
             self.classes.setdefault(tag, Tally()).merge(one)
         quality = sum(instance["quality"] for instance in instances)
         counts = (sum(pixels[1:]), cells, sum(cam[1:]), sum(wins[1:]), sum(both[1:]), cells - both[0])
-        self.every.merge(Tally(1, int(not instances), len(instances), quality, semantic_HW.size, *counts))
+        one = Tally(1, int(not instances), int(not tags), len(instances), quality, semantic_HW.size, *counts)
+        self.every.merge(one)
         self.histogram[min(len(instances), MOST)] += 1
 
     def merge(self, other: Summary) -> None:

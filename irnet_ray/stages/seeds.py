@@ -100,7 +100,7 @@ class SeedsNetwork:
 
     def _cam(self, tags: list[str], pairs: Iterable[list[Tensor]], size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Eq. 1 over levels of an image and its mirror image: (K, h, w) and (K, H, W), each map at most 1."""
-        class_ids = torch.tensor([self.class_of[tag] for tag in tags], device=self.device)
+        class_ids = torch.tensor([self.class_of[tag] for tag in tags], dtype=torch.int64, device=self.device)
         maps = []
         for levels in pairs:
             attention, mirrored = self.network.attention(levels[-1], class_ids)

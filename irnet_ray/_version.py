@@ -1,3 +1,3 @@
 """The version of this package, where everything may import it."""
 
-__version__ = "0.5.4"
+__version__ = "0.6.0"

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-STRIDE = 4  # of the attention maps that the random walk uses
+from irnet_ray.algorithms.maps import STRIDE
+
 PADDED_STRIDE = 16  # image pixels per cell of the classifier, which pads the image to a multiple of it
 
 
@@ -48,6 +49,15 @@ def merge_scales(maps: Sequence[Tensor], image_size: tuple[int, int], class_ids:
     strided = _normalized(_resized_sum(selected, strided_size))
     full = _normalized(_resized_sum(selected, padded_size)[:, :height, :width])
     return Attention(strided, full)
+
+
+def upsample(maps_Khw: Tensor, image_size: tuple[int, ...]) -> Tensor:
+    """Maps at stride 4 at the size (H, W) of their image, bilinear: float (K, ceil(H/4), ceil(W/4)) to (K, H, W)."""
+    height, width = image_size
+    if not maps_Khw.numel():
+        return maps_Khw.new_zeros((len(maps_Khw), height, width))
+    padded = interpolate(maps_Khw[None], scale_factor=STRIDE, mode="bilinear", align_corners=False)[0]
+    return padded[:, :height, :width]
 
 
 def _resized_sum(maps: Sequence[Tensor], size: tuple[int, ...]) -> Tensor:

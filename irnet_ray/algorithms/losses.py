@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn.functional import sigmoid
 
 from irnet_ray.algorithms.affinity import Offset, line_maxima, offsets
-from irnet_ray.algorithms.pairs import BACKGROUND, FOREGROUND, IGNORED, NEGATIVE, UNSURE, kinds, shifted, sources
+from irnet_ray.algorithms.maps import UNSURE
+from irnet_ray.algorithms.pairs import BACKGROUND, FOREGROUND, IGNORED, NEGATIVE, kinds, shifted, sources
 
 _EPSILON = 1e-5
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from irnet_ray.algorithms.affinity import Offset
+from irnet_ray.algorithms.maps import UNSURE
 
-UNSURE = 255
 # Kinds of pairs. A pair with an unsure end is ignored by every loss.
 BACKGROUND, FOREGROUND, NEGATIVE, IGNORED = range(4)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pydensecrf.densecrf as dcrf
 from numpy.typing import NDArray
 
-UNSURE = 255
-MAX_TAGS = 254
+from irnet_ray.algorithms.maps import MAX_TAGS, UNSURE
+
 _LABEL_PROBABILITY = 0.7  # probability that a pixel's given label is right; published value
 _ITERATIONS = 10
 

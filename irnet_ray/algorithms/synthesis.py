@@ -17,17 +17,16 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from irnet_ray.algorithms.attention import upsample
 from irnet_ray.algorithms.displacement import instance_map
+from irnet_ray.algorithms.maps import MAX_TAGS, STRIDE
 from irnet_ray.algorithms.walk import random_walk
 
-STRIDE = 4  # image pixels per grid cell
-STRICTER = 2.0  # factor of the threshold that a stable mask hardly shrinks under
-MAX_TAGS = 254  # a semantic label is uint8, and 255 means unsure elsewhere
+STRICTER = 2.0  # factor of the threshold; a stable mask hardly shrinks under it
 
-# Maps walked at once, beside those of the classes: on a CPU the cost is per map, so few are walked in vain; on a GPU it
-# is per call.
+# Maps walked at once, besides those of the classes. On a CPU each map costs, so few are walked in vain; on a GPU each
+# call costs.
 _CPU_CHUNK = 4
 _GPU_CHUNK = 16
 
@@ -121,7 +120,7 @@ def walked_semantic(
 
     Returns uint8 (H, W): 0 background, 1..K the image's own tags in order.
     """
-    return _thresholded(_normalized(_upsampled(walked, image_size), per_class), background)
+    return _thresholded(_normalized(upsample(walked, image_size), per_class), background)
 
 
 def cam_instances(cams_full: Tensor, threshold: float = 0.25, min_area_fraction: float = 0.01) -> Instances:
@@ -187,12 +186,12 @@ def _walk_groups(
     while last:
         for (k, number), score_hw in zip(chunk, walked_Phw, strict=True):
             rest_Khw[k] -= score_hw
-            _enter(best_KHW[k], group_KHW[k], number, _upsampled(score_hw[None], image_size)[0])
+            _enter(best_KHW[k], group_KHW[k], number, upsample(score_hw[None], image_size)[0])
         # The rest can be dropped if every pixel already has a higher score, or the rest is below the background there.
         rivals_KHW = best_KHW if per_class else best_KHW.amax(dim=0).expand_as(best_KHW)
         for k, number in list(last.items()):
             bar_HW = rivals_KHW[k].clamp(min=background * float(rivals_KHW[k].max()))
-            rest_HW = _upsampled(rest_Khw[k : k + 1], image_size)[0]
+            rest_HW = upsample(rest_Khw[k : k + 1], image_size)[0]
             if bool((rest_HW <= bar_HW).all()):
                 del last[k]
             elif all(k != other for other, _ in waiting):
@@ -234,15 +233,6 @@ def _enter(best_HW: Tensor, group_HW: Tensor, number: int, score_HW: Tensor) -> 
     """Assign `number` to the pixels where its walked map scores higher than the best so far, in place."""
     group_HW.masked_fill_(score_HW > best_HW, number)
     torch.maximum(best_HW, score_HW, out=best_HW)
-
-
-def _upsampled(maps: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """(K,h,w) at stride 4 ▶ (K,H,W), bilinear."""
-    height, width = image_size
-    if not maps.numel():
-        return maps.new_zeros((len(maps), height, width))
-    padded = interpolate(maps[None], scale_factor=STRIDE, mode="bilinear", align_corners=False)[0]
-    return padded[:, :height, :width]
 
 
 def _best(scores_KHW: Tensor) -> tuple[Tensor, Tensor]:

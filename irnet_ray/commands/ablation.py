@@ -14,7 +14,7 @@ from rich.console import Console
 from irnet_ray.config.load import Config
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import hold
-from irnet_ray.runs.run import FinishedRun
+from irnet_ray.runs.run import WEIGHTS, FinishedRun
 from irnet_ray.runs.shards import Shards, fingerprint
 from irnet_ray.stages.graph import revised
 
@@ -99,7 +99,7 @@ class _Ablation:
 
     @property
     def is_trained(self) -> bool:
-        return self.affinitynet.exists("weights.safetensors")
+        return self.affinitynet.exists(WEIGHTS)
 
     @property
     def is_done(self) -> bool:

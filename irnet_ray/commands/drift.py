@@ -1,4 +1,4 @@
-"""What one version's labels have become in the next: counts by class, IoU of labels made anew, what to look at first.
+"""How labels changed from one version to the next: counts by class, IoU of recomputed labels, images to look at first.
 
 Shape suffixes: H W pixels of an image.
 """
@@ -19,21 +19,24 @@ from irnet_ray.runs.shards import Shards
 from irnet_ray.tables import Row
 from irnet_ray.text import cut, one_line
 
-LOOK = 50  # images that are named
-TOGETHER = 256  # labels that are compared at a time
+LOOK = 50  # most images that are named
+BATCH = 256  # labels in memory at a time
 CLASSES_SHOWN, IMAGES_SHOWN = 6, 5
-WIDTH = 100  # columns of a line
+WIDTH = 100  # most characters of a line
 
 
 def measure(old: Shards, new: Shards, reused: dict[int, dict[str, str]]) -> Row:
-    """The drift between two sealed results of `tables.LABELS`, sharded alike; in Ray tasks where Ray is there.
+    """The drift between two sealed results of `tables.LABELS`, sharded alike. Runs in Ray tasks if Ray is running.
 
     Args:
         old, new: the labels before and after.
-        reused: of each shard, the images whose rows are the old ones: they are counted and not compared.
+        reused: by shard, the images whose rows were reused: they are counted but not compared.
 
     Returns:
-        What `drift.json` holds, but for the versions and the changes of the folder.
+        The content of `drift.json` without the versions and the changes of the folder.
+
+    Raises:
+        UserError: a row, a mask or a class map is damaged.
     """
     arguments = [(old, new, shard, frozenset(reused.get(shard, ()))) for shard in range(new.count)]
     if "ray" in sys.modules and (ray := sys.modules["ray"]).is_initialized():
@@ -46,7 +49,7 @@ def measure(old: Shards, new: Shards, reused: dict[int, dict[str, str]]) -> Row:
 
 
 def shard_drift(old: Shards, new: Shards, shard: int, reused: frozenset[str]) -> Row:
-    """The drift of one shard: counts that add up, and its images to look at first."""
+    """The drift of one shard: counts to be summed over shards, and its images to look at first."""
     before, after = (_classes(labels, shard) for labels in (old, new))
     known, ids = (
         set(labels.rows.read_table(labels.part(shard), ["image_id"])["image_id"].to_pylist()) for labels in (old, new)
@@ -72,7 +75,7 @@ def shard_drift(old: Shards, new: Shards, shard: int, reused: frozenset[str]) ->
 
 
 def _classes(labels: Shards, shard: int) -> dict[str, Counter[str]]:
-    """Of each class the labeled images with its tag, and its instances."""
+    """For each class, the number of labeled images with its tag, and of its instances."""
     table = labels.rows.read_table(labels.part(shard), ["tags", "instances"])
     found = {"images": table["tags"], "instances": table["instances"]}
     names = {"images": pc.list_flatten(found["images"])}
@@ -88,8 +91,8 @@ def _compare(old: Shards, new: Shards, shard: int, ids: list[str]) -> Row:
     means = {"semantic_iou": 0.0, "instance_iou": 0.0}
     lost: list[Row] = []
     differing: list[Row] = []
-    for start in range(0, len(ids), TOGETHER):
-        some = ids[start : start + TOGETHER]
+    for start in range(0, len(ids), BATCH):
+        some = ids[start : start + BATCH]
         pairs = zip(*(t.rows.read_table(t.part(shard), columns, some).to_pylist() for t in (old, new)), strict=True)
         for before, after in pairs:
             if (before["width"], before["height"]) != (after["width"], after["height"]):
@@ -115,9 +118,9 @@ def _how_like(entry: Row) -> tuple[float, str]:
 
 
 def semantic_iou(one: Row, other: Row) -> float:
-    """Mean IoU over the classes that either of two semantic labels of an image holds; 1 where neither holds any.
+    """Mean IoU of two semantic labels of an image, over the classes that either holds; 1 if neither holds any.
 
-    Classes are told apart by name, not by their number in the image: that may have been retagged.
+    Classes are compared by name, not by their number in the image, because the image may have been retagged.
     """
     number_of = {name: number for number, name in enumerate(sorted({*one["tags"], *other["tags"]}), start=1)}
     maps = []
@@ -133,9 +136,12 @@ def semantic_iou(one: Row, other: Row) -> float:
 
 
 def instance_iou(one: Row, other: Row) -> float:
-    """Mean IoU of an image's instances before and after, paired one to one within their class so that it is highest.
+    """Mean IoU of an image's instances before and after, under the best one-to-one matching within each class.
 
-    An instance without a partner counts 0. 1 where there is none before and none after.
+    An instance without a partner counts as 0. The result is 1 if there are no instances before and after.
+
+    Raises:
+        UserError: the RLE of a mask is malformed, or does not have the image's size.
     """
     from pycocotools import mask as coco
     from scipy.optimize import linear_sum_assignment
@@ -191,13 +197,13 @@ def _pair(values: Iterable[int]) -> dict[str, int]:
 
 
 def drift_lines(drift: Row) -> list[str]:
-    """The content of drift.json in at most 14 lines: 3, CLASSES_SHOWN classes, IMAGES_SHOWN images."""
+    """The content of drift.json in at most 3 + CLASSES_SHOWN + IMAGES_SHOWN lines."""
     labels, errors, instances = (_arrow(drift[key]) for key in ("labels", "errors", "instances"))
     lines = [f"drift from {drift['from']} to {drift['to']}: labels {labels}, errors {errors}, instances {instances}"]
     anew = drift["made_anew"]
     if anew["compared"]:
         lines.append(
-            f"labels made anew: {anew['compared']}, {anew['identical']} of them as they were; mean IoU with the old "
+            f"labels recomputed: {anew['compared']}, {anew['identical']} of them unchanged; mean IoU with the old "
             f"{anew['mean_semantic_iou']:.2f}, of instances {anew['mean_instance_iou']:.2f}"
         )
     moved = {name: one for name, one in drift["classes"].items() if any(_change(one[key]) for key in one)}
@@ -214,7 +220,7 @@ def drift_lines(drift: Row) -> list[str]:
 
 
 def _change(one: dict[str, int]) -> float:
-    """How much a count has changed: the share of the larger value that is gone or new."""
+    """How much a count changed: the difference as a share of the larger value."""
     return abs(one["after"] - one["before"]) / max(one["before"], one["after"], 1)
 
 

@@ -65,6 +65,9 @@ def _column(folder: Folder) -> list[str]:
 
 
 def _draw(run: FinishedRun, image_ids: list[str]) -> list[Any]:
+    import torch
+
+    from irnet_ray.algorithms.attention import upsample
     from irnet_ray.networks.backbones import find_backbone
     from irnet_ray.report.panels import panel
     from irnet_ray.stages.images import load_image, resize_map
@@ -82,18 +85,9 @@ def _draw(run: FinishedRun, image_ids: list[str]) -> list[Any]:
         for instance in label["instances"]:
             mask = resize_map(decode_mask(instance, (label["height"], label["width"])), size)
             instances.append((mask, instance["class_name"], instance["score"]))
-        cams = _upsample(decode_attention(seed), size)
+        cams = upsample(torch.from_numpy(decode_attention(seed)), size).numpy()
         pictures.append(panel(image, cams, field.numpy(), boundary.numpy(), instances, label["tags"]))
     return pictures
-
-
-def _upsample(cam_Khw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    import torch
-
-    if not len(cam_Khw):
-        return np.zeros((0, *size), np.float32)
-    strided = torch.from_numpy(cam_Khw)[None]
-    return torch.nn.functional.interpolate(strided, scale_factor=4, mode="bilinear")[0, :, : size[0], : size[1]].numpy()
 
 
 def _row(shards: Shards, image_id: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from irnet_ray.errors import printable
 from irnet_ray.report.stage import DONE, INTERRUPTED, RUNNING, TO_DO, Errors, Stage, read_mapping, read_training
 from irnet_ray.runs import lock, object_lock, records
 from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.owner import Holder
+from irnet_ray.runs.owner import RunOwner
 from irnet_ray.runs.records import Record
 from irnet_ray.runs.run import config_of
 from irnet_ray.runs.run import current as current_version
@@ -120,7 +120,7 @@ def _described_holder(place: Folder, name: str, touched: float) -> dict[str, Any
     """Whether a run lives: by its process if it is of this machine, else by its heartbeat."""
     silent = max(0.0, time.time() - touched)
     try:
-        holder = Holder.of(place.read(name))
+        holder = RunOwner.of(place.read(name))
     except FileNotFoundError:  # released just now
         holder = None
     alive = holder.is_running if holder is not None and holder.is_here else silent <= lock.STALE

@@ -1,7 +1,7 @@
-"""Every knob of a run, with its default, unit and source. Unknown keys are refused.
+"""The config of a run: how defaults, presets, a config file and single options combine into one.
 
-A config file is YAML or JSON with the same sections; what it leaves out keeps its default. The defaults are the
-paper's, except where measurements led elsewhere (`PAPER` undoes that) and where a backbone has defaults of its own.
+A config file is YAML or JSON with the sections of `Config`; a knob that it leaves out keeps its default. The defaults
+are the paper's, except where measurements were better (`PAPER` undoes that) and where a backbone has its own.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from irnet_ray.config.sections import (
     knob,
     one_of,
 )
-from irnet_ray.errors import UserError
+from irnet_ray.errors import UserError, reason
 from irnet_ray.networks.backbones import BACKBONES
 
 
 class Config(Section):
     """A run's knobs."""
 
-    backbone: Annotated[str, AfterValidator(one_of("backbone", BACKBONES))] = knob(
+    backbone: Annotated[str, AfterValidator(one_of(BACKBONES))] = knob(
         "resnet50", "name", "paper 3", "backbone of both networks"
     )
     weights: str | None = knob(None, "path", "paper 3", "ImageNet weights of the backbone; null: the published ones")
@@ -43,19 +43,19 @@ class Config(Section):
         1280,
         "pixels",
         "",
-        "larger images are worked on at this longer side; their labels have the image's own size",
+        "longer side that larger images are reduced to; labels always have the image's own size",
         ge=32,
     )
     unit_size: int | None = knob(
         None,
         "images",
         "",
-        "images that are computed and committed together; null: 32, and up to 128 where many workers run",
+        "images that are computed and committed together; null: 32, and up to 128 with many workers",
         ge=1,
         le=4096,
     )
     image_seconds: float = knob(
-        600.0, "s", "", "an image that takes longer in a step is given up: a row of errors, timed-out", gt=0
+        600.0, "s", "", "an image that takes longer than this in one step becomes an error row, timed-out", gt=0
     )
     classifier: Classifier = Classifier()
     seeds: Seeds = Seeds()
@@ -71,18 +71,18 @@ class Config(Section):
         return absolute(path)
 
 
-# Generated scenes are few and small, and are to be labeled within minutes on a laptop.
+# Generated scenes are few and small, and a laptop should label them within minutes.
 SCENES: dict[str, Any] = {
     "classifier": {"crop": 192, "resize": [192, 288], "batch_size": 16, "min_iterations": 160},
     "irnet": {"crop": 192, "rescale": [0.5, 1.5], "batch_size": 8, "min_iterations": 250},
     "affinitynet": {"min_iterations": 200},
     "mask_rcnn": {"sides": [160, 192], "min_iterations": 100, "epochs": 2, "batch_size": 4},
     "deeplab": {"crop": 160, "rescale": [0.5, 1.0], "scales": [0.5, 0.75, 1.0], "min_iterations": 60, "epochs": 2}
-    | {"rate": 2.5e-4, "head_factor": 10.0},  # as published: ImageNet has seen no such objects
+    | {"rate": 2.5e-4, "head_factor": 10.0},  # as published: ImageNet has no such objects
 }
 
 
-# The published pipeline, where measurement led elsewhere.
+# The published pipeline: undoes the defaults that measurements changed.
 PAPER: dict[str, Any] = {
     "seeds": {"method": "cam"},
     "irnet": {"contrast": 0.0, "background_rise": 0.0},
@@ -103,17 +103,17 @@ def load_config(
     base: dict[str, Any] | None = None,
     settings: Sequence[str] = (),
 ) -> Config:
-    """The effective config: defaults, those of the backbone, of `scenes` and of `preset`, the file, single knobs.
+    """The effective config. Each of these layers overrides those before it.
 
-    Each wins over those before it.
+    The defaults; the defaults of the backbone, of `scenes` and of `preset`; the file; `overrides`; `settings`.
 
     Args:
         path: a YAML or JSON file.
-        overrides: knobs by section, from options of their own; those that are None count as not given.
-        scenes: whether generated scenes are labeled, which have defaults of their own.
-        preset: name of one of `PRESETS`.
+        overrides: knobs by section, from the command's own options; None counts as not given.
+        scenes: whether generated scenes are labeled, which have their own defaults.
+        preset: a name in `PRESETS`.
         base: the config of a run, in place of all defaults.
-        settings: knobs as `--set` takes them, such as `labels.background=0.3`; they win over all others.
+        settings: single knobs as `--set` takes them, such as `labels.background=0.3`.
 
     Raises:
         UserError: the file is missing or unreadable, or a key or value is wrong; the sentence names it.
@@ -126,7 +126,7 @@ def load_config(
         base = merge(base, SCENES) if scenes else base
     if preset is not None:
         if preset not in PRESETS:
-            raise UserError(f"No preset {preset!r}: there is {', '.join(PRESETS)}.")
+            raise UserError(f"No preset {preset!r}: choose one of {', '.join(PRESETS)}.")
         base = merge(base, PRESETS[preset])
     try:
         return Config.model_validate(merge(base, chosen))
@@ -142,7 +142,7 @@ def load_config(
 
 
 def _settings(settings: Sequence[str]) -> dict[str, Any]:
-    """Knobs by section from `KEY=VALUE`, the value as YAML reads it. Raises UserError."""
+    """Parse `KEY=VALUE` settings, each value as YAML, into knobs by section. Raises UserError."""
     import yaml
 
     found: dict[str, Any] = {}
@@ -150,10 +150,10 @@ def _settings(settings: Sequence[str]) -> dict[str, Any]:
         key, is_set, text = setting.partition("=")
         names = key.strip().split(".")
         if not is_set or not all(names):
-            raise UserError(f"--set takes KEY=VALUE, such as labels.background=0.3, and got {setting!r}.")
+            raise UserError(f"--set takes KEY=VALUE, such as labels.background=0.3, but got {setting!r}.")
         try:
             value = yaml.safe_load(text)
-        except Exception as error:  # PyYAML's own, and what its constructors meet
+        except Exception as error:  # PyYAML's own, and those of the types that it constructs
             raise UserError(f"--set {setting}: the value is not YAML ({' '.join(str(error).split())}).") from error
         for name in reversed(names):
             value = {name: value}
@@ -162,7 +162,7 @@ def _settings(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def _is_in(knobs: Any, names: Sequence[Any]) -> bool:
-    """Whether nested knobs hold the first of these names, and below it the next, as far as they are nested."""
+    """Whether nested knobs hold this path of names. The path may be longer than the knobs are nested."""
     for name in names:
         if not isinstance(knobs, dict):
             return True
@@ -173,18 +173,18 @@ def _is_in(knobs: Any, names: Sequence[Any]) -> bool:
 
 
 def recorded_config(record: dict[str, Any]) -> Config:
-    """The config of a run from its record, which may be an earlier version's and lack knobs of today."""
+    """The config of a run from its record. A record of an older release may lack knobs; `EARLIER` fills them in."""
     return Config.model_validate(merge(EARLIER, record))
 
 
 def _defaults_of(backbone: Any) -> dict[str, Any]:
-    """The defaults of a backbone; none for a name that the validation will refuse."""
+    """The defaults of a backbone; empty for an unknown name, which the validation refuses later."""
     known = isinstance(backbone, str) and backbone in BACKBONES
     return dict(BACKBONES[backbone].defaults) if known else {}
 
 
 def _shown(value: Any) -> str:
-    """A value for a sentence: never long, however deeply a file nests its aliases."""
+    """A value for use in a sentence: short, even if a file nests aliases deeply."""
     short = reprlib.Repr()
     short.maxlevel = 2
     try:
@@ -222,8 +222,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"Config {path} cannot be read: {error.strerror}; check its permissions.") from error
-    except Exception as error:  # PyYAML's own, and what its constructors meet: IndexError for `!!int ''`
+        raise UserError(f"Config {path} cannot be read: {reason(error)}; check its permissions.") from error
+    except Exception as error:  # PyYAML's own, and those of the types that it constructs: IndexError for `!!int ''`
         raise UserError(f"Config {path} is not YAML or JSON: {' '.join(str(error).split())}.") from error
     if content is None:
         return {}
@@ -233,13 +233,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _given(overrides: dict[str, Any]) -> dict[str, Any]:
-    """Overrides without those that are None, in sections too, and without sections that are then empty."""
+    """Overrides without the knobs that are None, and without sections that are then empty."""
     plain = {key: _given(value) if isinstance(value, dict) else value for key, value in overrides.items()}
     return {key: value for key, value in plain.items() if value is not None and value != {}}
 
 
 def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `top` over its own, section by section."""
+    """Merge section by section; values of `top` override those of `base`."""
     merged = dict(base)
     for key, value in top.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import WEIGHTS
 
-WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+OPTIMIZER, STATE = "optimizer.safetensors", "state.json"
 KEPT = 2  # epochs
 
 

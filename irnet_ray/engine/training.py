@@ -23,6 +23,7 @@ from irnet_ray.engine.session import Devices, reason
 from irnet_ray.engine.task import HopelessError, Task, TrainStage
 from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder, writing
+from irnet_ray.runs.run import WEIGHTS
 
 
 def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: int | None) -> dict[str, float]:
@@ -95,7 +96,7 @@ def run_training(stage: TrainStage, folder: Folder, devices: Devices, workers: i
     state = last.read_json(checkpoints.STATE)
     folder.write_json("history.json", state["history"])
     folder.write_json("measured.json", state["measured"])
-    folder.write("weights.safetensors", last.read(checkpoints.WEIGHTS))
+    folder.write(WEIGHTS, last.read(WEIGHTS))
     folder.folder("training").delete()
     return dict(state["history"][-1]["losses"])
 

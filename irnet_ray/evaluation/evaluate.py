@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from irnet_ray.algorithms.maps import STRIDE
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.average_precision import Prediction
 from irnet_ray.evaluation.bootstrap import RESAMPLES, draws
@@ -19,7 +20,6 @@ from irnet_ray.tables import Row
 
 CAM_THRESHOLD = 0.25  # of the normalized CAM, as for labels (paper 5.2)
 CAM_MIN_AREA = 0.01  # of the image, as for labels
-STRIDE = 4  # pixels of the image per cell of a CAM
 
 
 class Found(NamedTuple):
@@ -144,7 +144,9 @@ def found_in_seeds(row: Row, image: TruthImage, vocabulary: Sequence[str]) -> Fo
     """Predictions of the raw CAM in a row of `tables.SEEDS`, cut at the threshold of the labels."""
     import torch
     from pycocotools import mask as coco
+    from torch.nn.functional import interpolate
 
+    from irnet_ray.algorithms.attention import upsample
     from irnet_ray.algorithms.synthesis import cam_instances, cam_semantic
 
     if not all(0 <= number < len(vocabulary) for number in row["class_ids"]):
@@ -164,12 +166,8 @@ def found_in_seeds(row: Row, image: TruthImage, vocabulary: Sequence[str]) -> Fo
         )
     full = torch.zeros(0, image.height, image.width)
     if tags:
-        full = torch.nn.functional.interpolate(
-            strided[None], scale_factor=STRIDE, mode="bilinear", align_corners=False
-        )[:, :, :height, :width]
-        full = torch.nn.functional.interpolate(full, (image.height, image.width), mode="bilinear", align_corners=False)[
-            0
-        ]
+        size = (image.height, image.width)
+        full = interpolate(upsample(strided, (height, width))[None], size, mode="bilinear", align_corners=False)[0]
     found = cam_instances(full, CAM_THRESHOLD, CAM_MIN_AREA)
     masks = coco.encode(np.asfortranarray(found.masks.numpy().astype(np.uint8).transpose(1, 2, 0)))
     instances = [

@@ -12,12 +12,12 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from irnet_ray.algorithms.maps import MAX_TAGS
 from irnet_ray.errors import UserError, reason
 from irnet_ray.storage.files import is_file, open_binary
 from irnet_ray.storage.locations import join, suffix
 
 COLUMNS = ("image", "tags")
-MAX_TAGS = 254  # per image: class maps are uint8, where 0 is background and 255 is unsure
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from irnet_ray.errors import UserError
 from irnet_ray.report.profile import advice
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.records import listing
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.tables import Row
 from irnet_ray.text import duration
 
@@ -78,7 +79,7 @@ def read_training(found: Stage, folder: Folder) -> None:
     history: list[dict[str, Any]] = folder.read_json("history.json") or []
     found.done, found.total = progress.get("iteration"), progress.get("iterations")
     found.losses, found.per_second = progress.get("losses", {}), progress.get("per_second")
-    if folder.exists("weights.safetensors"):
+    if folder.exists(WEIGHTS):
         found.state = DONE
     else:
         saved = _last_checkpoint(folder)

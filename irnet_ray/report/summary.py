@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from irnet_ray.algorithms.maps import STRIDE
 from irnet_ray.masks import decode_cam, decode_png
 from irnet_ray.tables import Row
 
-STRIDE = 4  # pixels of the working image per cell of a CAM
 MOST = 5  # instances per image; the histogram counts images with 0, 1, ..., and with this or more
 
 

@@ -1,17 +1,18 @@
-"""One run at a time in a run directory: a second one is refused, and a dead one holds nobody up.
+"""One run at a time in a run directory: a second run is refused, and the lock of a dead run is taken over.
 
-    OUT/lock.json     who writes here: host, pid, since when, which command; there only while a run writes
+    OUT/lock.json     who writes here: host, pid, since when, which command; exists only while a run writes
     OUT/.lock.guard   empty; held by `flock` for the moment in which a lock is created, taken over or released
 
-The lock is created exclusively, which local and network file systems can do. Object stores have a lock of their own,
-see `object_lock`: here a listing may be older than what was written, there nothing is created exclusively.
+The lock file is created exclusively, which local and network file systems support. Object stores have their own lock,
+see `object_lock`. Neither works in the other's place: a network file system may list a folder as it was a moment ago,
+and an object store cannot create exclusively.
 
 Whether a run is alive:
 
-- It is of this machine: by its process. Gone, or another process under the same number (it began at another time), is
-  dead. No clock has a say, so that no jump of it kills a run.
-- It is of another machine: by its heartbeat. A run touches its lock every `BEAT` seconds; one that has not for
-  `STALE` seconds, by the file system's own clock, and does not while it is watched for `WATCH` seconds, is dead.
+- A run on this machine: by its process. The run is dead if the process is gone, or if another process has its number
+  (it started at another time). No clock is read, so a clock that jumps kills no run.
+- A run on another machine: by its heartbeat. A run touches its lock every `BEAT` seconds. The run is dead if its lock
+  is older than `STALE` seconds by the file system's own clock, and stays so while it is watched for `WATCH` seconds.
 """
 
 from __future__ import annotations
@@ -27,34 +28,34 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from irnet_ray.errors import UserError
+from irnet_ray.errors import UserError, reason
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.object_lock import ObjectLock
-from irnet_ray.runs.owner import Holder
+from irnet_ray.runs.owner import RunOwner
 
 NAME = "lock.json"
 GUARD = ".lock.guard"
 BEAT = 20.0  # seconds between two heartbeats
 STOP = signal.SIGUSR1
-STALE = 120.0  # seconds without a heartbeat, after which a run of another machine counts as dead
-WATCH = 30.0  # seconds more in which it may show that only a clock has jumped
-PATIENCE = 10.0  # seconds for the guard, which is never held longer than a moment
+STALE = 120.0  # seconds without a heartbeat until a run on another machine may be dead
+WATCH = 30.0  # seconds more, in which a heartbeat would show that only a clock has jumped
+PATIENCE = 10.0  # seconds to wait for the guard, which is never held longer than a moment
 
-# Calls within a held lock pass: `label --then` trains under the lock of `label`. Another thread has its own context.
+# Calls inside a held lock pass: `label --then` trains under the lock of `label`. Another thread has its own context.
 _held: ContextVar[frozenset[str]] = ContextVar("held", default=frozenset())
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A lock as it was found; `holder` is None where its content cannot be read."""
+    """A lock as it was found; `owner` is None if its content cannot be parsed."""
 
-    holder: Holder | None
+    owner: RunOwner | None
     inode: int
     touched: float
 
     @property
     def who(self) -> str:
-        return str(self.holder) if self.holder else "one that left no name in it"
+        return str(self.owner) if self.owner else f"a run that left no name in {NAME}"
 
 
 @contextlib.contextmanager
@@ -65,7 +66,7 @@ def hold(folder: Folder) -> Iterator[None]:
 
     Raises:
         UserError: another run writes there, or the lock cannot be written.
-        RuntimeError: at the end of the block: another machine took this run for dead, and the lock over.
+        RuntimeError: at the end of the block, if a run on another machine took this one for dead and took its lock.
     """
     place = os.path.realpath(folder.local_path) if folder.is_local else folder.location.rstrip("/")
     if place in _held.get():
@@ -76,7 +77,7 @@ def hold(folder: Folder) -> Iterator[None]:
         lock = _Lock(place) if folder.is_local else ObjectLock(folder, _stop, BEAT, STALE, WATCH)
         lock.acquire()
     except OSError as error:
-        raise UserError(f"Cannot lock the run directory {place}: {error.strerror or error}.") from error
+        raise UserError(f"Cannot lock the run directory {place}: {reason(error)}.") from error
     before = _held.set(_held.get() | {place})
     try:
         with _stoppable():
@@ -85,7 +86,7 @@ def hold(folder: Folder) -> Iterator[None]:
         if lock.taken_by is None:
             raise
         raise RuntimeError(
-            f"stopped, since this run stood still for so long that another took {place} over: {lock.taken_by}."
+            f"stopped: this run was silent for so long that another run took over {place}: {lock.taken_by}."
         ) from None
     finally:
         _held.reset(before)
@@ -94,7 +95,7 @@ def hold(folder: Folder) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let the watching thread stop this run: by a signal of its own, since a shell's background ignores Ctrl-C's."""
+    """Let the heartbeat thread stop this run by `STOP`. A shell's background jobs may ignore the signal of Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -116,9 +117,9 @@ class _Lock:
 
     def __init__(self, place: str) -> None:
         self.place, self.path = place, os.path.join(place, NAME)
-        self.own = Holder.this()
+        self.own = RunOwner.this()
         self.taken_by: str | None = None
-        self.file = -1  # the lock's own file, whatever its name leads to by now
+        self.file = -1  # the lock file that this process created, even if its name leads to another one by now
         self.ended = threading.Event()
 
     def acquire(self) -> None:
@@ -153,13 +154,13 @@ class _Lock:
             os.close(self.file)
 
     def _may_be_dead(self, seen: _Seen, now: float) -> bool:
-        """Whether a run that cannot be looked up is silent for long."""
-        here = seen.holder is not None and seen.holder.is_here
+        """Whether the run is on another machine, or unknown, and has been silent for long."""
+        here = seen.owner is not None and seen.owner.is_here
         return not here and now - seen.touched > STALE
 
     def _is_dead(self, seen: _Seen, now: float, watched: _Seen | None) -> bool:
-        if seen.holder is not None and seen.holder.is_here:
-            return not seen.holder.is_running
+        if seen.owner is not None and seen.owner.is_here:
+            return not seen.owner.is_running
         return seen == watched and self._may_be_dead(seen, now)
 
     def _watch(self, seen: _Seen) -> None:
@@ -168,16 +169,16 @@ class _Lock:
             time.sleep(min(1.0, WATCH / 10))
 
     def _look(self, path: str | None = None) -> _Seen | None:
-        """The lock that is there."""
+        """The lock that is there, if any."""
         try:
             with open(path or self.path, "rb") as file:
                 state, data = os.fstat(file.fileno()), file.read()
         except FileNotFoundError:
             return None
-        return _Seen(Holder.of(data), state.st_ino, state.st_mtime)
+        return _Seen(RunOwner.of(data), state.st_ino, state.st_mtime)
 
     def _now(self) -> float:
-        """The file system's time: the clocks of machines that share one may differ."""
+        """The file system's time: the clocks of the machines that share it may differ."""
         probe = os.path.join(self.place, f".{uuid.uuid4().hex}.tmp")
         try:
             with open(probe, "wb") as file:
@@ -188,7 +189,7 @@ class _Lock:
                 os.unlink(probe)
 
     def _create(self) -> bool:
-        """Create the lock with its content; False if there is one."""
+        """Create the lock with its content; False if there is one already."""
         data = self.own.to_bytes()
         temporary = os.path.join(self.place, f".{self.own.token}.tmp")
         file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
@@ -214,7 +215,7 @@ class _Lock:
         return True
 
     def _remove(self, seen: _Seen) -> None:
-        """Remove a dead run's lock. Where there is no guard, another run may have replaced it: that one is put back."""
+        """Remove a dead run's lock. Without a guard another run may have replaced it; then that lock is put back."""
         aside = os.path.join(self.place, f".{uuid.uuid4().hex}.stale")
         try:
             os.rename(self.path, aside)
@@ -227,10 +228,10 @@ class _Lock:
 
     def _beat(self) -> None:
         while not self.ended.wait(BEAT):
-            with contextlib.suppress(OSError):  # a file system that is away for a while is for the run to report
+            with contextlib.suppress(OSError):  # if the file system fails, the run itself reports it
                 os.utime(self.file)
                 seen = self._look()
-                if seen is None:  # deleted by hand: nobody may come in by that
+                if seen is None:  # somebody deleted it; no other run may enter through that
                     with self._guard():
                         self._create()
                 elif seen.inode != os.fstat(self.file).st_ino and not self.ended.is_set():
@@ -240,7 +241,7 @@ class _Lock:
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
-        """Keep others from creating, judging and removing at the same moment, where the file system can."""
+        """Let only one process create, judge or remove a lock at a time, if the file system supports `flock`."""
         file = os.open(os.path.join(self.place, GUARD), os.O_CREAT | os.O_RDWR, 0o644)
         until = time.monotonic() + PATIENCE
         try:
@@ -250,7 +251,7 @@ class _Lock:
                     break
                 except BlockingIOError:
                     time.sleep(0.01)
-                except OSError:  # no such thing here: creation is exclusive all the same, and removal looks twice
+                except OSError:  # no flock here: creation is exclusive without it, and removal checks twice
                     break
             yield
         finally:

@@ -1,12 +1,12 @@
-"""The lock of a run directory in an object store, which lists what was written the moment it was written.
+"""The lock of a run directory in an object store, where a listing shows every object that was written before it.
 
-    OUT/lock/<host>-<pid>-<token>.json   a run that writes here, or that is about to ask whether it may
+    OUT/lock/<host>-<pid>-<token>.json   a run that writes here, or is about to find out whether it may
 
-A run writes its own object first and lists the others then. Of two runs at least the one whose object came later sees
-the other's, so that never both go on; where each sees the other, both are refused, which costs nothing but a try.
+A run writes its own object first, then lists the others. Of two runs, at least the one whose object came later sees
+the other's, so the two never both continue. If each sees the other, both are refused, and a new try costs nothing.
 
-Alive or dead is told as for a local lock: of a run of this machine by its process, of another by its object, which it
-writes again every few seconds. How old that is, the store's own clock says: the time of the newest object is now.
+A run is judged alive or dead as by the local lock: on this machine by its process, elsewhere by the age of its object,
+which it writes again every few seconds. The store's own clock gives the age: the time of the newest object is now.
 """
 
 from __future__ import annotations
@@ -21,32 +21,40 @@ from dataclasses import dataclass
 
 from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.owner import Holder
+from irnet_ray.runs.owner import RunOwner
 
 NAME = "lock"
 
 
 @dataclass(frozen=True)
 class _Other:
-    """Another run's object; `holder` is None where its content cannot be read."""
+    """Another run's object; `owner` is None if its content cannot be parsed."""
 
     name: str
-    holder: Holder | None
+    owner: RunOwner | None
     touched: float
     replaced: tuple[str, ...]  # names of the objects of runs that it took for dead
 
     def __str__(self) -> str:
-        return str(self.holder) if self.holder else f"one that left no name in {NAME}/{self.name}"
+        return str(self.owner) if self.owner else f"a run that left no name in {NAME}/{self.name}"
 
 
 class ObjectLock:
     """This process's lock of one folder."""
 
     def __init__(self, folder: Folder, stop: Callable[[], None], beat: float, stale: float, watch: float) -> None:
-        """Args: stop: called from a thread where another run took this one for dead; the others are seconds."""
+        """Prepare the lock.
+
+        Args:
+            folder: the run directory.
+            stop: called from a thread if another run took this one for dead.
+            beat: seconds between two heartbeats.
+            stale: seconds without a heartbeat until a run on another machine may be dead.
+            watch: seconds to watch such a run before it counts as dead.
+        """
         self.folder, self.place = folder.folder(NAME), folder.location
         self.stop, self.beat, self.stale, self.watch = stop, beat, stale, watch
-        self.own, self.replaced = Holder.this(), list[str]()
+        self.own, self.replaced = RunOwner.this(), list[str]()
         host = re.sub(r"[^\w.-]", "-", self.own.host)
         self.name = f"{host}-{self.own.pid}-{self.own.token}.json"
         self.taken_by: str | None = None
@@ -54,7 +62,7 @@ class ObjectLock:
         self.thread = threading.Thread(target=self._beat, name="lock-heartbeat", daemon=True)
 
     def acquire(self) -> None:
-        """Raises UserError where another run is alive."""
+        """Take the lock. Raises UserError if another run is alive."""
         self._write()
         try:
             now, others = self._look()
@@ -67,7 +75,7 @@ class ObjectLock:
                 )
             if dead:
                 self.replaced = [other.name for other in dead]
-                self._write()  # before they go, so that one that wakes up is told
+                self._write()  # before their objects go, so that one of them that wakes up learns of it
                 for other in dead:
                     self.folder.remove(other.name)
         except BaseException:
@@ -76,10 +84,10 @@ class ObjectLock:
         self.thread.start()
 
     def release(self) -> None:
-        """Give the lock up; where the store is away, its age will tell."""
+        """Give the lock up. If the store cannot be reached, the object's age will show that this run has ended."""
         self.ended.set()
         if self.thread.ident is not None:
-            self.thread.join()  # a heartbeat on its way would come after the removal
+            self.thread.join()  # otherwise a heartbeat under way could write the object again
         with contextlib.suppress(UserError, OSError):
             self.folder.remove(self.name)
 
@@ -88,7 +96,7 @@ class ObjectLock:
         self.folder.write_json(self.name, content)
 
     def _look(self) -> tuple[float, list[_Other]]:
-        """The store's time, which is that of this run's object just written, and the other runs' objects."""
+        """The store's time, taken from this run's object that was just written, and the other runs' objects."""
         times = self.folder.times()
         others = (self._read(name, touched) for name, touched in sorted(times.items()) if name != self.name)
         return times.get(self.name, 0.0), [other for other in others if other is not None]
@@ -98,17 +106,17 @@ class ObjectLock:
             data = self.folder.read(name)
         except FileNotFoundError:
             return None
-        holder, replaced = Holder.of(data), tuple[str, ...]()
-        if holder is not None:
+        owner, replaced = RunOwner.of(data), tuple[str, ...]()
+        if owner is not None:
             replaced = tuple(map(str, json.loads(data).get("replaced", ())))
-        return _Other(name, holder, touched, replaced)
+        return _Other(name, owner, touched, replaced)
 
     def _is_dead(self, other: _Other, now: float) -> bool:
-        if other.holder is not None and other.holder.is_here:
-            return not other.holder.is_running
+        if other.owner is not None and other.owner.is_here:
+            return not other.owner.is_running
         if now - other.touched <= self.stale:
             return False
-        # Only a clock may have jumped: it has some time to show that it lives.
+        # Perhaps only a clock has jumped: give the run some time to show that it is alive.
         until = time.monotonic() + self.watch
         while time.monotonic() < until:
             time.sleep(min(1.0, self.watch / 10))
@@ -119,7 +127,7 @@ class ObjectLock:
 
     def _beat(self) -> None:
         while not self.ended.wait(self.beat):
-            with contextlib.suppress(UserError, OSError):  # a store that is away for a while is for the run to report
+            with contextlib.suppress(UserError, OSError):  # if the store fails, the run itself reports it
                 self._write()
                 _, others = self._look()
                 takers = [other for other in others if self.name in other.replaced]

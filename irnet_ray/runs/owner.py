@@ -1,4 +1,4 @@
-"""Who a run is: the process that writes to a run directory, and whether it still lives."""
+"""The process that owns a run directory: which one it is, and whether it is still alive."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ ENDED = "ended"  # in place of a start time
 
 
 @dataclass(frozen=True)
-class Holder:
-    """The run that a lock speaks of."""
+class RunOwner:
+    """The run that holds a lock."""
 
     host: str
-    machine: str  # where its pid means something: host, boot and pid namespace
+    machine: str  # host, boot and pid namespace: the pid means something only there
     pid: int
-    started: str  # of the process, by the kernel: tells it from a later one of the same pid
+    started: str  # when the process started, by the kernel: tells it from a later process of the same pid
     since: str
     command: str
-    token: str  # of this one lock
+    token: str  # unique to this lock
 
     @staticmethod
-    def this() -> Holder:
+    def this() -> RunOwner:
         """The run of this process."""
         pid, now = os.getpid(), datetime.now(UTC)
         command = shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])
-        return Holder(
+        return RunOwner(
             socket.gethostname(),
             _machine(),
             pid,
@@ -46,17 +46,17 @@ class Holder:
         )
 
     @staticmethod
-    def of(data: bytes) -> Holder | None:
-        """The run that `to_bytes` wrote; None where that cannot be read."""
+    def of(data: bytes) -> RunOwner | None:
+        """Parse what `to_bytes` wrote; None if it cannot be parsed."""
         try:
             content = json.loads(data)
-            text = {field.name: str(content[field.name]) for field in fields(Holder) if field.name != "pid"}
-            return Holder(pid=int(content["pid"]), **text)
+            text = {field.name: str(content[field.name]) for field in fields(RunOwner) if field.name != "pid"}
+            return RunOwner(pid=int(content["pid"]), **text)
         except (ValueError, KeyError, TypeError):
             return None
 
     def to_bytes(self) -> bytes:
-        """A JSON file for people and for other runs."""
+        """The content of the lock file: JSON, for people and for other runs."""
         return (json.dumps(asdict(self), indent=2) + "\n").encode()
 
     def __str__(self) -> str:
@@ -64,24 +64,24 @@ class Holder:
 
     @property
     def is_here(self) -> bool:
-        """Whether its process can be looked up on this machine."""
+        """Whether its process runs, or ran, on this machine, so that it can be looked up."""
         return self.machine == _machine()
 
     @property
     def is_running(self) -> bool:
-        """Whether its process lives; only of a run that `is_here`."""
+        """Whether its process is alive. Ask only if `is_here`."""
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return False
-        except OSError:  # another user's
+        except OSError:  # it belongs to another user
             pass
         started = _started(self.pid)
         return started != ENDED and (not started or not self.started or started == self.started)
 
 
 def _machine() -> str:
-    """Where a pid means something: hosts may share a name, and containers a host."""
+    """Names where a pid of this process is valid. Hosts may share a name, and containers may share a host."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
         parts.append(file.read().strip())
@@ -91,7 +91,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process began, by the kernel; `ENDED` for one that only waits to be collected, "" if nobody can tell."""
+    """When a process started, by the kernel. `ENDED` for a zombie, "" if it cannot be found out."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             state, *rest = file.read().rpartition(b")")[2].split()

@@ -1,9 +1,9 @@
-"""The records of a run directory: every version that it holds or is to hold, written when it begins and when it ends.
+"""The records of a run directory: one per version, finished or not, written when its run begins and when it ends.
 
-    OUT/versions/<version>.json   what `current.json` holds of it; when it began and was published, and by what software
+    OUT/versions/<version>.json   the version's `current.json`; when its run began and published it, by which software
 
-A record without `published` is of a run that has not ended: it tells which stage folders that run needs. One with
-`removed` is of a version on its way out, whose folders may be gone already: to readers it is no version any more.
+A record without `published` belongs to a run that has not finished; it tells which stage folders that run needs. A
+record with `removed` belongs to a version that is being removed. Its folders may be gone already, so readers skip it.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ RECORDS = "versions"
 
 @dataclass(frozen=True)
 class Record:
-    """One version, or one run that is to become one."""
+    """One version, or one run that has not finished yet."""
 
     version: Version  # without `labels` and `errors` before it is published
     begun: str | None = None  # ISO 8601, UTC
     published: str | None = None
     removed: str | None = None
-    number: int = 0  # grows with every publication: clocks may jump
-    software: str | None = None  # None: not known, published before there were records
+    number: int = 0  # grows with every publication; orders versions even if a clock jumps
+    software: str | None = None  # None: unknown, published before there were records
     by: dict[str, Any] = field(default_factory=dict)  # `host` and `pid` of the run
     instances: int | None = None
     errors_by_stage: dict[str, dict[str, int]] = field(default_factory=dict)  # stage ▶ kind ▶ images
-    folders: tuple[str, ...] = ()  # of `stages`, those that were there when it was published
+    folders: tuple[str, ...] = ()  # those of `stages` that existed when it was published
 
     @property
     def id(self) -> str:
@@ -50,17 +50,17 @@ class Record:
 
     @property
     def stages(self) -> frozenset[str]:
-        """Names of the stage folders that it needs, some of which its config may never make."""
+        """Names of the stage folders that it needs. Its config may never make some of them."""
         return frozenset(self.version.stages.values())
 
     @property
     def is_version(self) -> bool:
-        """Whether readers may go to it."""
+        """Whether readers may use it: published and not being removed."""
         return self.published is not None and self.removed is None
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether it is of a run that has not ended, or was interrupted."""
+        """Whether its run is in progress or was interrupted."""
         return self.published is None and self.removed is None
 
     @property
@@ -72,8 +72,8 @@ class Record:
 
 
 def begin(out: Folder, version: Version) -> None:
-    """Record a run that starts to write its stages. One that was published stays as it is."""
-    # Reads every record: a damaged one is better named now than when the run is published.
+    """Record a run that starts to write its stages. The record of a published version stays as it is."""
+    # Reads every record: better to report a damaged one now than when the run has finished.
     old = {record.id: record for record in every(out)}.get(version.id)
     if old is None or not old.is_version:
         by = {"host": socket.gethostname(), "pid": os.getpid()}
@@ -85,7 +85,7 @@ def publish(out: Folder, version: Version) -> None:
 
     Args:
         out: the run directory.
-        version: with all entries of `current.json`, its counts of labels and errors among them.
+        version: with all entries of `current.json`, including its counts of labels and errors.
     """
     current = run.current(out)
     old = one(out, version.id)
@@ -105,7 +105,7 @@ def publish(out: Folder, version: Version) -> None:
 
 
 def opened(out: str | os.PathLike[str]) -> Folder:
-    """A run directory, finished or not, which may be named by its folder `labels`. Raises UserError for another one."""
+    """Open a run directory, finished or not, by its own name or by its folder `labels`. Raises UserError."""
     folder = Folder(str(out))
     if folder.name == "labels" and not _is_run(folder):
         folder = folder.parent
@@ -133,14 +133,14 @@ def size(folder: Folder) -> int:
 
 
 def listing(folder: Folder) -> list[pafs.FileInfo]:
-    """What lies in a folder and below, with sizes and times; nothing if there is no such folder."""
+    """Files and folders in a folder and below, with sizes and times; empty if there is no such folder."""
     filesystem, path = folder.filesystem
     found: list[pafs.FileInfo] = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True, recursive=True))
     return found
 
 
 def every(out: Folder) -> Iterator[Record]:
-    """All records, those of versions on their way out too. Raises UserError for one that cannot be read."""
+    """All records, including those of versions being removed. Raises UserError for one that cannot be read."""
     folder = out.folder(RECORDS)
     for name in folder.files():
         record = one(out, name.removesuffix(".json"))
@@ -149,7 +149,7 @@ def every(out: Folder) -> Iterator[Record]:
 
 
 def one(out: Folder, version: str) -> Record | None:
-    """The record of a version or run, if there is one. Raises UserError where it cannot be read."""
+    """The record of a version or run, if there is one. Raises UserError if it cannot be read."""
     try:
         content = out.folder(RECORDS).read_json(f"{_checked(version)}.json")
         if content is None:
@@ -160,24 +160,25 @@ def one(out: Folder, version: str) -> Record | None:
         return record
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{out.location}/{RECORDS}/{version}.json is no record of this software: update irnet-ray, or delete it."
+            f"{out.location}/{RECORDS}/{version}.json is no record that this irnet-ray can read: update irnet-ray, or "
+            "delete the file."
         ) from error
 
 
 def write(out: Folder, record: Record) -> None:
-    """Commit a record, whole."""
+    """Write a record, whole or not at all."""
     out.folder(RECORDS).write_json(f"{_checked(record.id)}.json", {**asdict(record), "version": record.version.content})
 
 
 def _checked(version: str) -> str:
-    """An id that is a file name; a run directory from elsewhere may say anything."""
+    """Check that an id is a plain file name: a run directory from elsewhere may name any path."""
     if re.fullmatch(r"[\w-]+", version) is None:
-        raise UserError(f"{version!r} is no version: this run directory is damaged.")
+        raise UserError(f"{version!r} is no version id: this run directory is damaged.")
     return version
 
 
 def adopt(out: Folder, current: Version | None) -> None:
-    """Record the current version where software without records published it."""
+    """Record the current version if it has no record: the first releases wrote none."""
     if current is not None:
         old = one(out, current.id)
         if old is None or not old.is_version:
@@ -190,7 +191,7 @@ def _unrecorded(out: Folder, current: Version) -> Record:
 
 
 def _counted(out: Folder, record: Record) -> Record:
-    """A record with what its tables hold."""
+    """The record with the counts that its tables hold."""
     folder, there = out.folder("stages", record.version.stages["labels"]), set(out.folder("stages").folders())
     kinds: dict[str, Counter[str]] = {}
     errors = folder.folder("errors")
@@ -206,13 +207,13 @@ def _counted(out: Folder, record: Record) -> Record:
 
 
 def _instances(rows: Folder) -> int:
-    """Instances in all parts, from one of their small columns."""
+    """Instances in all parts. Reads one small column only."""
     column = "instances.list.element.area"
     return sum(len(row["instances"]) for name in rows.files() for row in rows.stream_rows(name, [column]))
 
 
 def now() -> str:
-    """The time, as records tell it."""
+    """The time in the format of records."""
     return _text(datetime.now(UTC))
 
 

@@ -1,4 +1,4 @@
-"""A run directory: where each stage's results lie, what is done, what is left, and how a result is committed.
+"""A run directory: where the results lie, how a finished run is read, and how a version is published.
 
     OUT/config.json                                   the effective config
     OUT/current.json                                  the stage folders of the finished version; moves atomically
@@ -10,7 +10,7 @@
         units/part-00007-of-00064/<hash>.parquet      committed units of a shard that is not sealed yet
         weights.safetensors                           of a training stage
 
-A file appears under its name only when it is whole: locally by rename, on object stores by a single request.
+A file appears under its name only when it is whole: locally by a rename, in object stores by a single request.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from typing import Literal
 from pydantic import ValidationError
 
 from irnet_ray.config.load import Config, recorded_config
-from irnet_ray.errors import AGAIN, UserError
+from irnet_ray.errors import AGAIN, UserError, reason
 from irnet_ray.runs.folder import Folder, writing
 from irnet_ray.runs.shards import Shards
 from irnet_ray.runs.version import Version
 from irnet_ray.storage.locations import is_uri, join
 
-WEIGHTS = "weights.safetensors"  # of a training stage; it is there when the training has ended
+WEIGHTS = "weights.safetensors"  # of a training stage; exists once the training has ended
 REPORT = "report.json"
 
 
 def writable(out: str | os.PathLike[str]) -> Folder:
-    """A folder that can be written to; a local one is created if need be. Raises UserError."""
+    """Return the folder after checking that it is writable; a local one is created if absent. Raises UserError."""
     if is_uri(str(out)):
         folder, probe = Folder(str(out)), f".{uuid.uuid4().hex}.tmp"
         folder.write(probe, b"")
@@ -47,13 +47,13 @@ def writable(out: str | os.PathLike[str]) -> Folder:
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        raise UserError(f"Cannot write to the output folder {out}: {error.strerror or error}.") from error
+        raise UserError(f"Cannot write to the output folder {out}: {reason(error)}.") from error
     return Folder(str(out))
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run directory whose labels are whole, as every reader sees it."""
+    """A run directory with a finished version: what every reader of one starts from."""
 
     folder: Folder
     version: Version  # the current one
@@ -70,12 +70,12 @@ class FinishedRun:
             folder = folder.parent
         version = current(folder)
         if version is None:
-            raise UserError(f"No finished run in {out}: run `irnet-ray label --out {out}` to its end first.")
+            raise UserError(f"No finished run in {out}: run `irnet-ray label --out {out}` first.")
         return FinishedRun(folder, version)
 
     @cached_property
     def config(self) -> Config:
-        """Its config. Raises UserError for one that this irnet-ray cannot read."""
+        """Its config. Raises UserError if this irnet-ray cannot read it."""
         return config_of(self.folder, self.version)
 
     @property
@@ -84,7 +84,7 @@ class FinishedRun:
         return self.version.vocabulary
 
     def stage(self, name: str) -> Folder:
-        """Folder of a stage's result. Raises UserError where the version has no such stage."""
+        """Folder of a stage's result. Raises UserError if the version has no such stage."""
         stages = self.version.stages
         if name not in stages:
             raise UserError(f"Version {self.version.id} of {self.folder.location} has no stage {name}: {AGAIN}")
@@ -96,7 +96,7 @@ class FinishedRun:
 
 
 def config_of(out: Folder, version: Version) -> Config:
-    """The config of a version. Raises UserError for one that this irnet-ray cannot read."""
+    """The config of a version. Raises UserError if this irnet-ray cannot read it."""
     try:
         return recorded_config(version.config)
     except ValidationError as error:
@@ -115,13 +115,13 @@ def current(out: Folder) -> Version | None:
 
 
 def published(out: str, version: str, table: Literal["labels", "errors"] = "labels") -> str:
-    """Where people find a table of a finished version: the link to it, or in a store, which has none, its folder."""
+    """Where people find a table of a finished version: the link to it, or its folder in a store, which has no links."""
     kind = "rows" if table == "labels" else "errors"
     return join(out, "stages", f"labels-{version}", kind) if is_uri(out) else f"{out}/{table}"
 
 
 def publish(out: Folder, version: Version) -> None:
-    """Point readers at a finished version: `current.json`, and links to its tables where links exist."""
+    """Point readers at a finished version: by `current.json`, and locally by links to its tables too."""
     out.write_json("current.json", version.content)
     if not out.is_local:
         return

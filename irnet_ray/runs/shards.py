@@ -1,4 +1,4 @@
-"""The sharded result of a map stage: what is done, what is left, and how a unit is committed and a shard sealed."""
+"""The sharded result of a map stage: what is done, what is left, how a unit is committed and a shard is sealed."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ import pyarrow.compute as pc
 
 from irnet_ray import tables
 from irnet_ray.errors import AGAIN, UserError, misplaced
-from irnet_ray.runs.folder import ROW_GROUP as ROW_GROUP
-from irnet_ray.runs.folder import Folder as Folder
-from irnet_ray.runs.folder import writing as writing
+from irnet_ray.runs.folder import Folder
 
 ERROR_COLUMN = pa.field("error", pa.struct([tables.ERRORS.field(name) for name in ("stage", "kind", "message")]))
 
 
 def fingerprint(*parts: Any) -> str:
-    """Twelve hex digits that change when any of the JSON-able `parts` does."""
+    """Twelve hex digits that change if any of the JSON-able `parts` changes."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The sharded result of one map stage: what is done, what is left, and how units become a sealed part."""
+    """The sharded result of one map stage, or a table of inputs, which has neither units nor errors."""
 
     folder: Folder
     count: int
@@ -43,7 +41,7 @@ class Shards:
 
     @property
     def errors(self) -> Folder:
-        """Folder of the failed images, one file per sealed part."""
+        """Folder of the tables of failed images, one file per sealed part."""
         return self.folder.folder("errors")
 
     def units(self, shard: int) -> Folder:
@@ -51,14 +49,14 @@ class Shards:
         return self.folder.folder("units", self.part(shard).removesuffix(".parquet"))
 
     def sealed(self, errors: bool = True) -> set[int]:
-        """Shards that are finished. `errors`: not those whose file of errors is lost; inputs have none."""
+        """Numbers of the finished shards. `errors`: whether each needs its file of errors, which inputs do not have."""
         names = set(self.rows.files())
         if errors:
             names &= set(self.errors.files())
         return {shard for shard in range(self.count) if self.part(shard) in names}
 
     def missing(self, shard: int, image_ids: list[str]) -> list[str]:
-        """Those of a shard's images that no committed unit holds, sorted."""
+        """The images of a shard that no committed unit holds, sorted."""
         units = self.units(shard)
         done: set[str] = set()
         for name in units.files():
@@ -66,9 +64,9 @@ class Shards:
         return sorted(set(image_ids) - done)
 
     def commit(self, shard: int, schema: pa.Schema, rows: list[dict[str, Any]]) -> None:
-        """Commit one unit: rows of `schema`, or of an `error` and only `image_id` and `uri`.
+        """Commit one unit: rows of `schema`, or rows with only `image_id`, `uri` and `error`.
 
-        The name comes from the image ids, so a late writer of the same unit replaces and never doubles.
+        The file's name comes from the image ids, so a late writer of the same unit replaces it instead of adding one.
         """
         name = fingerprint(sorted(row["image_id"] for row in rows))
         self.units(shard).write_table(f"{name}.parquet", pa.Table.from_pylist(rows, schema=unit_schema(schema)))
@@ -78,7 +76,7 @@ class Shards:
 
         Raises:
             RuntimeError: rows and errors together are not exactly the shard's images.
-            UserError: a unit's file is none.
+            UserError: a file among the units has another schema, or is damaged.
         """
         units = self.units(shard)
         unit_tables = [_unit(units, name, schema) for name in units.files()]
@@ -102,13 +100,19 @@ class Shards:
         units.delete()
 
     def counts(self) -> tuple[int, int]:
-        """Rows and errors over all sealed shards."""
+        """Count rows and errors over all sealed shards."""
         return self.rows.count_rows(), self.errors.count_rows()
 
     def check(self, images: dict[int, list[str]], errors: bool = True) -> tuple[int, int]:
-        """Rows and errors, where they are just the images of each shard, which are given sorted. Raises UserError.
+        """Check that rows and errors are exactly the images of each shard; return how many there are of both.
 
-        `errors`: inputs have no files of them.
+        Args:
+            images: sorted ids by shard.
+            errors: whether there are files of errors, which inputs do not have.
+
+        Raises:
+            UserError: a part holds other images, or is damaged.
+            FileNotFoundError: a part is missing.
         """
         rows = failed = 0
         for shard in range(self.count):
@@ -124,15 +128,15 @@ class Shards:
 
 
 def _unit(units: Folder, name: str, schema: pa.Schema) -> pa.Table:
-    """A unit of a stage. Raises UserError for a table that lies there and is none, such as a part."""
+    """Read a unit of a stage. Raises UserError for a table of another schema, such as a part that was moved there."""
     table = units.read_table(name)
     if not table.schema.equals(unit_schema(schema)):
-        raise UserError(f"{units.location}/{name} has not the columns of a unit: {AGAIN}")
+        raise UserError(f"{units.location}/{name} does not have the columns of a unit: {AGAIN}")
     return table
 
 
 def unit_schema(schema: pa.Schema) -> pa.Schema:
-    """A stage's schema as its units hold it: every column but the id may be null, and there is an `error`."""
+    """A stage's schema as its units hold it: every column except the id may be null, and there is an `error`."""
     fields = [field if field.name == "image_id" else field.with_nullable(True) for field in schema]
     if "uri" not in schema.names:
         fields.append(pa.field("uri", pa.string()))

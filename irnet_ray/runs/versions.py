@@ -1,7 +1,7 @@
-"""The versions of a run directory: shown, moved back to, and removed where they are old.
+"""The versions of a run directory: list them, move back to one, remove old ones.
 
-Any of this may be killed at any moment: what is written is whole, and in an order such that no version is ever offered
-whose tables are not there. The same call again does the rest.
+Each call may be killed at any moment: every file is written whole, and in an order in which no version is ever listed
+whose tables are missing. The same call again does the rest.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from irnet_ray.runs.version import Version
 
 MODEL = "model.json"  # of a trained student
 LINKS = ("labels", "errors", "images")
-ASIDE = ".removed"  # ends the name of a stage folder that is being deleted
+ASIDE = ".removed"  # suffix of a stage folder that is being deleted
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A version or an unfinished run, whether it is the current one, and what only it holds."""
+    """A version or an unfinished run, whether it is the current one, and the size of what only it uses."""
 
     record: Record
     current: bool
     bytes: int  # of stage folders that no other version or run uses
 
     def to_json(self) -> dict[str, Any]:
-        """Figures that are not known are None."""
+        """The figures as plain values; unknown ones are None."""
         one = self.record
         counts = {"images": one.version.images, "labels": one.version.labels, "errors": one.version.errors}
         return {
@@ -55,7 +55,7 @@ class Listed:
 
 
 def listed(out: str | os.PathLike[str]) -> list[Listed]:
-    """Versions from the oldest to the newest, then unfinished runs. Raises UserError where there is no run."""
+    """Versions from the oldest to the newest, then unfinished runs. Raises UserError if `out` is no run directory."""
     folder = records.opened(out)
     current = run.current(folder)
     known = records.known(folder)
@@ -87,17 +87,17 @@ def _figure(count: int | None) -> str:
 
 
 def rollback(out: str | os.PathLike[str], version: str | None = None) -> tuple[str, Record]:
-    """Make an earlier version the current one: pointer, links, config and report move to it.
+    """Make an earlier version the current one: move the pointer, the links, the config and the report to it.
 
     Args:
         out: the run directory.
-        version: its id, or enough of its beginning; None for the one that was published before the current one.
+        version: its id, or the start of it; None for the version that was published before the current one.
 
     Returns:
-        The version that was current, and the one that is.
+        The id of the version that was current before, and the record of the current one.
 
     Raises:
-        UserError: no such version, or its tables and weights are not all there any more.
+        UserError: no such version, or some of its tables or weights are missing.
     """
     folder = FinishedRun.open(out).folder
     with hold(folder):
@@ -108,7 +108,7 @@ def rollback(out: str | os.PathLike[str], version: str | None = None) -> tuple[s
         if lost:
             raise UserError(
                 f"Version {wanted.id} is not whole any more, {lost} is missing or damaged: "
-                "`irnet-ray label` with its config makes it anew."
+                "`irnet-ray label` with its config makes it again."
             )
         _keep_report(folder, current)
         run.publish(folder, wanted.version)
@@ -117,7 +117,7 @@ def rollback(out: str | os.PathLike[str], version: str | None = None) -> tuple[s
 
 
 def _earlier(out: Folder, current: Version, version: str | None) -> Record:
-    """The version that a rollback is to lead to."""
+    """The version that a rollback leads to."""
     known = [record for record in records.known(out) if record.is_version]
     if version is not None:
         matching = [record for record in known if record.id.startswith(version)]
@@ -125,10 +125,10 @@ def _earlier(out: Folder, current: Version, version: str | None) -> Record:
             return matching[0]
         raise UserError(
             f"{'No version' if not matching else 'More than one version'} in {out.location} begins with "
-            f"{version!r}: there is {', '.join(record.id for record in known)}."
+            f"{version!r}: choose one of {', '.join(record.id for record in known)}."
         )
     place = [record.id for record in known].index(current.id)
-    if not _is_settled(out, current):  # killed between pointer and links: an earlier call is not to go back twice
+    if not _is_settled(out, current):  # an earlier call was killed between pointer and links: finish that one
         return known[place]
     if place == 0:
         others = f": name one of {', '.join(record.id for record in known[1:])}" if known[1:] else ""
@@ -137,13 +137,14 @@ def _earlier(out: Folder, current: Version, version: str | None) -> Record:
 
 
 def _lost(out: Folder, record: Record) -> str:
-    """The first stage folder of a version that is not whole; "" if all are."""
+    """The first stage folder of a version that is not whole; "" if all are whole."""
     for stage, name in record.version.stages.items():
         if name not in record.folders:
             continue
         shards = Shards(out.folder("stages", name), record.version.shard_count)
         parts = shards.rows.files()
-        # Each part's name says of how many it is: networks that are used again may come from a run of other shards.
+        # A part's name tells the number of parts. It may differ from the version's: reused networks may come from a
+        # run with another number of shards.
         whole = shards.folder.exists(WEIGHTS) or {f"{len(parts):05d}"} == {part[-13:-8] for part in parts}
         if whole and stage == "labels":
             try:
@@ -156,24 +157,24 @@ def _lost(out: Folder, record: Record) -> str:
 
 
 def _keep_report(out: Folder, current: Version) -> None:
-    """Put the report beside the labels that it speaks of, where older software did not."""
+    """Put the report beside its labels; older software kept it only at the top."""
     report, own = out.read_json(REPORT), out.folder("stages", current.stages["labels"])
     if report is not None and report["version"] == current.id and not own.exists(REPORT):
         own.write_json(REPORT, report)
 
 
 def _follow(out: Folder, record: Record) -> None:
-    """Config and report of the version that is current now, beside the pointer."""
+    """Write the config and the report of the version that is current now beside the pointer."""
     out.write_json("config.json", record.version.config)
     report = out.folder("stages", record.version.stages["labels"]).read_json(REPORT)
     if report is not None:
         out.write_json(REPORT, report)
-    elif out.exists(REPORT):  # it speaks of another version
+    elif out.exists(REPORT):  # it belongs to another version
         out.remove(REPORT)
 
 
 def _is_settled(out: Folder, current: Version) -> bool:
-    """Whether links and report follow the pointer."""
+    """Whether the links and the report belong to the version that the pointer names."""
     report = out.read_json(REPORT)
     if report is not None and report["version"] != current.id:
         return False
@@ -187,20 +188,20 @@ def _is_settled(out: Folder, current: Version) -> bool:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What `prune` removes, or would: versions, and stage folders with their bytes; and what it leaves alone."""
+    """What `prune` removes or would remove: versions, and stage folders with their bytes. And what it keeps."""
 
     versions: tuple[str, ...]
     folders: dict[str, int]
-    unfinished: tuple[str, ...]  # runs that never ended, which it keeps
-    unnamed: dict[str, int]  # folders of no run on record, which it keeps
+    unfinished: tuple[str, ...]  # ids of the interrupted runs that it keeps
+    unnamed: dict[str, int]  # stage folders that it keeps although no record names them
 
     @property
     def bytes(self) -> int:
-        """All that is, or would be, free afterwards."""
+        """The bytes that this frees, or would free."""
         return sum(self.folders.values())
 
     def text(self, dry_run: bool) -> str:
-        """A line per stage folder and version, and what was kept that could go too."""
+        """A line per stage folder, one for the sum, and one for what was kept but could be removed too."""
         would = "would remove" if dry_run else "removed"
         lines = [f"{would}  stages/{name}  {text.bytes_text(count)}" for name, count in self.folders.items()]
         lines.append(
@@ -217,15 +218,15 @@ class Pruned:
 
 
 def prune(out: str | os.PathLike[str], keep: int, *, unfinished: bool = False, dry_run: bool = False) -> Pruned:
-    """Remove all versions but the last few, and the stage folders that nothing kept needs.
+    """Remove all versions except the newest few, and the stage folders that no other version or run needs.
 
-    Trained students are always kept. So is, without `unfinished`, what an interrupted run needs to go on, and what
-    belongs to no run on record: comparisons of `evaluate`, students in training.
+    Trained students are always kept. Without `unfinished`, so is what an interrupted run needs to continue, and so are
+    folders that no record names: comparisons of `evaluate`, students in training.
 
     Args:
         out: the run directory.
-        keep: how many versions stay; the current one does in any case.
-        unfinished: remove interrupted runs and what belongs to no run, too.
+        keep: how many of the newest versions to keep; the current version is always kept.
+        unfinished: also remove interrupted runs and the folders that no record names.
         dry_run: only say what would be removed.
 
     Raises:
@@ -266,8 +267,8 @@ def _plan(out: Folder, current: Version, keep: int, unfinished: bool) -> tuple[l
 
 
 def _remove(out: Folder, current: Version, gone: list[Record], plan: Pruned) -> None:
-    """First no reader goes there any more, then folders go, and the records that name them last."""
-    if not _is_settled(out, current):  # links that a killed rollback left behind would lead nowhere
+    """Hide the versions from readers first, then delete their folders, then the records that name these."""
+    if not _is_settled(out, current):  # a killed rollback left links behind, which would lead nowhere
         run.publish(out, current)
     for record in gone:
         if record.removed is None:
@@ -279,9 +280,9 @@ def _remove(out: Folder, current: Version, gone: list[Record], plan: Pruned) -> 
 
 
 def _delete_stage(out: Folder, name: str) -> None:
-    """Delete a stage folder so that what is left of it, if this is killed, is never taken for a result."""
+    """Delete a stage folder. If this is killed, what is left of the folder is never taken for a result."""
     folder = out.folder("stages", name)
-    if not out.is_local:  # nothing can be renamed there: what tells that it is done goes first
+    if not out.is_local:  # a store cannot rename: first delete what marks the stage as done
         folder.folder("rows").delete()
         if folder.exists(WEIGHTS):
             folder.remove(WEIGHTS)

@@ -16,11 +16,13 @@ from irnet_ray.config.load import Config
 from irnet_ray.engine.mapping import MapStage
 from irnet_ray.masks import decode_attention, decode_cam
 from irnet_ray.networks.affinitynet import AffinityNet
-from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.networks.batch_norm import fold_batch_norm
 from irnet_ray.networks.inference import for_inference, precision, to_network
 from irnet_ray.networks.weights import load_weights
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import load
 from irnet_ray.stages.labels import LabelsNetwork
@@ -78,7 +80,7 @@ class AblationNetwork:
         self.labels = LabelsNetwork(config, backbone, irnet, gpu)
         network = AffinityNet(backbone)
         fold_batch_norm(network.backbone.eval())  # as it was trained and saved
-        load_weights(network, affinitynet.read("weights.safetensors"), affinitynet.location)
+        load_weights(network, affinitynet.read(WEIGHTS), affinitynet.location)
         self.network = for_inference(network, self.labels.device)
 
     def __call__(self, row: Row, image_HW3: np.ndarray) -> Ablated:

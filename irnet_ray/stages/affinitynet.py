@@ -14,11 +14,13 @@ from irnet_ray.config.load import Config
 from irnet_ray.engine.schedule import Schedule
 from irnet_ray.engine.task import Batch, TrainStage
 from irnet_ray.networks.affinitynet import STRIDE, AffinityNet
-from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.networks.batch_norm import fold_batch_norm
 from irnet_ray.networks.five_levels import STRIDES
 from irnet_ray.networks.weights import load_part
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.relation_samples import RelationSamples
 
@@ -45,7 +47,7 @@ class AffinityNetTask:
         self.samples = RelationSamples(config, images, seeds)
         self.images = len(self.samples)
         self.model = AffinityNet(backbone)
-        load_part(self.model.backbone, "backbone.", classifier.read("weights.safetensors"), classifier.location)
+        load_part(self.model.backbone, "backbone.", classifier.read(WEIGHTS), classifier.location)
         fold_batch_norm(self.model.backbone.eval())
 
     def groups(self) -> list[dict[str, Any]]:

@@ -22,7 +22,8 @@ from irnet_ray.engine.task import Batch, TrainStage
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.average_precision import area_under_curve
 from irnet_ray.inputs.decode import ImageError
-from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.imagenet import class_indices
 from irnet_ray.networks.inference import precision, rescale, to_network

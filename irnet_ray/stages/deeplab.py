@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from irnet_ray.algorithms.crf import refine
 from irnet_ray.engine.task import TrainStage
 from irnet_ray.inputs.decode import ImageError
-from irnet_ray.networks.body import load_body
+from irnet_ray.networks.bodies import load_body
 from irnet_ray.networks.deeplab import Segmenter, backbone_of, build_deeplab, loss, probabilities
 from irnet_ray.networks.inference import precision, to_network
 from irnet_ray.networks.weights import imagenet_state, load_weights
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.stages.images import GREY, crop, load_image, random_corner, resize, resize_map
 from irnet_ray.stages.label_rows import IGNORED, LabelRows, semantic_target
 from irnet_ray.stages.students import Student
@@ -97,7 +98,7 @@ class DeepLabPredictor:
         self.device = torch.device("cuda" if gpu else "cpu")
         self.knobs = student.config.deeplab
         self.network = build(student)
-        load_weights(self.network, folder.read("weights.safetensors"), folder.location)
+        load_weights(self.network, folder.read(WEIGHTS), folder.location)
         self.network.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()

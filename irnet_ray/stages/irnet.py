@@ -13,13 +13,15 @@ from irnet_ray.algorithms.losses import relation_loss
 from irnet_ray.config.load import Config
 from irnet_ray.engine.schedule import Schedule
 from irnet_ray.engine.task import Batch, TrainStage
-from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.networks.batch_norm import fold_batch_norm
 from irnet_ray.networks.five_levels import STRIDES
 from irnet_ray.networks.inference import precision, rescale, to_network
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.networks.weights import load_part
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.relation_samples import RelationSamples
 
@@ -46,7 +48,7 @@ class IRNetTask:
         self.model = IRNet(backbone, self.knobs.contrast)
         # The features that tell the tags apart tell objects from background, and the displacement field leaves
         # zero on photos sooner with them than with ImageNet's.
-        load_part(self.model.backbone, "backbone.", classifier.read("weights.safetensors"), classifier.location)
+        load_part(self.model.backbone, "backbone.", classifier.read(WEIGHTS), classifier.location)
         fold_batch_norm(self.model.backbone.eval())
 
     def groups(self) -> list[dict[str, Any]]:

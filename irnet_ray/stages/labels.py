@@ -15,12 +15,14 @@ from irnet_ray.algorithms.walk import random_walk
 from irnet_ray.config.load import Config
 from irnet_ray.engine.mapping import MapStage
 from irnet_ray.masks import decode_attention
-from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.networks.batch_norm import fold_batch_norm
 from irnet_ray.networks.inference import for_inference, precision, seen_size, to_network
 from irnet_ray.networks.irnet import IRNet
 from irnet_ray.networks.weights import load_weights
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import load
 from irnet_ray.stages.rows import Masks, labels_row, no_masks
@@ -62,7 +64,7 @@ class LabelsNetwork:
         self.pixels = GPU_PIXELS if gpu else 0
         network = IRNet(backbone, config.irnet.contrast)
         fold_batch_norm(network.backbone.eval())  # as it was trained and saved
-        load_weights(network, weights.read("weights.safetensors"), weights.location)
+        load_weights(network, weights.read(WEIGHTS), weights.location)
         self.network = for_inference(network, self.device)
         # On a GPU this compiles the walk: where there is no compiler the stage stops, instead of failing every image.
         random_walk(torch.zeros(1, 8, 8, device=self.device), torch.zeros(8, 8, device=self.device))

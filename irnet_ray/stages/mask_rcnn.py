@@ -13,11 +13,12 @@ from torchvision.models.detection import MaskRCNN
 from irnet_ray.engine.task import TrainStage
 from irnet_ray.inputs.decode import ImageError
 from irnet_ray.masks import decode_masks
-from irnet_ray.networks.body import load_body
+from irnet_ray.networks.bodies import load_body
 from irnet_ray.networks.inference import precision
 from irnet_ray.networks.mask_rcnn import SMALL, Budget, build_mask_rcnn, losses, predict
 from irnet_ray.networks.weights import imagenet_state, load_weights
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.stages.images import load_image, resize_map
 from irnet_ray.stages.label_rows import LabelRows
 from irnet_ray.stages.students import Student
@@ -115,7 +116,7 @@ class MaskRCNNPredictor:
     def __init__(self, student: Student, folder: Folder, gpu: bool) -> None:
         self.device = torch.device("cuda" if gpu else "cpu")
         self.network = build(student)
-        load_weights(self.network, folder.read("weights.safetensors"), folder.location)
+        load_weights(self.network, folder.read(WEIGHTS), folder.location)
         self.network.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
         self.threshold = student.config.mask_rcnn.threshold
 

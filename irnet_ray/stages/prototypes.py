@@ -13,11 +13,13 @@ from irnet_ray import tables
 from irnet_ray.algorithms.prototypes import Prototypes, local_prototypes
 from irnet_ray.config.load import Config
 from irnet_ray.engine.mapping import MapStage
-from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.networks.classifier import Classifier
 from irnet_ray.networks.inference import for_inference, precision, to_network
 from irnet_ray.networks.weights import load_weights
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import load_tag
 from irnet_ray.stages.rows import prototypes_row
@@ -49,7 +51,7 @@ class PrototypesNetwork:
         self.count, self.seed, self.class_of = config.seeds.prototypes, config.seed, class_of
         self.device = torch.device("cuda" if gpu else "cpu")
         network = Classifier(backbone, len(class_of))
-        load_weights(network, weights.read("weights.safetensors"), weights.location)
+        load_weights(network, weights.read(WEIGHTS), weights.location)
         self.network = for_inference(network, self.device)
 
     @torch.inference_mode()

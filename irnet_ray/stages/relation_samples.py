@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from irnet_ray.algorithms.pairs import UNSURE
+from irnet_ray.algorithms.maps import UNSURE
 from irnet_ray.config.load import Config
 from irnet_ray.engine.task import Batch
 from irnet_ray.inputs.decode import ImageError

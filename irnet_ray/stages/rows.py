@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from irnet_ray.algorithms.maps import MAX_TAGS
 from irnet_ray.algorithms.relations import confident_map
 from irnet_ray.config.load import Config
-from irnet_ray.inputs.tags import MAX_TAGS
 from irnet_ray.masks import encode_cam, encode_mask, encode_png
 from irnet_ray.stages.images import resize_map
 from irnet_ray.tables import Row

@@ -11,24 +11,24 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from irnet_ray import tables
-from irnet_ray.algorithms.attention import merge_scales
+from irnet_ray.algorithms.attention import merge_scales, upsample
 from irnet_ray.algorithms.prototypes import Prototypes
 from irnet_ray.algorithms.seed_methods import METHODS, SeedMethod
 from irnet_ray.config.load import Config
 from irnet_ray.engine.mapping import MapStage
-from irnet_ray.networks.backbones import Backbone, find_backbone
+from irnet_ray.networks.backbone import Backbone
+from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.networks.classifier import Classifier
-from irnet_ray.networks.five_levels import STRIDES
 from irnet_ray.networks.inference import for_inference, precision, rescale, to_network
 from irnet_ray.networks.weights import load_weights
 from irnet_ray.runs.folder import Folder
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import load
 from irnet_ray.stages.prototypes import prototypes_of
 from irnet_ray.stages.rows import Attention, seeds_row
 from irnet_ray.tables import Row
 
-STRIDE = STRIDES[0]
 LEVELS = 3  # that a seed method sees, from the last: the first two hold edges and colours
 
 
@@ -73,7 +73,7 @@ class SeedsNetwork:
         self.prototypes = prototypes
         self.device = torch.device("cuda" if gpu else "cpu")
         network = Classifier(backbone, len(class_of))
-        load_weights(network, weights.read("weights.safetensors"), weights.location)
+        load_weights(network, weights.read(WEIGHTS), weights.location)
         self.network = for_inference(network, self.device)
         self.known: dict[str, Prototypes | None] = {}
 
@@ -88,7 +88,7 @@ class SeedsNetwork:
             return Attention(image_HW3, cam.cpu().numpy(), None, full.cpu().numpy())
         own = levels_at[1.0] if 1.0 in levels_at else self._levels(image, 1.0)
         chosen = self._attention(row["tags"], own, cam)
-        full = interpolate(chosen[None], scale_factor=STRIDE, mode="bilinear")[0, :, : size[0], : size[1]]
+        full = upsample(chosen, size)
         return Attention(image_HW3, cam.cpu().numpy(), chosen.cpu().numpy(), full.cpu().numpy())
 
     @torch.inference_mode()

@@ -6,11 +6,11 @@ import copy
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
+from irnet_ray.algorithms.attention import upsample
 from irnet_ray.algorithms.relations import agreed, refined_tags
 from irnet_ray.config.load import Config
 from irnet_ray.evaluation.average_precision import Prediction
@@ -18,15 +18,12 @@ from irnet_ray.evaluation.objectives import LabelCounts, count_confident, count_
 from irnet_ray.evaluation.search import Candidate
 from irnet_ray.evaluation.truth import TruthImage, semantic_map
 from irnet_ray.masks import decode_attention
-from irnet_ray.networks.backbones import Backbone
+from irnet_ray.networks.backbone import Backbone
 from irnet_ray.runs.folder import Folder
 from irnet_ray.stages.images import load_image, resize_map
 from irnet_ray.stages.labels import LabelsNetwork
 from irnet_ray.stages.rows import Masks, encode_instances
-
-STRIDE = 4  # pixels of the image per cell of the attention
-
-Row = dict[str, Any]
+from irnet_ray.tables import Row
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,8 @@ def measure(config: Config, backbone: Backbone, irnet: Folder, grid: Grid, row: 
     class_of = np.array([0, *(grid.numbers.get(tag, other) for tag in row["tags"])])
 
     thresholds = sorted({threshold for pair in grid.seeds for threshold in pair})
-    refined = dict(zip(thresholds, refined_tags(image_HW3, _upsample(attention_Khw, size), thresholds), strict=True))
+    full_KHW = upsample(torch.from_numpy(attention_Khw), size).numpy()
+    refined = dict(zip(thresholds, refined_tags(image_HW3, full_KHW, thresholds), strict=True))
     worked_on_HW = resize_map(truth_HW, size)
     seeds: dict[Candidate, np.ndarray] = {
         (sure, possible): count_confident(agreed(refined[sure], refined[possible]), worked_on_HW, class_of[1:])
@@ -96,12 +94,3 @@ def _predictions(row: Row, found: Masks) -> list[Prediction]:
 def _network(config: Config, backbone: Backbone, irnet: Folder) -> LabelsNetwork:
     """The network of this process."""
     return LabelsNetwork(config, backbone, irnet, gpu=False)
-
-
-def _upsample(attention_Khw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Attention at the size of the image, (K, H, W)."""
-    if not len(attention_Khw):
-        return np.zeros((0, *size), np.float32)
-    strided = torch.from_numpy(attention_Khw)[None]
-    full = torch.nn.functional.interpolate(strided, scale_factor=STRIDE, mode="bilinear", align_corners=False)
-    return full[0, :, : size[0], : size[1]].numpy()

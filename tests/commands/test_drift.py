@@ -1,4 +1,4 @@
-"""What labels have become from one version to the next."""
+"""How labels changed from one version to the next."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def labels_table(folder: Path, labels: list[Row], failed: list[str]) -> Shards:
     return shards
 
 
-def test_drift_counts_classes_compares_what_was_made_anew_and_ranks_what_to_look_at(tmp_path: Path) -> None:
+def test_drift_counts_classes_compares_recomputed_labels_and_ranks_what_to_look_at(tmp_path: Path) -> None:
     cat, dog = mask(top=0, bottom=4), mask(top=4, bottom=8, name="dog")
     before = [label_of(name, cat, dog) for name in ("kept", "less", "lost", "fails", "resized", "again")]
     after = [
@@ -100,7 +100,7 @@ def test_drift_counts_classes_compares_what_was_made_anew_and_ranks_what_to_look
     assert drift["look_first"][2]["instances"] == [2, 2]
     lines = drift_lines({"from": "v0", "to": "v1", **json.loads(json.dumps(drift))})
     assert lines[0] == "drift from v0 to v1: labels 6, errors 1 to 2, instances 12 to 7"
-    assert lines[1] == "labels made anew: 3, 1 of them as they were; mean IoU with the old 0.58, of instances 0.58"
+    assert lines[1] == "labels recomputed: 3, 1 of them unchanged; mean IoU with the old 0.58, of instances 0.58"
     assert lines[2] == "  dog: images 6 to 5, instances 6 to 3"
     assert lines[-1] == "  look at less: labels differ, IoU 0.75"
 

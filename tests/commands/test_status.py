@@ -23,7 +23,7 @@ from irnet_ray.errors import UserError
 from irnet_ray.report import stage as stages
 from irnet_ray.runs import lock, records
 from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.owner import Holder
+from irnet_ray.runs.owner import RunOwner
 from irnet_ray.runs.shards import Shards
 from irnet_ray.runs.version import Version
 from tests.labelled import labelled_scenes
@@ -60,7 +60,7 @@ def begin(made: Versioned, hours: float) -> None:
 
 def hold(made: Versioned, **changes: Any) -> None:
     """The lock of this process, or of another one."""
-    (made.out / lock.NAME).write_text(json.dumps(asdict(replace(Holder.this(), **changes))))
+    (made.out / lock.NAME).write_text(json.dumps(asdict(replace(RunOwner.this(), **changes))))
 
 
 def commit(made: Versioned, *units: tuple[float, list[str], list[str]]) -> None:

@@ -136,7 +136,7 @@ def test_the_record_of_an_earlier_version_means_what_it_meant_then() -> None:
 
 
 def test_an_unknown_preset_is_refused_by_name() -> None:
-    with pytest.raises(UserError, match="No preset 'papers': there is paper"):
+    with pytest.raises(UserError, match="No preset 'papers': choose one of paper"):
         load_config(None, {}, preset="papers")
 
 
@@ -198,11 +198,11 @@ def test_single_knobs_win_over_file_and_options(tmp_path: Path) -> None:
         ("labels.backgrund=0.3", "Unknown key 'labels.backgrund' in --set: `irnet-ray config` lists every key."),
         ("labels.background=2", "Bad value for 'labels.background' in --set: "),
         ("labels=5", "Bad value for 'labels' in --set: "),
-        ("labels.background", "--set takes KEY=VALUE, such as labels.background=0.3, and got 'labels.background'."),
+        ("labels.background", "--set takes KEY=VALUE, such as labels.background=0.3, but got 'labels.background'."),
         ("=3", "--set takes KEY=VALUE"),
         ("labels.=3", "--set takes KEY=VALUE"),
         ("labels.background=[", "--set labels.background=[: the value is not YAML"),
-        ("seeds.method=cams", "there is no seed method of that name, but cam, correlation, prototypes, got 'cams'"),
+        ("seeds.method=cams", "must be one of cam, correlation, prototypes, got 'cams'"),
     ],
 )
 def test_a_wrong_single_knob_is_refused_by_its_option(tmp_path: Path, setting: str, said: str) -> None:

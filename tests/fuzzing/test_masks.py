@@ -1,4 +1,4 @@
-"""Masks of a foreign table: malformed counts are refused before pycocotools, which does not validate them, sees them."""
+"""Masks of a foreign table: malformed counts are refused before pycocotools, which does not check them, sees them."""
 
 from __future__ import annotations
 

@@ -13,8 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from irnet_ray import tables
+from irnet_ray.algorithms.maps import MAX_TAGS
 from irnet_ray.inputs.folder import read_folder
-from irnet_ray.inputs.tags import MAX_TAGS, read_tags
+from irnet_ray.inputs.tags import read_tags
 from tests.bad_input import write_good
 from tests.fuzzing.sentences import FUZZ, damaged, outcome, write
 

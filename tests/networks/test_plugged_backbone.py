@@ -42,5 +42,5 @@ def test_a_student_on_it_is_built_where_its_name_is_unknown(
 
 
 def test_without_the_row_its_name_is_unknown() -> None:
-    with pytest.raises(UserError, match="there is no backbone of that name, but lite0, resnet50"):
+    with pytest.raises(UserError, match="must be one of lite0, resnet50, got"):
         load_config(None, {"backbone": "toy"})

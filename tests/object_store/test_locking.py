@@ -20,7 +20,7 @@ from irnet_ray.errors import UserError
 from irnet_ray.runs import lock
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import hold
-from irnet_ray.runs.owner import Holder
+from irnet_ray.runs.owner import RunOwner
 from tests.object_store.proxy import Fault, Proxy, Request
 
 HOLDER = """
@@ -72,11 +72,11 @@ def taken(out: Folder) -> bool:
     return True
 
 
-def elsewhere() -> Holder:
-    return replace(Holder.this(), host="other", machine="other boot", pid=1, command="irnet-ray label --out x")
+def elsewhere() -> RunOwner:
+    return replace(RunOwner.this(), host="other", machine="other boot", pid=1, command="irnet-ray label --out x")
 
 
-def write(out: Folder, holder: Holder, replaced: tuple[str, ...] = ()) -> None:
+def write(out: Folder, holder: RunOwner, replaced: tuple[str, ...] = ()) -> None:
     """Leave a lock of somebody else behind."""
     name = f"{holder.host}-{holder.pid}-{holder.token}.json"
     out.folder("lock").write_json(name, {**asdict(holder), "replaced": replaced})
@@ -202,13 +202,13 @@ def test_a_run_that_was_taken_for_dead_stops(out: Folder) -> None:
         (own,) = locks(out)
         write(out, elsewhere(), replaced=(own,))
         assert first.wait(120) == 1 and first.stderr is not None
-        assert f"another took {out.location} over: host other, pid 1" in first.stderr.read().splitlines()[-1]
+        assert f"another run took over {out.location}: host other, pid 1" in first.stderr.read().splitlines()[-1]
     (left,) = locks(out)
     assert left.startswith("other-1-")  # not ours to remove
 
 
 def test_a_dead_run_s_successor_says_so_before_it_goes_on(out: Folder) -> None:
-    dead = replace(Holder.this(), started="1")
+    dead = replace(RunOwner.this(), started="1")
     write(out, dead)
     with hold(out):
         (name,) = locks(out)

@@ -22,7 +22,7 @@ from irnet_ray.errors import UserError
 from irnet_ray.runs import lock
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import NAME, hold
-from irnet_ray.runs.owner import Holder
+from irnet_ray.runs.owner import RunOwner
 
 HOLDER = """
 import signal, sys
@@ -76,15 +76,15 @@ def left_over(out: Path) -> list[str]:
     return sorted(path.name for path in out.iterdir() if path.name != lock.GUARD)
 
 
-def write(out: Path, holder: Holder, age: float = 0) -> None:
+def write(out: Path, holder: RunOwner, age: float = 0) -> None:
     """Leave a lock of somebody else behind, touched `age` seconds ago."""
     (out / NAME).write_text(json.dumps(asdict(holder)))
     touched = time.time() - age
     os.utime(out / NAME, (touched, touched))
 
 
-def elsewhere() -> Holder:
-    return replace(Holder.this(), host="other", machine="other boot", pid=1, command="irnet-ray label --out x")
+def elsewhere() -> RunOwner:
+    return replace(RunOwner.this(), host="other", machine="other boot", pid=1, command="irnet-ray label --out x")
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_a_killed_run_s_lock_is_taken_over_even_before_its_parent_has_noticed(tm
         os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)  # dead, and not collected: a zombie
         assert (tmp_path / NAME).exists()
         assert taken(tmp_path)
-        write(tmp_path, replace(Holder.this(), pid=first.pid))
+        write(tmp_path, replace(RunOwner.this(), pid=first.pid))
         first.wait()
         assert taken(tmp_path)
 
@@ -126,17 +126,17 @@ def test_an_error_and_ctrl_c_release_it(tmp_path: Path, word: str) -> None:
 
 
 def test_a_later_process_of_the_same_pid_is_another(tmp_path: Path) -> None:
-    write(tmp_path, Holder.this())
+    write(tmp_path, RunOwner.this())
     assert not taken(tmp_path)
-    write(tmp_path, replace(Holder.this(), started="1"))
+    write(tmp_path, replace(RunOwner.this(), started="1"))
     assert taken(tmp_path)
 
 
 @pytest.mark.parametrize("age", [-1e6, 1e6], ids=["future", "past"])
 def test_no_jump_of_the_clock_says_who_lives_here(tmp_path: Path, age: float, short_watch: None) -> None:
-    write(tmp_path, Holder.this(), age)
+    write(tmp_path, RunOwner.this(), age)
     assert not taken(tmp_path)
-    write(tmp_path, replace(Holder.this(), started="1"), age)
+    write(tmp_path, replace(RunOwner.this(), started="1"), age)
     assert taken(tmp_path)
 
 
@@ -204,7 +204,7 @@ def test_a_run_that_was_taken_for_dead_stops(tmp_path: Path, ignored: bool) -> N
         os.replace(aside, tmp_path / NAME)
         assert first.wait(60) == 1 and first.stderr is not None
         said = first.stderr.read()
-        assert f"another took {tmp_path} over: host other, pid 1" in said.splitlines()[-1]
+        assert f"another run took over {tmp_path}: host other, pid 1" in said.splitlines()[-1]
     assert json.loads((tmp_path / NAME).read_text())["host"] == "other"  # not ours to remove
 
 
@@ -212,7 +212,7 @@ def test_one_of_many_gets_a_dead_run_s_lock(tmp_path: Path) -> None:
     for trial in range(20):
         out = tmp_path / str(trial)
         out.mkdir()
-        write(out, replace(Holder.this(), started="1"))
+        write(out, replace(RunOwner.this(), started="1"))
         _contend(out)
 
 
@@ -268,7 +268,7 @@ def test_within_a_held_lock_the_same_run_passes(tmp_path: Path) -> None:
 def test_the_second_command_ends_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(tmp_path, Holder.this())
+    write(tmp_path, RunOwner.this())
     monkeypatch.setattr(sys, "argv", ["irnet-ray", "label", "--out", str(tmp_path), "--backbone", "lite0"])
     with pytest.raises(SystemExit) as ended:
         cli.main()

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow.fs as pafs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from irnet_ray.errors import UserError
 from irnet_ray.runs import records
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import NAME
-from irnet_ray.runs.owner import Holder
+from irnet_ray.runs.owner import RunOwner
 from irnet_ray.runs.run import publish
 from irnet_ray.runs.versions import listed, prune, rollback, table
 from tests.versioned import COUNT, A, B, C, Versioned, names
@@ -111,13 +112,13 @@ def test_a_version_that_is_not_whole_is_refused_and_nothing_moves(made: Versione
 def test_a_name_must_be_of_one_version(made: Versioned) -> None:
     made.publish("i1", "c1", "s1", "n1", "ab")
     for name, said in (("x", "No version"), ("a", "More than one version")):
-        with pytest.raises(UserError, match=f"{said} in .* begins with '{name}': there is a, b, c, ab."):
+        with pytest.raises(UserError, match=f"{said} in .* begins with '{name}': choose one of a, b, c, ab."):
             rollback(made.out, name)
     assert rollback(made.out, "b")[1].id == "b"
 
 
 def test_neither_moves_while_a_run_writes(made: Versioned) -> None:
-    (made.out / NAME).write_text(json.dumps(asdict(Holder.this())))
+    (made.out / NAME).write_text(json.dumps(asdict(RunOwner.this())))
     before = made.stages
     for call in (lambda: rollback(made.out), lambda: prune(made.out, 1)):
         with pytest.raises(UserError, match="Another run writes to"):
@@ -182,6 +183,7 @@ def test_on_an_object_store_what_says_done_goes_first(made: Versioned, monkeypat
 
     with monkeypatch.context() as remote:
         remote.setattr(Folder, "is_local", property(lambda _: False))
+        remote.setattr("irnet_ray.storage.object_store.connect", lambda place: (pafs.LocalFileSystem(), place))
         remote.setattr(Folder, "write", lambda *call: _locally(write, *call))
         remote.setattr(Folder, "delete", seen)
         prune(made.out, 2)
@@ -318,6 +320,6 @@ def test_the_commands_print_and_exit(
     assert code == 0 and printed.splitlines()[-1].startswith("removed 1 version and 3 stage folders, ")
     assert run("rollback", out, "zz")[::2] == (
         2,
-        f"irnet-ray: No version in {out} begins with 'zz': there is b, c.\n",
+        f"irnet-ray: No version in {out} begins with 'zz': choose one of b, c.\n",
     )
     assert run("prune", out)[0] == 2

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from irnet_ray.algorithms.pairs import UNSURE
+from irnet_ray.algorithms.maps import UNSURE
 from irnet_ray.commands.plan import Plan
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import GREY, load_image

@@ -69,7 +69,7 @@ def predict(
         known = current(folder)
         if known is not None and known.student is None:
             raise UserError(f"{folder.location} holds labels of a labeling run: predict into another folder.")
-        prediction = Prediction(folder, student, trained, read_images(data, shards, limit), shards)
+        prediction = Prediction(folder, student, trained, read_images(data, shards, limit).table, shards)
         return _predict(prediction, workers, address, console)
 
 

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from irnet_ray.errors import UserError, reason
-from irnet_ray.inputs.images_table import Listed, refuse_unnamed
+from irnet_ray.inputs.images_table import refuse_unnamed
+from irnet_ray.inputs.listing import TAGS_FILE, Listed, Listing
 from irnet_ray.inputs.place import Place
 from irnet_ray.storage.files import is_file, open_binary
 from irnet_ray.storage.locations import join, parent
@@ -36,7 +37,7 @@ def recognize(place: Place) -> str | None:
     return None
 
 
-def listed(place: Place) -> list[Listed]:
+def listed(place: Place) -> Listing:
     """All images with their class as tag, and links that lead nowhere; ids are paths below the folder."""
     location, found = place.location, sorted([*place.images, *place.lost_images])
     refuse_unnamed(location, found)
@@ -47,7 +48,8 @@ def listed(place: Place) -> list[Listed]:
     if blank:
         raise UserError(f"{location} has {count(len(blank), 'class folder')} without a name: rename it.")
     tag_of = _tags(location, classes)
-    return [Listed(path, [tag_of[path.partition("/")[0]]], join(location, path)) for path in found]
+    images = {path: Listed(path, [tag_of[path.partition("/")[0]]], join(location, path)) for path in found}
+    return place.listing(images, dict.fromkeys(MAPPINGS, TAGS_FILE), "an image outside the class folders")
 
 
 def _tags(location: str, classes: Sequence[str]) -> dict[str, str]:

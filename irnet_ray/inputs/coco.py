@@ -8,10 +8,10 @@ import posixpath
 from typing import Any
 
 from irnet_ray.errors import UserError, printable, reason
-from irnet_ray.inputs.images_table import Listed
+from irnet_ray.inputs.listing import Listed, Listing
 from irnet_ray.inputs.place import Place
 from irnet_ray.inputs.tags import check_name, check_tags
-from irnet_ray.storage.files import is_file, open_binary, walk
+from irnet_ray.storage.files import is_file, open_binary
 from irnet_ray.storage.locations import base_name, join, parent, suffix
 from irnet_ray.text import count, names
 
@@ -30,7 +30,7 @@ def _instances(place: Place) -> list[str]:
     return sorted(name for name in place.files if name.startswith("annotations/instances_") and name.endswith(".json"))
 
 
-def listed(place: Place) -> list[Listed]:
+def listed(place: Place) -> Listing:
     """The images that have annotations, by their file names. A warning says how many have none.
 
     The images are beside `annotations/instances_<name>.json`: in `<name>`, `images/<name>`, `images`, or where the
@@ -64,8 +64,14 @@ def listed(place: Place) -> list[Listed]:
     for name, found in tagged.items():
         check_tags(path, "an image", name, found)
     folder = _folder(path, list(tagged))
-    _check_present(path, folder, tagged)
-    return [Listed(name, found, join(folder, posixpath.normpath(name))) for name, found in tagged.items()]
+    photos = Place(folder)
+    _check_present(path, photos, tagged)
+    images = {
+        posixpath.normpath(name): Listed(name, found, join(folder, posixpath.normpath(name)))
+        for name, found in tagged.items()
+    }
+    untagged = dict.fromkeys((posixpath.normpath(name) for name in tags if name not in tagged), "without annotations")
+    return photos.listing(images, untagged, f"not listed in {base_name(path)}")
 
 
 def _load(path: str) -> dict[str, Any]:
@@ -114,8 +120,8 @@ def _folder(path: str, files: list[str]) -> str:
     )
 
 
-def _check_present(path: str, folder: str, tagged: dict[str, list[str]]) -> None:
-    present = set(walk(folder))
+def _check_present(path: str, photos: Place, tagged: dict[str, list[str]]) -> None:
+    folder, present = photos.location, set(photos.files)
     missing = [name for name in tagged if posixpath.normpath(name) not in present]
     # The walk leaves out hidden files, so each missing one is looked up by itself.
     missing = [name for name in missing if not is_file(join(folder, posixpath.normpath(name)))]

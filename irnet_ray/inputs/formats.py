@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from irnet_ray.errors import UserError
 from irnet_ray.inputs import class_folders, coco, manifest, tags_folder, voc, webdataset
-from irnet_ray.inputs.images_table import Listed
+from irnet_ray.inputs.listing import Listing
 from irnet_ray.inputs.place import Place, no_images
 from irnet_ray.inputs.tags import no_tags_file
 from irnet_ray.storage.locations import absolute
@@ -22,14 +22,15 @@ class Format:
     """A format of images with tags.
 
     `recognize` returns why a place has the format, such as "it holds tags.csv", or None if it has another. It looks at
-    names only. `listed` returns the images of a recognized place, with distinct ids. Both raise UserError for what a
-    person should mend.
+    names, and at the first line of a file where the name does not say enough. `listed` returns the images of a
+    recognized place, with distinct ids, and an account of every other file: `Place.listing` makes it for folders. Both
+    raise UserError for what a person should mend.
     """
 
     name: str
     looks: str  # what the user names, in the words of docs/inputs.md
     recognize: Callable[[Place], str | None]
-    listed: Callable[[Place], list[Listed]]
+    listed: Callable[[Place], Listing]
     must_exist: bool = False  # refuse listed images that are not there; otherwise each becomes a row of errors
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -13,27 +12,10 @@ from irnet_ray import tables
 from irnet_ray.errors import UserError
 from irnet_ray.inputs import parallel, uris
 from irnet_ray.inputs.decode import read_size, size_of_bytes
+from irnet_ray.inputs.listing import Listed, Seen
 from irnet_ray.text import count, names
 
 READ_WHOLE = 64 << 20  # bytes; a larger local file is hashed piece by piece
-
-
-class Seen(NamedTuple):
-    """What reading an image found out."""
-
-    size: tuple[int, int] | None  # width, height in pixels; None if its header cannot be read
-    content: str | None  # hash of its bytes; None if they cannot be read
-    missing: bool = False  # whether there is no such file
-
-
-class Listed(NamedTuple):
-    """An image with its tags as listed. `seen` is set by formats that read its bytes for the listing."""
-
-    image_id: str
-    tags: list[str]
-    uri: str
-    seen: Seen | None = None
-    unknown: tuple[str, ...] = ()  # tags of which nobody knows whether the image has them
 
 
 def images_table(images: Sequence[Listed], shards: int, limit: int | None, listed_in: str | None = None) -> pa.Table:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from irnet_ray.errors import UserError
 from irnet_ray.inputs.decode import EXTENSIONS
+from irnet_ray.inputs.listing import HIDDEN, NOT_A_FILE, NOT_AN_IMAGE, LeftOut, Listed, Listing
 from irnet_ray.storage import files
 
 
@@ -24,14 +26,21 @@ class Place:
         return files.kind(self.location)
 
     @cached_property
-    def _walked(self) -> tuple[list[str], list[str]]:
-        lost: list[str] = []
-        return list(files.walk(self.location, lost)), lost
+    def _walked(self) -> files.Walked:
+        return files.walk(self.location)
 
     @property
     def files(self) -> list[str]:
-        """Paths below the folder of all its files, not sorted. Raises UserError where it cannot be listed."""
-        return self._walked[0]
+        """Paths below the folder of its files, not sorted, without `left_out`. Raises UserError for no such folder."""
+        return self._walked.files
+
+    @cached_property
+    def left_out(self) -> dict[str, str]:
+        """Paths below the folder that no format looks at, each with the reason."""
+        return {
+            **dict.fromkeys(self._walked.hidden, HIDDEN),
+            **dict.fromkeys(self._walked.odd, NOT_A_FILE),
+        }
 
     @cached_property
     def images(self) -> list[str]:
@@ -41,7 +50,28 @@ class Place:
     @cached_property
     def lost_images(self) -> list[str]:
         """Paths below the folder of links that lead nowhere and are images by their names."""
-        return list(filter(is_image, self._walked[1]))
+        return list(filter(is_image, self._walked.lost))
+
+    def listing(
+        self, images: Mapping[str, Listed], reasons: Mapping[str, str], otherwise: str, notes: Sequence[str] = ()
+    ) -> Listing:
+        """What a format found in this folder, with an account of all files below it.
+
+        Args:
+            images: by their paths below the folder.
+            reasons: why other files are left out, by their paths. What no format looks at, and what is no image, has
+                its reason already.
+            otherwise: the reason for all other images.
+            notes: guesses that were made.
+        """
+        pictures = {*self.images, *self.lost_images}
+        # A listed image can be missing here where links lead to its folder by several ways.
+        every = {*self.files, *self._walked.lost, *self.left_out, *images}
+        left = LeftOut()
+        for path in sorted(every.difference(images)):
+            known = reasons.get(path) or self.left_out.get(path)
+            left.add(known or (otherwise if path in pictures else NOT_AN_IMAGE), path)
+        return Listing(list(images.values()), len(every), left, list(notes))
 
     def named(self, suffix: str) -> list[str]:
         """Those of the files with this extension, sorted."""

@@ -12,7 +12,8 @@ from xml.parsers import expat
 
 from irnet_ray.errors import UserError, reason
 from irnet_ray.inputs import parallel
-from irnet_ray.inputs.images_table import Listed, refuse_unnamed
+from irnet_ray.inputs.images_table import refuse_unnamed
+from irnet_ray.inputs.listing import Listed, Listing
 from irnet_ray.inputs.place import Place
 from irnet_ray.inputs.tags import check_tags, clean
 from irnet_ray.storage.files import folders, kind, open_binary
@@ -64,7 +65,7 @@ def _is_devkit(location: str) -> bool:
     return all(kind(join(location, name)) == "folder" for name in ("JPEGImages", "Annotations"))
 
 
-def listed(place: Place) -> list[Listed]:
+def listed(place: Place) -> Listing:
     """Every image of the devkit, or only those of the list, by their file names."""
     devkit = (_find if place.kind == "folder" else _devkit_of_list)(place.location) or place.location
     folder = join(devkit, "JPEGImages")
@@ -82,12 +83,12 @@ def listed(place: Place) -> list[Listed]:
             f"{count(len(untagged), 'image file')} in {folder} without a file in Annotations ({names(untagged)}): "
             "name a list of annotated images, such as ImageSets/Main/trainval.txt, or add the files."
         )
-    images = []
+    images = {}
     for name, objects in zip(files, found, strict=True):
         tags = clean(objects or [])
         check_tags(join(devkit, "Annotations"), _xml(name), name, tags)
-        images.append(Listed(name, tags, join(folder, name)))
-    return images
+        images[name] = Listed(name, tags, join(folder, name))
+    return photos.listing(images, {}, f"not listed in {base_name(place.location)}")
 
 
 def _chosen(files: list[str], only: str) -> list[str]:

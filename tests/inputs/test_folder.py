@@ -48,7 +48,7 @@ def test_wrong_arguments(tmp_path):
 
 def test_images_without_tags(tmp_path):
     write(tmp_path, "images/b.png", "a.png", "deep/c.png")
-    table = read_images(tmp_path, 2)
+    table = read_images(tmp_path, 2).table
     assert table["image_id"].to_pylist() == ["a.png", "b.png", "deep/c.png"] and table["tags"].to_pylist() == [[]] * 3
     write(tmp_path, "b.png")
     with pytest.raises(UserError, match="holds both b.png and images/b.png: rename one of them"):
@@ -61,7 +61,7 @@ def test_images_without_tags(tmp_path):
 
 def test_tags_that_are_there_are_read_for_prediction_too(tmp_path):
     tagged(tmp_path, ["a.jpg"], "a.jpg,cat\n")
-    assert read_images(tmp_path, 2)["tags"].to_pylist() == [["cat"]]
+    assert read_images(tmp_path, 2).table["tags"].to_pylist() == [["cat"]]
 
 
 def test_real_photos():

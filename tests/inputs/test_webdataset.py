@@ -118,7 +118,7 @@ def test_a_broken_image_is_left_to_the_stages(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ([("a.png", png())], "an entry gives a.png no tags"),
+        ([("a.png", png())], "holds no images with tags"),
         ([("a.png", png()), ("a.json", b"{")], "the tags of a.png cannot be read"),
         ([("a.png", png()), ("a.json", b'{"tags": 7}')], "tags must be text or a list of text"),
         ([("a.png", png()), ("a.txt", b"\xff")], "the tags of a.png cannot be read"),

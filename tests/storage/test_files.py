@@ -34,11 +34,13 @@ def test_a_walk_lists_each_folder_once(tmp_path: Path) -> None:
     write(tmp_path, "a.png", "deep/er/b.png", ".hidden/c.png", "deep/.d.png")
     (tmp_path / "deep" / "loop").symlink_to(tmp_path)
     (tmp_path / "gone.png").symlink_to("nowhere")
-    lost: list[str] = []
-    assert sorted(files.walk(str(tmp_path), lost)) == ["a.png", "deep/er/b.png"] and lost == ["gone.png"]
+    os.mkfifo(tmp_path / "pipe")
+    found = files.walk(str(tmp_path))
+    assert sorted(found.files) == ["a.png", "deep/er/b.png"] and found.lost == ["gone.png"]
+    assert sorted(found.hidden) == [".hidden/c.png", "deep/.d.png"] and found.odd == ["pipe"]
     assert files.folders(str(tmp_path)) == [".hidden", "deep"]
     with pytest.raises(UserError, match="nowhere cannot be read: No such file"):
-        list(files.walk(str(tmp_path / "nowhere")))
+        files.walk(str(tmp_path / "nowhere"))
 
 
 def test_a_stored_file_is_read_like_a_local_one(store: str, tmp_path: Path) -> None:
@@ -94,7 +96,7 @@ def test_every_kind_is_read_from_a_store(store: str, where: str, found: dict[str
 
 
 def test_images_of_a_store_need_no_tags_for_prediction(store: str) -> None:
-    assert read_images(f"{store}/coco/val", 1)["image_id"].to_pylist() == ["a.png", "b.png"]
+    assert read_images(f"{store}/coco/val", 1).table["image_id"].to_pylist() == ["a.png", "b.png"]
 
 
 def test_what_is_gone_from_a_store(store: str) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from irnet_ray.algorithms.seed_methods import METHODS
-from irnet_ray.cli.root import Out, Settings, app
+from irnet_ray.cli.root import Accept, Out, Settings, app
 from irnet_ray.errors import UserError
 from irnet_ray.exports.formats import FORMATS
 from irnet_ray.networks.backbones import BACKBONES
@@ -38,7 +38,8 @@ def label(
     ] = None,
     preset: Annotated[str | None, typer.Option(help="paper: the published pipeline.")] = None,
     workers: Annotated[int | None, typer.Option(help="Training workers and network actors; default: all.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Label only the first N images.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Label only N images, evenly drawn.")] = None,
+    accept: Accept = None,
     then: Annotated[
         str, typer.Option(help=f"Students to train on the labels afterwards, separated by commas: {', '.join(KINDS)}.")
     ] = "",
@@ -69,6 +70,7 @@ def label(
         preset=preset,
         workers=workers,
         limit=limit,
+        accept=accept or (),
         then=[kind.strip() for kind in then.split(",") if kind.strip()],
         address=address,
     )

@@ -79,7 +79,7 @@ def predict(
     data: Annotated[str, typer.Option(help="Folder of images; they need no tags.")],
     out: Annotated[str, typer.Option(help="The run directory for the predictions.")],
     shards: Annotated[int, typer.Option(help="Parquet files per table.")] = 4,
-    limit: Annotated[int | None, typer.Option(help="Predict only the first N images.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Predict only N images, evenly drawn.")] = None,
     workers: Annotated[int | None, typer.Option(help="Network actors.")] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to join, as for label.")] = None,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from irnet_ray.cli.root import Settings, app
+from irnet_ray.cli.root import Accept, Settings, app
 from irnet_ray.errors import UserError
 
 
@@ -25,6 +25,7 @@ def relabel(
         int | None, typer.Option(help="Afterwards remove all but so many of the newest versions. Default: none goes.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be computed.")] = False,
+    accept: Accept = None,
     settings: Settings = None,
     workers: Annotated[int | None, typer.Option(help="Training workers and network actors; default: all.")] = None,
     address: Annotated[
@@ -45,6 +46,7 @@ def relabel(
         retrain_share=retrain_share,
         keep=keep,
         dry_run=dry_run,
+        accept=accept or (),
         settings=settings or (),
         workers=workers,
         address=address,

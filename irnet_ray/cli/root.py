@@ -19,6 +19,12 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A knob, such as labels.background=0.3; may be repeated."),
 ]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept", metavar="NAME", help="Go on in spite of this suspicion; see `irnet-ray inspect`. May be repeated."
+    ),
+]
 Out = Annotated[str, typer.Option(help="The run directory: a folder, or s3://bucket/run.")]
 
 

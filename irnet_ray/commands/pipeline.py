@@ -42,6 +42,7 @@ def run_plan(
     console: Console,
     reused: Reused | None = None,
     before_publishing: Callable[[], None] | None = None,
+    account: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Do what is left of a plan, and publish it; returns the report.
 
@@ -52,6 +53,7 @@ def run_plan(
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray.
         console: where plan and progress go.
         reused: rows of an earlier version that are reused.
+        account: of every file that was seen, for the report; None where it is not known.
         before_publishing: called when all stages are done, while Ray is still there if a stage needed it.
     """
     todo = [stage for stage in plan.order if not plan.is_done(stage)]
@@ -75,7 +77,7 @@ def run_plan(
             before_publishing()
     _record_weights(plan)
     publish(plan.out, version.with_entries(labels=labels, errors=errors))
-    return _report(plan, console)
+    return _report(plan, console, account)
 
 
 def version_of(plan: Plan, source: Source) -> Version:
@@ -190,7 +192,7 @@ def _map(plan: Plan, stage: Stage, mapping: MapStage, devices: Any, workers: int
     return f"{done.computed} {stage.unit} computed,{taken} {done.rows} rows, {done.errors} errors"
 
 
-def _report(plan: Plan, console: Console) -> dict[str, Any]:
+def _report(plan: Plan, console: Console, account: dict[str, Any] | None) -> dict[str, Any]:
     """The report of a finished version: the one that is there, or a new one from its tables."""
     from irnet_ray.engine.progress import Reading, display
 
@@ -212,6 +214,7 @@ def _report(plan: Plan, console: Console) -> dict[str, Any]:
     figures = summary.to_json(plan.vocabulary)
     report = {
         "version": plan.version,
+        "account": account,
         "images": len(plan.table),
         "labels": count,
         "errors": errors,

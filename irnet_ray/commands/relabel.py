@@ -14,12 +14,13 @@ from rich.console import Console
 from irnet_ray import tables
 from irnet_ray.commands.changes import Changes, compare
 from irnet_ray.commands.drift import drift_lines, measure
+from irnet_ray.commands.inspect import Inspection, inspected, print_lines
 from irnet_ray.commands.pipeline import run_plan
 from irnet_ray.commands.plan import Plan, maker, other_knobs
 from irnet_ray.config.load import load_config
 from irnet_ray.engine.reuse import Reused
 from irnet_ray.errors import UserError, printable
-from irnet_ray.inputs.folder import read_folder
+from irnet_ray.inputs.folder import read
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import hold
 from irnet_ray.runs.run import FinishedRun
@@ -61,6 +62,7 @@ def relabel(
     retrain_share: float = RETRAIN_SHARE,
     keep: int | None = None,
     dry_run: bool = False,
+    accept: Sequence[str] = (),
     settings: Sequence[str] = (),
     workers: int | None = None,
     address: str | None = None,
@@ -79,6 +81,7 @@ def relabel(
             trained on: new, changed or retagged since then. A tag that they do not know is always a reason.
         keep: remove all versions but so many of the newest afterwards; None for none.
         dry_run: only say what would be computed.
+        accept: names of suspicions in spite of which to go on; see `inputs.suspicions`.
         settings: knobs to change from the run's config, such as `labels.background=0.3`. One that the networks depend
             on makes everything learnt anew.
         workers: training workers and network actors; None for all GPUs, or else a network actor per core.
@@ -97,8 +100,9 @@ def relabel(
     folder = FinishedRun.open(out).folder
     with contextlib.nullcontext() if dry_run else hold(folder):
         todo = plan_relabel(folder, data, retrain, retrain_share, settings)
-        for line in todo.lines():
-            console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
+        print_lines(console, todo.inspection.lines())
+        todo.inspection.check(accept)
+        print_lines(console, todo.lines())
         result = RelabelResult(
             folder.location,
             todo.run.version.id,
@@ -121,6 +125,7 @@ class RelabelPlan:
 
     run: FinishedRun  # the last published version
     source: Source  # where the images lie today
+    inspection: Inspection  # of today's images
     changes: Changes
     unseen: float  # share of today's images that the networks were not trained on
     retrain_share: float
@@ -182,7 +187,8 @@ def plan_relabel(
     if run.version.student is not None:
         raise UserError(f"{out.location} holds a student's predictions: `irnet-ray predict` makes them anew.")
     source, shard_count = _source(run, data), run.version.shard_count
-    today = read_folder(source.folder, shard_count, source.limit)
+    inspection = inspected(source.folder, read(source.folder, shard_count, source.limit))
+    today = inspection.reading.table
     changes = compare(_images(run, "images"), today)
     trained_on = "trained_images" if "trained_images" in run.version.stages else "images"
     unseen = compare(_images(run, trained_on), today).unseen / len(today)
@@ -192,7 +198,7 @@ def plan_relabel(
     plan = Plan(out, config, today, shard_count, None if reasons else base)
     plan.check_usable(source.folder)
     reused, failed = _reusable(plan, run, changes)
-    return RelabelPlan(run, source, changes, unseen, retrain_share, reasons, plan, reused, failed)
+    return RelabelPlan(run, source, inspection, changes, unseen, retrain_share, reasons, plan, reused, failed)
 
 
 def _source(run: FinishedRun, data: str | Path | None) -> Source:
@@ -278,7 +284,8 @@ def _run(todo: RelabelPlan, workers: int | None, address: str | None, console: C
         )
         plan.out.write_json(DRIFT, drift)
 
-    report = run_plan(plan, todo.source, workers, address, console, reused, compare_labels)
+    account = todo.inspection.reading.account.to_json()
+    report = run_plan(plan, todo.source, workers, address, console, reused, compare_labels, account)
     for line in drift_lines(drift):
         console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
     return {

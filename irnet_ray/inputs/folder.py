@@ -34,9 +34,10 @@ class Reading:
 def read(data: str | os.PathLike[str], shards: int, limit: int | None = None) -> Reading:
     """Check tagged images and return them with an account of every file.
 
-    `data` is a local path or a URI, in one of the formats of docs/inputs.md. `limit` keeps that many images, the first
-    by image_id, after the whole listing was checked. An image whose header cannot be read gets null width and height;
-    the stages report it. Raises UserError for everything that a person should mend before anything is computed.
+    `data` is a local path or a URI, in one of the formats of docs/inputs.md. `limit` keeps that many images,
+    evenly drawn by a hash of their ids, after the whole listing was checked. An image whose header cannot be read gets
+    null width and height; the stages report it. Raises UserError for everything that a person should mend before
+    anything is computed.
     """
     _check_numbers(shards, limit)
     found = recognized(data)

@@ -6,6 +6,8 @@ To add a format, write a module with `recognize` and `listed`, and add its row t
 from __future__ import annotations
 
 import os
+import posixpath
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +17,7 @@ from irnet_ray.inputs.listing import Listing
 from irnet_ray.inputs.place import Place, no_images
 from irnet_ray.inputs.tags import no_tags_file
 from irnet_ray.storage.locations import absolute
+from irnet_ray.text import count, names
 
 
 @dataclass(frozen=True)
@@ -106,4 +109,19 @@ def _unrecognized(place: Place) -> UserError:
     if place.kind == "file":
         known = "; ".join(row.looks for row in FORMATS.values())
         return UserError(f"{location} is not a folder, nor a file that lists images: name {known}.")
-    return no_tags_file(location) if place.images or place.lost_images else no_images(location)
+    if not place.images and not place.lost_images:
+        return no_images(location)
+    return UserError(f"{str(no_tags_file(location)).removesuffix('.')}; it holds {_seen(place)}.")
+
+
+def _seen(place: Place) -> str:
+    """What a folder without tags holds: `4 images in images, 4 masks in masks and 2 other files`."""
+    folders = Counter(posixpath.dirname(path) for path in (*place.images, *place.lost_images))
+    of_masks = Counter(posixpath.dirname(path) for path in place.masks)
+    found = [
+        f"{count(number, noun)}{f' in {folder}' if folder else ''}"
+        for noun, held in (("image", folders), ("mask", of_masks))
+        for folder, number in held.most_common()
+    ]
+    others = len(place.files) - len(place.images) - len(place.masks)
+    return names([*found, *([count(others, "other file")] if others else [])], 4)

@@ -19,13 +19,13 @@ READ_WHOLE = 64 << 20  # bytes; a larger local file is hashed piece by piece
 
 
 def images_table(images: Sequence[Listed], shards: int, limit: int | None, listed_in: str | None = None) -> pa.Table:
-    """Rows of `tables.IMAGES`, sorted by image_id; `limit` keeps only the first ones.
+    """Rows of `tables.IMAGES`, sorted by image_id; `limit` keeps only that many, evenly drawn by a hash of their ids.
 
     Ids must be distinct. An image that is missing or cannot be read gets null width and height; the stages report it.
     With `listed_in`, the location of the listing, missing images raise UserError instead.
     """
     # Read in the order of the listing, so that rows of one file are read in their order; sorted by id afterwards.
-    kept = None if limit is None else set(sorted(image.image_id for image in images)[:limit])
+    kept = None if limit is None else set(sorted((image.image_id for image in images), key=_draw)[:limit])
     chosen = images if kept is None else [image for image in images if image.image_id in kept]
     seen = [image.seen for image in chosen]
     unseen = [number for number, found in enumerate(seen) if found is None]
@@ -53,6 +53,11 @@ def images_table(images: Sequence[Listed], shards: int, limit: int | None, liste
         },
         schema=tables.IMAGES,
     )
+
+
+def _draw(image_id: str) -> tuple[float, str]:
+    """The order in which a limit takes images: all classes from the beginning, and the same ones every time."""
+    return tables.fraction(image_id, "limit"), image_id
 
 
 def describe(uri: str) -> Seen:

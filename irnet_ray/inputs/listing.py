@@ -19,6 +19,7 @@ EXAMPLES = 3  # names that are kept for each reason
 HIDDEN = "hidden"
 NOT_AN_IMAGE = "not an image"
 OWN_RUN = "part of a run directory of irnet-ray"
+OWN_EXPORT = "part of an export"
 MASK = "a mask beside an image"
 TAGS_FILE = "holds the tags"
 NO_TAGS = "an image without tags"

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from irnet_ray.errors import UserError, reason
 from irnet_ray.inputs import parallel
-from irnet_ray.inputs.images_table import describe_bytes, refuse_unnamed
+from irnet_ray.inputs.images_table import READ_WHOLE, describe_bytes, refuse_unnamed
 from irnet_ray.inputs.listing import (
     NO_TAGS,
     NOT_A_FILE,
@@ -29,13 +29,14 @@ from irnet_ray.inputs.listing import (
     Seen,
     joined,
 )
-from irnet_ray.inputs.place import Place, is_image
+from irnet_ray.inputs.place import Place
+from irnet_ray.inputs.sniff import is_image_bytes, is_image_name, may_be_image
 from irnet_ray.inputs.tags import check_tags, clean
 from irnet_ray.inputs.uris import tar_uri
 from irnet_ray.storage.files import open_binary
 from irnet_ray.storage.locations import base_name, join, suffix
 
-TAGS = ("json", "cls", "txt")  # the first of these with tags is taken
+TAGS = ("json", "cls", "txt")  # the first of these with tags is taken; txt only where it is alone
 MOST_TEXT = 16 << 20  # bytes of a file of tags
 MOST_TARS = 100_000
 
@@ -81,7 +82,8 @@ def listed(place: Place) -> Listing:
     found = joined(parallel.each(partial(_read), tars, many=16, chunk=1), "entry")
     if not found.images:
         raise UserError(
-            f"{tars[0][1]} holds no images with tags, key.jpg beside key.json, .cls or .txt: name other tars."
+            f"{tars[0][1]} holds no images with tags, key.jpg beside key.json with a member tags, key.cls or key.txt: "
+            "name other tars (a .txt beside a .json or .cls is a caption, and is not read)."
         )
     return found
 
@@ -123,7 +125,11 @@ def _read(tar: tuple[str, str]) -> Listing:
     for entry, uri, seen in entries.images:
         if entry in keys:
             tags = _tags(location, entry, entries.texts[keys[entry]])
-            check_tags(location, "an entry", entry, tags)
+            if tags is None:
+                entries.left_out.add(NO_TAGS, f"{name}/{entry}")
+                continue
+            if tags:
+                check_tags(location, "an entry", entry, tags)
             images.append(Listed(f"{name}/{entry}", tags, uri, seen))
     return Listing(images, entries.seen, entries.left_out, unit="entry")
 
@@ -142,9 +148,11 @@ def _entries(name: str, location: str, opened: tarfile.TarFile) -> _Entries:
         stem, extension = _split(text)
         if not entry.isreg() or entry.issparse():  # a link or device, or bytes in several pieces
             found.left_out.add(NOT_A_FILE, f"{name}/{text}")
-        elif is_image(text):
-            seen = describe_bytes(_content(opened, entry))
-            found.images.append((text, tar_uri(location, entry.offset_data, entry.size), seen))
+            continue
+        known, unsure = is_image_name(text), may_be_image(text) and entry.size <= READ_WHOLE
+        data = _content(opened, entry) if known or unsure else b""
+        if known or (unsure and is_image_bytes(data)):
+            found.images.append((text, tar_uri(location, entry.offset_data, entry.size), describe_bytes(data)))
         elif extension in TAGS:
             if entry.size > MOST_TEXT:
                 raise UserError(f"{location}: {entry.name} has {entry.size:,} bytes, too many for tags.")
@@ -202,17 +210,19 @@ def _text(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _tags(location: str, entry: str, texts: dict[str, bytes]) -> list[str]:
+def _tags(location: str, entry: str, texts: dict[str, bytes]) -> list[str] | None:
+    """Tags of an image, none for an image of nothing; None where the tar does not say."""
+    # A text beside a .json or .cls is a caption: img2dataset writes it so.
+    used = [extension for extension in TAGS if extension in texts and (extension != "txt" or len(texts) == 1)]
     try:
-        for extension in TAGS:
-            if extension in texts:
-                text = texts[extension].decode("utf-8-sig")
-                raw = _json_tags(text) if extension == "json" else text.split(";")
-                if raw is not None:
-                    return clean(raw)
+        for extension in used:
+            text = texts[extension].decode("utf-8-sig")
+            raw = _json_tags(text) if extension == "json" else text.split(";")
+            if raw is not None:
+                return clean(raw)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{location}: the tags of {entry} cannot be read: {error}; write them again.") from error
-    return []
+    return None
 
 
 def _json_tags(text: str) -> list[str] | None:

@@ -87,10 +87,10 @@ def inspect(data: str | Path, *, limit: int | None = None) -> Inspection:
     return inspected(data, read(data, 1, limit))
 
 
-def inspected(data: str | Path, reading: Reading) -> Inspection:
-    """The inspection of what was read already."""
+def inspected(data: str | Path, reading: Reading, training: bool = True) -> Inspection:
+    """The inspection of what was read already; `training` says whether a classifier is to be trained on it."""
     overview = Overview(reading)
-    return Inspection(absolute(data), overview, suspicions.find(overview))
+    return Inspection(absolute(data), overview, suspicions.find(overview, training))
 
 
 def account_lines(reading: Reading) -> list[str]:

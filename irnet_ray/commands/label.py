@@ -110,7 +110,7 @@ def label(
             data = generate(Path(folder.local_path) / SCENES)
             truth = str(Path(data) / "truth.json")
         reading = read(data, shards, limit)
-        inspection = inspected(data, reading)
+        inspection = inspected(data, reading, training=not knobs.classifier.pretrained)
         print_lines(console, inspection.lines())
         inspection.check(accept)
         plan = Plan(folder, knobs, reading.table, shards)

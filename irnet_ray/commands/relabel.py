@@ -187,14 +187,15 @@ def plan_relabel(
     if run.version.student is not None:
         raise UserError(f"{out.location} holds a student's predictions: `irnet-ray predict` makes them anew.")
     source, shard_count = _source(run, data), run.version.shard_count
-    inspection = inspected(source.folder, read(source.folder, shard_count, source.limit))
-    today = inspection.reading.table
+    reading = read(source.folder, shard_count, source.limit)
+    today = reading.table
     changes = compare(_images(run, "images"), today)
     trained_on = "trained_images" if "trained_images" in run.version.stages else "images"
     unseen = compare(_images(run, trained_on), today).unseen / len(today)
     base, recorded = run.version.base, run.config.model_dump(mode="json")
     config = load_config(None, {}, base=recorded, settings=settings)
     reasons = _reasons(Plan(out, config, today, shard_count, base), base, retrain, unseen, retrain_share)
+    inspection = inspected(source.folder, reading, training=bool(reasons) and not config.classifier.pretrained)
     plan = Plan(out, config, today, shard_count, None if reasons else base)
     plan.check_usable(source.folder)
     reused, failed = _reusable(plan, run, changes)

@@ -38,6 +38,7 @@ class Suspicion:
     find: Callable[[Overview], Sequence[str]]
     says: str  # what is wrong, followed by the cases
     do: str  # what the user can do
+    of_training: bool = False  # whether it matters only where a classifier is trained on these images
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,7 @@ SUSPICIONS: dict[str, Suspicion] = {
             _no_absence,
             "every image has every tag, so no image teaches what the absence of a tag looks like",
             "add images that lack it, as rows without tags",
+            of_training=True,
         ),
         Suspicion(
             "on-every-image",
@@ -213,6 +215,7 @@ SUSPICIONS: dict[str, Suspicion] = {
             _on_every_image,
             "a tag is on every image, so no image teaches its absence and its masks will be poor",
             "leave the tag out, or add images that lack it",
+            of_training=True,
         ),
         Suspicion(
             "spellings",
@@ -227,6 +230,7 @@ SUSPICIONS: dict[str, Suspicion] = {
             _parents,
             "a tag is on each image of another tag, so the two cannot be told apart there",
             "keep one of the two, or add images where the second is absent",
+            of_training=True,
         ),
         Suspicion(
             "few-images",
@@ -234,6 +238,7 @@ SUSPICIONS: dict[str, Suspicion] = {
             _few_images,
             f"classes have fewer than {FEW} images",
             "add images of them, or expect poor masks",
+            of_training=True,
         ),
         Suspicion(
             "duplicates",
@@ -246,9 +251,13 @@ SUSPICIONS: dict[str, Suspicion] = {
 }
 
 
-def find(data: Overview) -> list[Found]:
-    """All suspicions that have cases; those that stop a run come first."""
-    cases = ((kind, list(kind.find(data))) for kind in SUSPICIONS.values())
+def find(data: Overview, training: bool = True) -> list[Found]:
+    """All suspicions that have cases; those that stop a run come first.
+
+    `training` says whether a classifier is to be trained on these images.
+    """
+    kinds = (kind for kind in SUSPICIONS.values() if training or not kind.of_training)
+    cases = ((kind, list(kind.find(data))) for kind in kinds)
     return [Found(kind, found) for kind, found in cases if found]
 
 

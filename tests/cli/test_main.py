@@ -59,14 +59,14 @@ def test_label_hands_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatch
         "label",
         *options.split(),
         *["--workers", "2", "--limit", "3", "--address", "a", "--then", "deeplab, mask-rcnn"],
-        *["--classifier", "pretrained", "--set", "labels.background=0.3", "--set", "seed=1"],
+        *["--classifier", "pretrained", "--set", "labels.background=0.3", "--set", "seed=1", "--accept", "captions"],
     )
     assert (code, err) == (0, "")
     full = {"backbone": "lite0", "weights": "w", "config": Path("c"), "seeds": "cam", "preset": "paper"}
     full["classifier"] = "pretrained"
     full |= {"workers": 2, "limit": 3, "address": "a"}
-    plain = dict.fromkeys(full) | {"then": [], "settings": ()}
-    full |= {"then": ["deeplab", "mask-rcnn"], "settings": ["labels.background=0.3", "seed=1"]}
+    plain = dict.fromkeys(full) | {"then": [], "settings": (), "accept": ()}
+    full |= {"then": ["deeplab", "mask-rcnn"], "settings": ["labels.background=0.3", "seed=1"], "accept": ["captions"]}
     assert seen == [
         ((None, "irnet-out"), {"shards": 4, **plain}),
         (("d", "o"), {"shards": 9, **full}),

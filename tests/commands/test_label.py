@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +21,18 @@ import irnet_ray
 from irnet_ray import tables
 from irnet_ray.commands import label as api
 from irnet_ray.commands.evaluate import evaluate
+from irnet_ray.commands.inspect import inspect, inspected
 from irnet_ray.commands.plan import Plan
 from irnet_ray.config.load import load_config
 from irnet_ray.errors import UserError
-from irnet_ray.inputs.folder import read_folder
+from irnet_ray.inputs.folder import read, read_folder
 from irnet_ray.masks import encode_cam, encode_png
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
 from irnet_ray.scenes.generate import generate
 from irnet_ray.stages.graph import STAGES
+from tests.inputs.formats import write
 
 
 class StartedError(Exception):
@@ -68,10 +72,12 @@ def test_the_package_hands_out_the_verbs_and_nothing_else() -> None:
 
 
 def test_the_plan_is_printed_whole_before_ray_starts(no_ray: None, data: Path, tmp_path: Path) -> None:
-    lines = label(tmp_path / "out", data=data, shards=3).splitlines()
-    assert len(lines) == 2  # however narrow the terminal: a log's lines are not to be wrapped
-    assert lines[0].startswith("4 images, ") and "3 shards, backbone lite0" in lines[0]
-    assert all(stage in lines[1] for stage in STAGES)
+    looked, lines = inspect(data).lines(), label(tmp_path / "out", data=data, shards=3).splitlines()
+    # However narrow the terminal: a log's lines are not to be wrapped.
+    assert lines[: len(looked)] == looked and len(lines) == len(looked) + 2
+    assert lines[1].startswith("account  7 files = 4 images + 3 left out: ")
+    assert lines[-2].startswith("4 images, ") and "3 shards, backbone lite0" in lines[-2]
+    assert all(stage in lines[-1] for stage in STAGES)
     images = tmp_path / "out" / "stages"
     assert sorted(path.name.split("-")[0] for path in images.iterdir()) == ["images", "tags"]
     assert json.loads((tmp_path / "out" / "config.json").read_text())["backbone"] == "lite0"
@@ -80,7 +86,7 @@ def test_the_plan_is_printed_whole_before_ray_starts(no_ray: None, data: Path, t
 def test_without_data_scenes_are_labelled_and_the_first_line_says_so(no_ray: None, tmp_path: Path) -> None:
     lines = label(tmp_path / "out", limit=5).splitlines()
     assert lines[0] == f"No --data: labeling generated scenes, in {tmp_path}/out/scenes."
-    assert lines[1].startswith("5 images, ")
+    assert lines[-2].startswith("5 images, ")
     assert (tmp_path / "out" / "scenes" / "truth.json").is_file()
     assert json.loads((tmp_path / "out" / "config.json").read_text())["irnet"]["min_iterations"] < 1000
 
@@ -97,11 +103,34 @@ def test_nothing_is_left_in_the_output_folder_by_a_refused_run(no_ray: None, dat
     assert not (tmp_path / "out" / "stages").exists()
 
 
+def test_a_suspicion_stops_before_ray_starts_until_it_is_accepted(no_ray: None, data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    write(tmp_path / "data", "images/more.png")
+    with pytest.raises(UserError, match=r"image files without tags .*more.png.*go on with --accept untagged\.$"):
+        api.label(tmp_path / "data", tmp_path / "out", backbone="lite0", console=Console(file=io.StringIO()))
+    assert not (tmp_path / "out" / "stages").exists()
+    printed = label(tmp_path / "out", data=tmp_path / "data", accept=["untagged"])
+    assert "stop     untagged: " in printed and "an image without tags (images/more.png)" in printed
+
+
+def test_a_suspicion_that_nobody_knows_is_no_name_to_accept(no_ray: None, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No suspicion 'caption' to accept: there are untagged, .*captions"):
+        label(tmp_path / "out", data=data, accept=["caption"])
+
+
+def test_a_classifier_that_is_not_trained_needs_no_absence(data: Path) -> None:
+    reading = read(data, 1)
+    everything = replace(reading, table=reading.table.slice(1, 1))
+    assert inspected(data, everything).stops == ["no-absence"]
+    assert inspected(data, everything, training=False).stops == []
+
+
 def test_a_run_that_never_finished_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"No finished run in {tmp_path}: run `irnet-ray label --out {tmp_path}`"):
         FinishedRun.open(tmp_path)
 
 
+ACCEPTED = ["no-absence"]  # each image has both tags
 IMAGES = 140  # in three row groups of the one shard
 
 
@@ -112,6 +141,7 @@ def done(tmp_path: Path) -> Plan:
     names = [f"{number:03d}.png" for number in range(IMAGES)]
     for name in names:
         Image.new("RGB", (8, 8)).save(tmp_path / "data" / "images" / name)
+    (tmp_path / "data" / "notes.txt").write_text("")
     (tmp_path / "data" / "tags.csv").write_text("image,tags\n" + "".join(f"{name},cat;dog\n" for name in names))
     config = load_config(None, {"backbone": "lite0"})
     plan = Plan(Folder(str(tmp_path / "out")), config, read_folder(tmp_path / "data", 1, None), 1)
@@ -151,7 +181,9 @@ def finish(plan: Plan) -> tuple[api.LabelResult, str]:
     printed = io.StringIO()
     data = Path(plan.out.local_path).parent / "data"
     console = Console(file=printed, width=20)
-    return api.label(data, plan.out.local_path, shards=1, backbone="lite0", console=console), printed.getvalue()
+    return api.label(
+        data, plan.out.local_path, shards=1, backbone="lite0", accept=ACCEPTED, console=console
+    ), printed.getvalue()
 
 
 def test_a_missing_report_is_made_from_the_tables_of_a_finished_run(no_ray: None, done: Plan) -> None:
@@ -161,6 +193,9 @@ def test_a_missing_report_is_made_from_the_tables_of_a_finished_run(no_ray: None
     assert (result.images, result.labels, result.errors, result.instances) == (140, 120, 20, 60)
     assert (report["images"], report["labels"], report["errors"]) == (140, 120, 20)
     assert report["errors_by_kind"] == {"worker-died": 20}
+    left_out = [(left["reason"], left["files"], left["examples"]) for left in report["account"]["left_out"]]
+    assert (report["account"]["seen"], report["account"]["images"]) == (142, 140)
+    assert left_out == [("not an image", 1, ["notes.txt"]), ("holds the tags", 1, ["tags.csv"])]
     overall, cat = report["overall"], report["classes"]["cat"]
     assert (overall["images"], overall["images_without_instance"], overall["mean_quality"]) == (120, 60, 0.5)
     assert report["images_by_instances"] == {"0": 60, "1": 60, "2": 0, "3": 0, "4": 0, "5+": 0}

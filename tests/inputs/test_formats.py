@@ -86,7 +86,7 @@ def test_a_folder_is_walked_once(everything: Path, monkeypatch: pytest.MonkeyPat
         assert walked == [str(everything / folder)]
         walked.clear()
     read_folder(everything / "VOCdevkit", 1)
-    assert walked == [str(everything / "VOCdevkit" / "VOC2012" / "JPEGImages")]
+    assert walked == [str(everything / "VOCdevkit" / "VOC2012")]
 
 
 def test_a_file_of_no_format_is_refused_with_all_that_are_known(tmp_path: Path) -> None:

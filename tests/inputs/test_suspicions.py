@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from irnet_ray.errors import UserError
@@ -10,6 +13,7 @@ from irnet_ray.inputs.overview import Overview
 from irnet_ray.inputs.suspicions import FEW, SUSPICIONS, check, find
 from tests.inputs.readings import overview
 
+DOCS = Path(__file__).parents[2] / "docs" / "inputs.md"
 DOG, CAT, BOTH = ["dog"], ["cat"], ["dog", "cat"]
 
 
@@ -105,6 +109,14 @@ def test_every_suspicion_is_tested_and_says_what_to_do() -> None:
         (found,) = (one for one in find(data) if one.kind.name == name)
         assert SUSPICIONS[name].do in found.sentence() and cases[0][1][0] in found.sentence()
         assert found.to_json()["severity"] in ("stop", "warning")
+
+
+def test_the_docs_list_them_in_their_order() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)`( \*)? \| (stops|warns) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows == [
+        (kind.name, " *" if kind.of_training else "", "stops" if kind.severity == "stop" else "warns")
+        for kind in SUSPICIONS.values()
+    ]
 
 
 def test_nothing_is_found_in_a_data_set_in_order() -> None:

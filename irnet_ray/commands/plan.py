@@ -127,6 +127,17 @@ class Plan:
                 "and mend them or name another folder."
             )
 
+    def check_learnable(self, where: str) -> None:
+        """Raise UserError if the tags of `where` teach nothing: there is none, or one that no image lacks."""
+        if not self.vocabulary:
+            raise UserError(f"No image in {where} has a tag: add tags to those that show what you want masks of.")
+        with_tag = pc.sum(pc.greater(pc.list_value_length(self.table["tags"]), 0)).as_py()
+        if len(self.vocabulary) == 1 and with_tag == len(self.table):
+            raise UserError(
+                f"Every image in {where} has the one tag {self.vocabulary[0]!r}, so nothing teaches what an image "
+                "without it looks like: add images that do not show it, with no tag."
+            )
+
     def samples(self, table: str) -> int:
         """How many rows of a table a training can use. Raises UserError if there is none."""
         count = self.usable if table == "images" else self.shards(table).counts()[0]

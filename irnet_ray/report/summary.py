@@ -27,7 +27,6 @@ class Tally:
 
     images: int = 0
     empty: int = 0  # images without an instance
-    untagged: int = 0  # images without a tag, of which no instance is expected
     instances: int = 0
     quality: float = 0.0  # sum over the instances
     area: int = 0  # pixels of the images
@@ -37,6 +36,7 @@ class Tally:
     label: int = 0  # cells of the semantic label
     both: int = 0  # cells of the same class in both
     either: int = 0  # cells of either
+    untagged: int = 0  # images without a tag, of which no instance is expected
 
     def merge(self, other: Tally) -> None:
         """Add the counts of other images."""
@@ -85,11 +85,11 @@ class Summary:
         for k, tag in enumerate(tags, start=1):
             found = qualities[tag]
             counts = (pixels[k], cells, cam[k], wins[k], both[k], cam[k] + wins[k] - both[k])
-            one = Tally(1, int(not found), 0, len(found), sum(found), semantic_HW.size, *counts)
+            one = Tally(1, int(not found), len(found), sum(found), semantic_HW.size, *counts)
             self.classes.setdefault(tag, Tally()).merge(one)
         quality = sum(instance["quality"] for instance in instances)
         counts = (sum(pixels[1:]), cells, sum(cam[1:]), sum(wins[1:]), sum(both[1:]), cells - both[0])
-        one = Tally(1, int(not instances), int(not tags), len(instances), quality, semantic_HW.size, *counts)
+        one = Tally(1, int(not instances), len(instances), quality, semantic_HW.size, *counts, int(not tags))
         self.every.merge(one)
         self.histogram[min(len(instances), MOST)] += 1
 

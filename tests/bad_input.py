@@ -168,7 +168,7 @@ IMAGES = [
     BadImage("name with comma, semicolon and quote", 'a,b;c".png', _saved()),
     BadImage("name that is a pattern", "[a]*?{b}%20#x.png", _saved()),
     BadImage("name that is markup", "<img src=x onerror=alert(1)>[red].png", _saved()),
-    BadImage("name that orders the terminal", "\x1b[2J\x07.png", _saved()),
+    BadImage("name with terminal control codes", "\x1b[2J\x07.png", _saved()),
 ]
 
 
@@ -254,7 +254,7 @@ FOLDERS = [
     BadFolder("pipe named .png without tags", _added("", lambda i: os.mkfifo(i / FIFO))),
     BadFolder("tags for a file that is not there", _added("line\\x\x1b.png,dog\n"), "1 file not found"),
     BadFolder("listed name of 300 letters", _added("x" * 300 + ".png,dog\n"), "1 file not found"),
-    BadFolder("listed name with a line break, not there", _added('"x\ny.png",dog\n'), "1 file not found"),
+    BadFolder("listed name with a line break, missing file", _added('"x\ny.png",dog\n'), "1 file not found"),
     BadFolder("absolute name", _added("/etc/passwd.png,dog\n"), "paths below the folder"),
     BadFolder("name with ..", _added("../images/a.png,dog\n"), "paths below the folder"),
     BadFolder("name with a null character", _added("x\0.png,dog\n"), "paths below the folder"),
@@ -270,7 +270,7 @@ FOLDERS = [
     BadFolder("1,000 tags", _tags(f"image,tags\na.png,{';'.join(map(str, range(1000)))}\nb.png,cat\n"), "at most 254"),
     BadFolder("tag that is markup", _tags("image,tags\na.png,[/red]\nb.png,<b>:smile:\n")),
     BadFolder("tag that is a path", _tags("image,tags\na.png,../../etc/passwd\nb.png,/tmp/x\n")),
-    BadFolder("tag that orders the terminal", _tags("image,tags\na.png,\x1b[2J\x07\nb.png,cat\n")),
+    BadFolder("tag with terminal control codes", _tags("image,tags\na.png,\x1b[2J\x07\nb.png,cat\n")),
     BadFolder("UTF-16", _tags(BOTH, "utf-16"), "is not UTF-8"),
     BadFolder("UTF-16 without a mark", _tags(BOTH, "utf-16-le"), "must have one column"),
     BadFolder("Latin-1", _tags("image,tags\na.png,caf\xe9\nb.png,cat\n", "latin-1"), "is not UTF-8"),

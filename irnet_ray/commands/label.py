@@ -1,4 +1,4 @@
-"""The verbs of the command line as Python functions."""
+"""Label images: train what is missing, then write masks for every image."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from irnet_ray.commands.defaults import OUT, SHARDS
 from irnet_ray.commands.pipeline import relabel_hint, run_plan
 from irnet_ray.commands.plan import Plan
 from irnet_ray.commands.train import train
@@ -27,7 +28,7 @@ SCENES = "scenes"
 
 @dataclass(frozen=True)
 class LabelResult:
-    """What a labeling run holds: `images = labels + errors`."""
+    """The outcome of a labeling run: `images = labels + errors`."""
 
     out: str
     version: str
@@ -42,9 +43,9 @@ class LabelResult:
 
 def label(
     data: str | Path | None = None,
-    out: str | Path = "irnet-out",
+    out: str | Path = OUT,
     *,
-    shards: int = 4,
+    shards: int = SHARDS,
     backbone: str | None = None,
     weights: str | None = None,
     config: str | Path | None = None,
@@ -58,31 +59,31 @@ def label(
     address: str | None = None,
     console: Console | None = None,
 ) -> LabelResult:
-    """Label every image of `data` from its tags alone; what an earlier run has done is not done again.
+    """Label every image of `data` from its tags alone. Work that an earlier run finished is not repeated.
 
     Args:
-        data: a folder of images with `tags.csv`, or what else docs/inputs.md lists; None for generated scenes.
+        data: a folder of images with `tags.csv`, or another input of docs/inputs.md; None for generated scenes.
         out: the run directory.
         shards: Parquet files per table.
-        backbone: a name in `networks.backbones.BACKBONES`, over the config's.
-        weights: path of the backbone's ImageNet weights, over the config's.
+        backbone: a name in `networks.backbones.BACKBONES`; overrides the config file.
+        weights: path of the backbone's ImageNet weights; overrides the config file.
         config: YAML or JSON file of knobs.
-        settings: single knobs, such as `labels.background=0.3`, over all others.
-        seeds: `prototypes`, `correlation` or `cam`: how seeds are made, over the config's.
-        classifier: `pretrained` for the backbone's own ImageNet classifier, where tags are its classes.
-        preset: `paper` for the published pipeline, under the config's own values.
-        workers: training workers and network actors; None for all GPUs, or else a network actor per core.
-        limit: label only the first so many images.
+        settings: single knobs, such as `labels.background=0.3`; they override all others.
+        seeds: how to make seeds, a name in `algorithms.seed_methods.METHODS`; overrides the config file.
+        classifier: `pretrained` for the backbone's own ImageNet classifier; all tags must be its classes.
+        preset: `paper` for the published pipeline; the config file overrides it.
+        workers: training workers and network actors; None for all GPUs, or for a network actor per core without one.
+        limit: label only this many images, the first ones.
         then: names of students to train on the labels, in order, such as `mask-rcnn`.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
         console: where the plan and the progress go.
 
     Raises:
-        UserError: bad input, said in one sentence, before anything is computed.
+        UserError: bad input, reported in one sentence before anything is computed.
     """
     console = console or Console()
     if classifier not in (None, "pretrained"):
-        raise UserError(f"No classifier {classifier!r}: there is pretrained; without --classifier one is trained.")
+        raise UserError(f"No classifier {classifier!r}: give pretrained, or leave --classifier out to train one.")
     pretrained = {"pretrained": True if classifier else None}
     overrides = {"backbone": backbone, "weights": weights, "classifier": pretrained, "seeds": {"method": seeds}}
     knobs = load_config(Path(config) if config else None, overrides, data is None, preset, settings=settings)
@@ -93,7 +94,7 @@ def label(
     for kind in then:
         find_kind(kind)
     if data is None and is_uri(str(out)):
-        raise UserError(f"Generated scenes need a local --out, and {out} is in an object store: name images by --data.")
+        raise UserError(f"Generated scenes need a local --out, but {out} is in an object store: name images by --data.")
     folder = writable(out)
     truth = None
     with hold(folder):

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from irnet_ray.algorithms.maps import STRIDE
+from irnet_ray.evaluation.evaluate import CAM_THRESHOLD
 from irnet_ray.masks import decode_cam, decode_png
 from irnet_ray.tables import Row
 
@@ -114,14 +115,14 @@ class Summary:
 def compare(semantic_HW: np.ndarray, seed: Row) -> np.ndarray:
     """Count cells by class in the raw CAM (rows) and in the label (columns), int64 (K+1, K+1); 0 is background.
 
-    The two are compared on the grid of the CAM, at stride 4. The CAM is cut at the published threshold of labels (paper
+    The two are compared on the grid of the CAM, at stride 4. The CAM is cut at the default threshold of labels (paper
     5.2). Of the label, the pixel in the middle of each cell counts.
     """
     import torch
 
     from irnet_ray.algorithms.synthesis import cam_semantic
 
-    cam_hw = cam_semantic(torch.from_numpy(decode_cam(seed))).numpy()
+    cam_hw = cam_semantic(torch.from_numpy(decode_cam(seed)), threshold=CAM_THRESHOLD).numpy()
     # The confident map has the size that the image was worked on at. Only the header of its PNG is read.
     width, height = Image.open(io.BytesIO(seed["confident_map"])).size
     label_hw = at_cells(semantic_HW, cam_hw.shape, (height, width))

@@ -93,7 +93,7 @@ def test_a_run_without_one_label_is_no_success(main: Main, monkeypatch: pytest.M
     code, out, err = main("label")
     assert code == 2 and "5 images = 0 labels + 5 errors" in out
     assert out.endswith("\n\nerrors: unreadable 5\n") and "report  /out/report.json\n" in out
-    assert err == "irnet-ray: Not one image could be labeled: the errors table says why.\n"
+    assert err == "irnet-ray: No image could be labeled: the errors table says why.\n"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_run_without_one_label_is_no_success(main: Main, monkeypatch: pytest.M
         (UserError("No such thing."), 2, "irnet-ray: No such thing.\n"),
         (RuntimeError("seeds: stopped."), 1, "irnet-ray: seeds: stopped.\n"),
         (OSError(28, "No space left on device"), 1, "irnet-ray: [Errno 28] No space left on device\n"),
-        (KeyboardInterrupt(), 130, "irnet-ray: stopped; run the same command to go on.\n"),
+        (KeyboardInterrupt(), 130, "irnet-ray: stopped; run the same command to continue.\n"),
     ],
 )
 def test_exit_codes_tell_a_person_s_mistake_from_a_failure(

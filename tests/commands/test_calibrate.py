@@ -177,7 +177,7 @@ def test_the_command_prints_the_table_the_config_and_what_to_type_next(
     out = main("--to", "c.yaml")
     assert out.startswith("knob ")
     assert out.endswith("\n\nconfig  /out/calibrated.yaml\nnext    irnet-ray label --config c\n")
-    assert main().endswith("\nNothing gains: the config is the run's own.\n")
+    assert main().endswith("\nNo threshold gains anything: the config is the run's own.\n")
     assert seen == [("o", Path("t.json"), Path("c.yaml")), ("o", Path("t.json"), None)]
 
 

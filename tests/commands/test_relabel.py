@@ -64,7 +64,7 @@ def test_an_unchanged_folder_is_nothing_to_do(place: Path) -> None:
     result, computed, printed = night(place / "out")
     assert computed == NOTHING and result.to_compute == 0 and result.version == result.previous
     assert result.changes == {"same": 11, "moved": 0, "retagged": 0, "changed": 0, "new": 0, "removed": 0}
-    assert printed.endswith("nothing is to be computed: the version is up to date\n")
+    assert printed.endswith("nothing to compute: the version is up to date\n")
     assert {k: v for k, v in tree(place / "out").items() if "lock" not in k} == before
 
 
@@ -148,8 +148,8 @@ def test_the_share_is_of_images_new_since_the_training_however_many_nights_ago(p
         reasons.append(result.retrained)
         assert result.changes["new"] == 1
     assert shares == [1 / 12, 2 / 13, 3 / 14]
-    assert reasons == [(), (), ("21.4 % of the images are new to the networks, over 20 %",)]
-    assert "everything is learnt anew: 21.4 %" in printed
+    assert reasons == [(), (), ("21.4 % of the images are new to the networks, more than 20 %",)]
+    assert "all networks are trained again: 21.4 %" in printed
     assert (
         night(place / "out")[0].retrained == ()
         and plan_relabel(Folder(str(place / "out")), None, False, 0.2).unseen == 0
@@ -275,7 +275,7 @@ def test_without_a_finished_run_or_a_known_folder_it_says_what_to_do(place: Path
     current = json.loads((place / "out" / "current.json").read_text())
     del current["data"]
     (place / "out" / "current.json").write_text(json.dumps(current))
-    with pytest.raises(UserError, match="does not say where its images lie: name them with --data"):
+    with pytest.raises(UserError, match="does not say where its images are: name them with --data"):
         relabel(place / "out", console=Console(file=io.StringIO()))
     (place / "out" / "current.json").write_text(
         json.dumps({**current, "student": {"kind": "deeplab", "labels": "0", "model": "m"}})

@@ -123,7 +123,7 @@ def test_ctrl_c_leaves_the_job_running_and_a_stopped_job_is_a_failure(head: Head
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert err == (
-        f"irnet-ray: {job} goes on: follow it with `ray job logs --follow --address {head.address} {job}`, "
+        f"irnet-ray: {job} keeps running: follow it with `ray job logs --follow --address {head.address} {job}`, "
         f"stop it with `ray job stop --address {head.address} {job}`.\n"
     )
     assert client.get_job_status(job) == "RUNNING"
@@ -171,13 +171,13 @@ def test_an_address_is_needed_and_must_be_a_job_server_s(no_address: pytest.Monk
     with pytest.raises(UserError, match="No job server: name the head's with --address http://HEAD:8265"):
         submit("label", [], None, VERBS)
     for wrong in ("auto", "head:6379", "ray://head:10001", "http://", "http://head:port"):
-        with pytest.raises(UserError, match=f"^{wrong} is no job server's address"):
+        with pytest.raises(UserError, match=f"^{wrong} is not the address of a job server"):
             submit("label", [], wrong, VERBS)
     no_address.setenv("RAY_ADDRESS", "ray://cluster:10001")
-    with pytest.raises(UserError, match="^ray://cluster:10001 is no job server's address"):
+    with pytest.raises(UserError, match="^ray://cluster:10001 is not the address of a job server"):
         submit("label", [], None, VERBS)
     no_address.setenv("RAY_API_SERVER_ADDRESS", "ftp://jobs")
-    with pytest.raises(UserError, match="^ftp://jobs is"):
+    with pytest.raises(UserError, match="^ftp://jobs is not"):
         submit("label", [], None, VERBS)
 
 

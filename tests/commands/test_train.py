@@ -77,7 +77,7 @@ def test_a_mistake_is_said_before_anything_starts(
 
 
 def test_holding_out_every_image_leaves_nothing_to_learn_from(out: Path) -> None:
-    with pytest.raises(UserError, match="Not one label"):
+    with pytest.raises(UserError, match="No label in"):
         train("deeplab", out, hold_out=out.parent / "scenes" / "truth.json")
 
 

@@ -45,7 +45,7 @@ def test_shrinking_averages() -> None:
 
 @given(SIDES, SIDES, SIDES, SIDES, st.integers(1, 4))
 @settings(max_examples=50)
-def test_maps_are_resized_by_their_nearest_pixels(h: int, w: int, height: int, width: int, factor: int) -> None:
+def test_maps_are_resized_by_nearest_pixels(h: int, w: int, height: int, width: int, factor: int) -> None:
     index = np.arange(h * w, dtype=np.int64).reshape(h, w)
     assert np.array_equal(resize_map(index, (h, w)), index)
     assert np.array_equal(resize_map(index, (h * factor, w * factor)), index.repeat(factor, 0).repeat(factor, 1))
@@ -58,9 +58,7 @@ def test_maps_are_resized_by_their_nearest_pixels(h: int, w: int, height: int, w
 
 @given(SIDES, SIDES, st.integers(-30, 45), st.integers(-30, 45), SIDES)
 @settings(max_examples=50)
-def test_a_crop_is_the_array_where_there_is_one_and_fill_elsewhere(
-    h: int, w: int, top: int, left: int, side: int
-) -> None:
+def test_a_crop_is_the_array_inside_and_fill_outside(h: int, w: int, top: int, left: int, side: int) -> None:
     array = np.arange(h * w).reshape(h, w)
     square = crop(array, top, left, side, -1)
     for y in range(side):

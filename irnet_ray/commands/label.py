@@ -109,6 +109,7 @@ def label(
             truth = str(Path(data) / "truth.json")
         plan = Plan(folder, knobs, read_folder(data, shards, limit), shards)
         plan.check_usable(str(data))
+        plan.check_learnable(str(data))
         folder.write_json("config.json", knobs.model_dump(mode="json"))
         hint = relabel_hint(plan)
         if hint is not None:

@@ -284,7 +284,9 @@ def _print_plan(plan: Plan, console: Console) -> None:
     import pyarrow.compute as pc
 
     broken = len(plan.table) - plan.usable
-    note = f" ({broken} unreadable)" if broken else ""
+    untagged = pc.sum(pc.equal(pc.list_value_length(plan.table["tags"]), 0)).as_py() or 0
+    notes = [f"{broken} unreadable"] * bool(broken) + [f"{untagged} without a tag"] * bool(untagged)
+    note = f" ({', '.join(notes)})" if notes else ""
     counts = pc.value_counts(pc.list_flatten(plan.table["tags"])).to_pylist()
     counts.sort(key=lambda tag: (-tag["counts"], tag["values"]))
     tags = ", ".join(f"{printable(tag['values'])} {tag['counts']}" for tag in counts[:5]) + (

@@ -65,10 +65,17 @@ class Plan:
         return {stage: f"{stage}-{value}" for stage, value in prints.items()}
 
     def _content(self) -> str:
-        return _digest(self.table, ["image_id", "tags", "content"])
+        return _digest(self.table, ["image_id", "tags", "content", *self._unknown()])
 
     def _images(self) -> str:
-        return fingerprint(_digest(self.table, ["image_id", "tags", "content", "uri"]), self.shard_count)
+        columns = ["image_id", "tags", "content", "uri", *self._unknown()]
+        return fingerprint(_digest(self.table, columns), self.shard_count)
+
+    def _unknown(self) -> list[str]:
+        """The column of unknown tags, if there are any: without them a fingerprint is that of releases before it."""
+        name = "tags_unknown"
+        is_used = name in self.table.column_names and self.table[name].null_count < len(self.table)
+        return [name] if is_used else []
 
     @property
     def version(self) -> str:
@@ -118,6 +125,17 @@ class Plan:
             raise UserError(
                 f"None of the {len(self.table)} image files in {where} has a readable header: try to open one of them, "
                 "and repair them or name another folder."
+            )
+
+    def check_learnable(self, where: str) -> None:
+        """Raise UserError if the tags of `where` teach nothing: there is none, or one that no image lacks."""
+        if not self.vocabulary:
+            raise UserError(f"No image in {where} has a tag: add tags to those that show what you want masks of.")
+        with_tag = pc.sum(pc.greater(pc.list_value_length(self.table["tags"]), 0)).as_py()
+        if len(self.vocabulary) == 1 and with_tag == len(self.table):
+            raise UserError(
+                f"Every image in {where} has the one tag {self.vocabulary[0]!r}, so nothing teaches what an image "
+                "without it looks like: add images that do not show it, with no tag."
             )
 
     def samples(self, table: str) -> int:

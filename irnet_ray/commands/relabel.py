@@ -214,7 +214,8 @@ def _whole(run: FinishedRun, stage: str) -> Shards:
 
 def _images(run: FinishedRun, stage: str) -> pa.Table:
     shards = _whole(run, stage)
-    return pa.concat_tables([shards.rows.read_table(shards.part(n)) for n in range(shards.count)])
+    parts = [shards.rows.read_table(shards.part(n)) for n in range(shards.count)]
+    return pa.concat_tables(parts, promote_options="default")
 
 
 def _reasons(plan: Plan, base: Version, retrain: bool, unseen: float, most: float) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ class Listed(NamedTuple):
     tags: list[str]
     uri: str
     seen: Seen | None = None
+    unknown: tuple[str, ...] = ()  # tags of which nobody knows whether the image has them
 
 
 def images_table(images: Sequence[Listed], shards: int, limit: int | None, listed_in: str | None = None) -> pa.Table:
@@ -66,6 +67,7 @@ def images_table(images: Sequence[Listed], shards: int, limit: int | None, liste
             "height": [found.size[1] if found.size else None for found in known],
             "content": [found.content for found in known],
             "shard": [tables.shard_of(image.image_id, shards) for image, _ in rows],
+            "tags_unknown": [list(image.unknown) or None for image, _ in rows],
         },
         schema=tables.IMAGES,
     )

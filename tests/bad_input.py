@@ -21,6 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from tests.deep import write_tiff
+
 LABEL = "label"
 WIDTH, HEIGHT = 64, 48  # of a photo with no other fault
 
@@ -101,6 +103,42 @@ def _sixteen_bits(path: Path) -> None:
     Image.fromarray(np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 20).save(path)
 
 
+def _deep(kind: type, top: int) -> Callable[[Path], None]:
+    """A ramp up to `top`."""
+    return lambda path: Image.fromarray(_ramp(kind, top)).save(path)
+
+
+def _deep_tiff(kind: type, top: float, channels: int = 1) -> Callable[[Path], None]:
+    ramp = _ramp(kind, top)
+    return lambda path: (
+        write_tiff(path, np.dstack([ramp] * channels) if channels > 1 else ramp, "><"[kind is np.uint32]) and None
+    )
+
+
+def _ramp(kind: type, top: float) -> np.ndarray:
+    return np.linspace(0, top, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(kind)
+
+
+def _hot(path: Path) -> None:
+    ramp = _ramp(np.uint16, 1023)
+    ramp[5, 5] = 65535
+    Image.fromarray(ramp).save(path)
+
+
+def _holes(path: Path) -> None:
+    ramp = _ramp(np.float32, 40)
+    ramp[:3, 0] = np.nan, np.inf, -np.inf
+    write_tiff(path, ramp)
+
+
+def _nothing(path: Path) -> None:
+    write_tiff(path, np.full((HEIGHT, WIDTH), np.nan, np.float32))
+
+
+def _planes(path: Path) -> None:
+    write_tiff(path, np.dstack([_ramp(np.uint16, 4095)] * 3), deflated=True, planes=True)
+
+
 def _animated(path: Path) -> None:
     frames = [photo(), photo().rotate(90), photo().rotate(180)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
@@ -145,6 +183,18 @@ IMAGES = [
     BadImage("JPEG named .PNG", "jpeg.PNG", _as("JPEG")),
     BadImage("CMYK", "cmyk.jpg", _saved("CMYK")),
     BadImage("16 bits a sample", "sixteen.png", _sixteen_bits),
+    BadImage("10 bits in 16: scaled by their range", "ten.png", _deep(np.uint16, 1023)),
+    BadImage("16 bits with one hot pixel", "hot.png", _hot),
+    BadImage("16 bits a colour", "sixteen-rgb.tif", _deep_tiff(np.uint16, 4095, 3)),
+    BadImage("signed 16 bits, big-endian", "signed.tif", _deep_tiff(np.int16, 3000)),
+    BadImage("32-bit integers", "integers.tif", _deep_tiff(np.uint32, 2**32 - 1)),
+    BadImage("floats", "floats.tif", _deep_tiff(np.float32, 1)),
+    BadImage("floats, some of them NaN and infinite", "nan.tif", _holes),
+    BadImage("floats, all of them NaN", "no-value.tif", _nothing, "unreadable"),
+    BadImage("64-bit floats", "doubles.tif", _deep_tiff(np.float64, 1), "unreadable"),
+    BadImage("16 bits a colour in compressed planes", "planes.tif", _planes, "unreadable"),
+    BadImage("AVIF", "photo.avif", _saved()),
+    BadImage("HEIC cut off", "cut.heic", _bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf"), "unreadable"),
     BadImage("palette", "palette.png", _saved("P")),
     BadImage("alpha", "alpha.png", _saved("RGBA")),
     BadImage("gray", "gray.jpg", _saved("L")),
@@ -344,6 +394,7 @@ SETTINGS = [
     BadSetting("config: out of range", CONFIG, _text("max_side: 3"), "Bad value for 'max_side'"),
     BadSetting("config: not a number", CONFIG, _text("irnet: {rate: .nan}"), "Bad value for 'irnet.rate'"),
     BadSetting("config: infinity", CONFIG, _text("classifier: {rate: .inf}"), "Bad value for 'classifier.rate'"),
+    BadSetting("config: a window upside down", CONFIG, _text("window: [4095, 0]"), "Bad value for 'window'"),
     BadSetting("config: a number for a section", CONFIG, _text("irnet: 3"), "Bad value for 'irnet'"),
     BadSetting("config: a list", CONFIG, _text("[1, 2]"), "expected sections and keys"),
     BadSetting("config: not text", CONFIG, _bytes(b"\x89PNG\xff\xfe\0"), "is not YAML or JSON"),

@@ -38,6 +38,13 @@ def label(
         str | None, typer.Option(help="pretrained: use ImageNet's classifier, train none; tags must be its classes.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help="paper: the published pipeline.")] = None,
+    window: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="LOW HIGH",
+            help="Of images of more than 8 bits: the values shown black and white. Default: each one's range.",
+        ),
+    ] = None,
     workers: Workers = None,
     limit: Annotated[int | None, typer.Option(help="Label only the first N images.")] = None,
     then: Annotated[
@@ -66,6 +73,7 @@ def label(
         seeds=seeds,
         classifier=classifier,
         preset=preset,
+        window=window,
         workers=workers,
         limit=limit,
         then=[kind.strip() for kind in then.split(",") if kind.strip()],

@@ -53,6 +53,7 @@ def label(
     seeds: str | None = None,
     classifier: str | None = None,
     preset: str | None = None,
+    window: tuple[float, float] | None = None,
     workers: int | None = None,
     limit: int | None = None,
     then: Sequence[str] = (),
@@ -71,6 +72,7 @@ def label(
         settings: single knobs, such as `labels.background=0.3`; they override all others.
         seeds: how to make seeds, a name in `algorithms.seed_methods.METHODS`; overrides the config file.
         classifier: `pretrained` for the backbone's own ImageNet classifier; all tags must be its classes.
+        window: the sample values of images of more than 8 bits that become black and white; overrides the config file.
         preset: `paper` for the published pipeline; the config file overrides it.
         workers: training workers and network actors; None for all GPUs, or for a network actor per core without one.
         limit: label only this many images, the first ones.
@@ -85,7 +87,13 @@ def label(
     if classifier not in (None, "pretrained"):
         raise UserError(f"No classifier {classifier!r}: give pretrained, or leave --classifier out to train one.")
     pretrained = {"pretrained": True if classifier else None}
-    overrides = {"backbone": backbone, "weights": weights, "classifier": pretrained, "seeds": {"method": seeds}}
+    overrides = {
+        "backbone": backbone,
+        "weights": weights,
+        "classifier": pretrained,
+        "seeds": {"method": seeds},
+        "window": window,
+    }
     knobs = load_config(Path(config) if config else None, overrides, data is None, preset, settings=settings)
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}.")

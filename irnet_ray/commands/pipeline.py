@@ -13,6 +13,7 @@ from rich.console import Console
 
 from irnet_ray._version import __version__
 from irnet_ray.commands.plan import Plan
+from irnet_ray.config.load import recorded_config
 from irnet_ray.errors import UserError, printable
 from irnet_ray.report.classifier import known_tags
 from irnet_ray.report.lines import classifier_lines
@@ -57,6 +58,7 @@ def run_plan(
     todo = [stage for stage in plan.order if not plan.is_done(stage)]
     trains = STAGES["classifier"] in todo
     _print_plan(plan, console)
+    plan.depths.check()
     if not trains:
         _print_classifier(plan, console)
     if not todo:
@@ -218,6 +220,7 @@ def _report(plan: Plan, console: Console) -> dict[str, Any]:
         "errors_by_kind": dict(kinds.most_common()),
         "unusual": unusual(figures),
         "classifier": _known_tags(plan),
+        **({"pixels": plan.depths.to_json()} if plan.depths.images else {}),
         **figures,
     }
     plan.stage("labels").write_json(REPORT, report)
@@ -272,7 +275,7 @@ def relabel_hint(plan: Plan) -> str | None:
     known = current(plan.out)
     if known is None or known.student is not None or plan.is_done(STAGES["classifier"]):
         return None
-    if known.stages["images"] == plan.names["images"] or known.config != plan.config.model_dump(mode="json"):
+    if known.stages["images"] == plan.names["images"] or recorded_config(known.config) != plan.config:
         return None
     return (
         f"The images are not those of version {known.id}, so everything is computed again. To compute only what has "
@@ -300,5 +303,7 @@ def _print_plan(plan: Plan, console: Console) -> None:
         markup=False,
         emoji=False,
     )
+    for line in plan.depths.lines():
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     states = ", ".join(f"{stage.name}: {plan.state(stage)}" for stage in plan.order)
     console.print(states, highlight=False, soft_wrap=True)

@@ -20,6 +20,8 @@ import pyarrow.compute as pc
 from irnet_ray import tables
 from irnet_ray.config.load import Config, recorded_config
 from irnet_ray.errors import UserError
+from irnet_ray.inputs.depths import Depths, look
+from irnet_ray.inputs.images_table import depths
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards, fingerprint
@@ -60,9 +62,14 @@ class Plan:
         prints = {
             "images": images,
             "tags": fingerprint("tags", images, self.config.seeds.prototype_images),
-            **fingerprints(self.config, self._weights(), data),
+            **fingerprints(self._effective, self._weights(), data),
         }
         return {stage: f"{stage}-{value}" for stage, value in prints.items()}
+
+    @property
+    def _effective(self) -> Config:
+        """The config without a window that no image needs: it changes no result then."""
+        return self.config if depths(self.table) else self.config.model_copy(update={"window": None})
 
     def _content(self) -> str:
         return _digest(self.table, ["image_id", "tags", "content", *self._unknown()])
@@ -113,6 +120,11 @@ class Plan:
     def vocabulary(self) -> list[str]:
         """All tags that the classifier knows, sorted; a class id is an index into this list."""
         return tables.vocabulary(self.table) if self.base is None else self.base.vocabulary
+
+    @cached_property
+    def depths(self) -> Depths:
+        """What is known of images that have more than 8 bits. Computed once: it decodes a few of them."""
+        return look(self.table, self.config.window)
 
     @cached_property
     def usable(self) -> int:

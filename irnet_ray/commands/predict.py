@@ -14,6 +14,7 @@ from rich.console import Console
 
 from irnet_ray.commands.defaults import SHARDS
 from irnet_ray.errors import UserError
+from irnet_ray.inputs.depths import look
 from irnet_ray.inputs.folder import read_images
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import hold
@@ -83,6 +84,10 @@ def _predict(prediction: Prediction, workers: int | None, address: str | None, c
         soft_wrap=True,
     )
     if not prediction.is_done:
+        found = look(prediction.table, student.config.window)
+        for line in found.lines():
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+        found.check()
         from irnet_ray.engine.session import session
 
         with session(address) as devices:
@@ -109,6 +114,8 @@ class Prediction:
         images = fingerprint([list(row.values()) for row in rows], self.shard_count)
         weights = hashlib.blake2b(self.model.read(WEIGHTS), digest_size=16).hexdigest()
         config = self.student.config.model_dump(exclude={"image_seconds"})  # a time limit changes no result
+        if config["window"] is None:
+            del config["window"]  # so that predictions older than this knob are found
         made = fingerprint("predict", revised(self.student.kind.revision), images, weights, config)
         return {"images": f"images-{images}", "labels": f"labels-{made}"}
 

@@ -81,7 +81,7 @@ def _draw(run: FinishedRun, image_ids: list[str]) -> list[Any]:
     pictures = []
     for image_id in image_ids:
         label, seed = _row(labels, image_id), _row(seeds, image_id)
-        image = load_image(label["uri"], config.max_side)
+        image = load_image(label["uri"], config.max_side, config.window)
         size = image.shape[:2]
         ((boundary, field),) = network.relations([image])
         instances = []

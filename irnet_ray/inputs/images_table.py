@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from irnet_ray import tables
 from irnet_ray.errors import UserError
 from irnet_ray.inputs import parallel, uris
-from irnet_ray.inputs.decode import read_size, size_of_bytes
+from irnet_ray.inputs.decode import Header, describe_pixels
 from irnet_ray.text import count, names
 
 READ_WHOLE = 64 << 20  # bytes; a larger local file is hashed piece by piece
@@ -22,7 +24,7 @@ class Seen(NamedTuple):
     """What reading an image found out."""
 
     size: tuple[int, int] | None  # width, height in pixels; None if its header cannot be read
-    content: str | None  # hash of its bytes; None if they cannot be read
+    content: str | None  # hash of its bytes, with its depth above 8 bits; None if they cannot be read
     missing: bool = False  # whether there is no such file
 
 
@@ -80,7 +82,7 @@ def describe(uri: str) -> Seen:
             with open(uri, "rb") as stream:
                 if os.fstat(stream.fileno()).st_size > READ_WHOLE:
                     digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16))
-                    return Seen(read_size(uri), digest.hexdigest())
+                    return _seen(describe_pixels(uri), digest.hexdigest())
                 data = stream.read()
         else:
             data = uris.read_bytes(uri)
@@ -93,7 +95,22 @@ def describe(uri: str) -> Seen:
 
 def describe_bytes(data: bytes) -> Seen:
     """Size and hash of the bytes of an image."""
-    return Seen(size_of_bytes(data), hashlib.blake2b(data, digest_size=16).hexdigest())
+    return _seen(describe_pixels(data), hashlib.blake2b(data, digest_size=16).hexdigest())
+
+
+def _seen(header: Header | None, digest: str) -> Seen:
+    if header is None:
+        return Seen(None, digest)
+    # The depth stands beside the hash. So the images table needs no column for it, and what an earlier version made of
+    # such an image, which it showed to the networks nearly black, does not count any more.
+    return Seen(header.size, digest if header.depth is None else f"{digest}/{header.depth}")
+
+
+def depths(images: pa.Table) -> dict[str, int]:
+    """How many images have more than 8 bits, by their depth, a key of `samples.DEPTHS`."""
+    known = pc.drop_null(images["content"])
+    deep = known.filter(pc.match_substring(known, "/")).to_pylist()
+    return dict(Counter(content.partition("/")[2] for content in deep).most_common())
 
 
 def refuse_unnamed(location: str, found: Sequence[str]) -> None:

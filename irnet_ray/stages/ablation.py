@@ -45,7 +45,7 @@ def stage(
         name="ablation",
         schema=tables.ABLATION,
         sources=(images, seeds),
-        load=partial(load, max_side=config.max_side),
+        load=partial(load, max_side=config.max_side, window=config.window),
         network=partial(
             AblationNetwork,
             config,

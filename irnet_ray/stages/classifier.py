@@ -122,7 +122,7 @@ class ClassifierTask:
         for offset in range(self.images):
             row = (index + offset) % self.images
             try:
-                image = load_image(self.table["uri"][row].as_py(), self.config.max_side)
+                image = load_image(self.table["uri"][row].as_py(), self.config.max_side, self.config.window)
                 break
             except ImageError:
                 continue
@@ -183,7 +183,8 @@ class ClassifierTask:
     def _logits(self, row: int, device: torch.device) -> list[float] | None:
         """Class logits of a held-out image, or None if it cannot be decoded. The seeds stage records the error."""
         try:
-            image = to_network(load_image(self.held_out["uri"][row].as_py(), self.config.max_side), device)
+            uri = self.held_out["uri"][row].as_py()
+            image = to_network(load_image(uri, self.config.max_side, self.config.window), device)
         except ImageError:
             return None
         side = sum(self.knobs.resize) / 2

@@ -66,7 +66,7 @@ class DeepLabTask:
     def sample(self, row: Row, rng: np.random.Generator) -> dict[str, Tensor] | None:
         """A rescaled, mirrored and cropped image with its target; None if it cannot be decoded."""
         try:
-            image = load_image(row["uri"], self.student.config.max_side)
+            image = load_image(row["uri"], self.student.config.max_side, self.student.config.window)
         except ImageError:
             return None
         target = semantic_target(row, self.class_of, self.rows)

@@ -175,8 +175,13 @@ def fingerprints(config: Config, weights: str, data: dict[str, Any]) -> dict[str
 def knobs_of(stage: Stage, config: Config, weights: str | None) -> list[Any]:
     """The values of a stage's knobs."""
     # 0.5.4 had the package's version in first place. The same value there keeps its run directories valid.
-    common = [ORIGIN, config.backbone, weights, config.seed, config.max_side]
+    common = [ORIGIN, config.backbone, weights, config.seed, config.max_side, *window_of(config)]
     return [common if name == "common" else _knob(config, name) for name in stage.knobs]
+
+
+def window_of(config: Config) -> list[Any]:
+    """What stands for the window in a fingerprint: nothing where none is set, as before there was one."""
+    return [] if config.window is None else [["window", *config.window]]
 
 
 def _knob(config: Config, name: str) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from irnet_ray.inputs.decode import ImageError, decode_rgb
+from irnet_ray.inputs.pixels import Window
 from irnet_ray.tables import Row
 
 GREY = (124, 116, 104)  # the mean colour of ImageNet: padding that normalizes to about zero
@@ -20,19 +21,19 @@ def working_size(height: int, width: int, max_side: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def load_image(uri: str, max_side: int) -> np.ndarray:
-    """Decode an image at working size, uint8 (H, W, 3). Raises ImageError."""
-    image = decode_rgb(uri)
+def load_image(uri: str, max_side: int, window: Window | None = None) -> np.ndarray:
+    """Decode an image at working size, uint8 (H, W, 3); `window` is the config's. Raises ImageError."""
+    image = decode_rgb(uri, window)
     size = working_size(image.shape[0], image.shape[1], max_side)
     return resize(image, size) if size != image.shape[:2] else image
 
 
-def load(row: Row, max_side: int) -> np.ndarray:
+def load(row: Row, max_side: int, window: Window | None = None) -> np.ndarray:
     """Load the image of a row of the images table, uint8 (H, W, 3): the first step of map stages. Raises ImageError."""
-    return load_image(row["uri"], max_side)
+    return load_image(row["uri"], max_side, window)
 
 
-def load_tag(row: Row, max_side: int) -> list[np.ndarray]:
+def load_tag(row: Row, max_side: int, window: Window | None = None) -> list[np.ndarray]:
     """Load the images of a row of the tags table, uint8 (H, W, 3) each: the first step of the prototypes stage.
 
     Images that cannot be decoded are left out. The seeds stage records their errors.
@@ -43,7 +44,7 @@ def load_tag(row: Row, max_side: int) -> list[np.ndarray]:
     images = []
     for uri in row["uris"]:
         try:
-            images.append(load_image(uri, max_side))
+            images.append(load_image(uri, max_side, window))
         except ImageError:
             continue
     if not images:

@@ -47,7 +47,7 @@ def stage(config: Config, images: Shards, seeds: Shards, irnet: Folder, fingerpr
         name="labels",
         schema=tables.LABELS,
         sources=(images, seeds),
-        load=partial(load, max_side=config.max_side),
+        load=partial(load, max_side=config.max_side, window=config.window),
         network=partial(LabelsNetwork, config, find_backbone(config.backbone), irnet),
         finish=partial(labels_row, fingerprint),
     )

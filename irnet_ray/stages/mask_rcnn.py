@@ -73,7 +73,7 @@ class MaskRCNNTask:
         The network resizes image and masks itself. Instances of classes outside the vocabulary are left out.
         """
         try:
-            image = load_image(row["uri"], self.student.config.max_side)
+            image = load_image(row["uri"], self.student.config.max_side, self.student.config.window)
         except ImageError:
             return None
         known = [i for i in row["instances"] if self.rows.keeps(i) and i["class_name"] in self.class_of]

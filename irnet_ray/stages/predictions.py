@@ -22,7 +22,7 @@ def stage(student: Student, folder: Folder, images: Shards, fingerprint: str) ->
         name="predict",
         schema=tables.LABELS,
         sources=(images,),
-        load=partial(load, max_side=student.config.max_side),
+        load=partial(load, max_side=student.config.max_side, window=student.config.window),
         network=partial(StudentNetwork, student, folder),
         finish=partial(predictions_row, student.vocabulary, fingerprint),
     )

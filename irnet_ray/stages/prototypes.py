@@ -34,7 +34,7 @@ def stage(config: Config, tags: Shards, vocabulary: list[str], classifier: Folde
         name="prototypes",
         schema=tables.PROTOTYPES,
         sources=(tags,),
-        load=partial(load_tag, max_side=config.max_side),
+        load=partial(load_tag, max_side=config.max_side, window=config.window),
         network=partial(PrototypesNetwork, config, find_backbone(config.backbone), class_of, classifier),
         finish=prototypes_row,
         unit="tags",

@@ -19,7 +19,7 @@ class RelationSamples:
     """The images that have seeds, and their confident maps."""
 
     def __init__(self, config: Config, images: Shards, seeds: Shards) -> None:
-        self.max_side, self.rescale = config.max_side, config.irnet.rescale
+        self.max_side, self.window, self.rescale = config.max_side, config.window, config.irnet.rescale
         uris: dict[str, str] = {}
         maps = []
         for name in seeds.rows.files():
@@ -65,7 +65,7 @@ class RelationSamples:
             row = (index + offset) % len(self)
             class_map = decode_png(self.maps[row].as_py())
             try:
-                image = load_image(self.uris[row].as_py(), self.max_side)
+                image = load_image(self.uris[row].as_py(), self.max_side, self.window)
             except ImageError:
                 continue
             if image.shape[:2] == class_map.shape:

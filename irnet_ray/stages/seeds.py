@@ -42,7 +42,7 @@ def stage(
         name="seeds",
         schema=tables.SEEDS,
         sources=(images,),
-        load=partial(load, max_side=config.max_side),
+        load=partial(load, max_side=config.max_side, window=config.window),
         network=partial(
             SeedsNetwork,
             config,

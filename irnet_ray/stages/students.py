@@ -17,7 +17,7 @@ from irnet_ray.networks.backbone import Backbone
 from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import fingerprint
-from irnet_ray.stages.graph import revised
+from irnet_ray.stages.graph import revised, window_of
 from irnet_ray.stages.student_kind import Kind
 
 RECORD = "model.json"
@@ -64,6 +64,7 @@ class Student:
     def fingerprint(self, *data: Any) -> str:
         """Changes with everything that the trained weights depend on. `data` identifies the training images."""
         config = [self.config.seed, self.config.max_side, self.backbone.name, self.weights, self.knobs.model_dump()]
+        config += window_of(self.config)
         return fingerprint(
             self.kind.name, revised(self.kind.revision), config, list(self.vocabulary), self.labels, data
         )

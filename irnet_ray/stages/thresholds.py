@@ -52,7 +52,7 @@ def measure(config: Config, backbone: Backbone, irnet: Folder, grid: Grid, row: 
         ImageError: the image cannot be decoded.
         FloatingPointError: the network's output is not finite.
     """
-    image_HW3 = load_image(row["uri"], config.max_side)
+    image_HW3 = load_image(row["uri"], config.max_side, config.window)
     size, own_size = image_HW3.shape[:2], (truth.height, truth.width)
     attention_Khw = decode_attention(row)
     truth_HW = semantic_map(truth.instances, dict(grid.numbers), own_size)

@@ -49,12 +49,23 @@ def test_label_passes_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatc
         "label",
         *options.split(),
         *["--workers", "2", "--limit", "3", "--address", "a", "--then", "deeplab, mask-rcnn"],
-        *["--classifier", "pretrained", "--set", "labels.background=0.3", "--set", "seed=1"],
+        *[
+            "--classifier",
+            "pretrained",
+            "--window",
+            "-1024",
+            "3071",
+            "--set",
+            "labels.background=0.3",
+            "--set",
+            "seed=1",
+        ],
     )
     assert (code, err) == (0, "")
     full = {"backbone": "lite0", "weights": "w", "config": Path("c"), "seeds": "cam", "preset": "paper"}
     full["classifier"] = "pretrained"
     full |= {"workers": 2, "limit": 3, "address": "a"}
+    full["window"] = (-1024.0, 3071.0)
     plain = dict.fromkeys(full) | {"then": [], "settings": ()}
     full |= {"then": ["deeplab", "mask-rcnn"], "settings": ["labels.background=0.3", "seed=1"]}
     assert seen == [

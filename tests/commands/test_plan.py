@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 
 from irnet_ray import tables
 from irnet_ray.commands.plan import Plan
@@ -48,6 +50,18 @@ def test_a_knob_changes_its_stage_and_those_after_it(
         for key, value in knobs.items()
     }
     assert differing(make_plan(), make_plan(**merged)) == reached
+
+
+def test_a_window_reaches_all_that_see_deep_images_and_nothing_without_any(
+    make_plan: Callable[..., Plan], scenes: Path, tmp_path: Path
+) -> None:
+    assert differing(make_plan(), make_plan(window=(0, 4095))) == set()
+    deep = tmp_path / "deep"
+    shutil.copytree(scenes, deep)
+    first = deep / "images" / "scene_00000.png"
+    Image.fromarray(np.asarray(Image.open(first).convert("L")).astype(np.uint16) * 16).save(first)
+    assert differing(make_plan(deep), make_plan(deep, window=(0, 4095))) == TRAINED
+    assert make_plan(deep).depths.lines() == ["1 image of 16 bits, scaled by their 12-bit range"]
 
 
 def test_the_number_of_shards_changes_every_table_but_not_the_classifier(make_plan: Callable[..., Plan]) -> None:

@@ -60,6 +60,7 @@ def test_the_version_of_the_package_does_not_count(monkeypatch: pytest.MonkeyPat
         ("irnet.rate=0.2", "irnet"),
         ("labels.background=0.3", "labels"),
         ("max_side=640", "classifier"),
+        ("window=[0, 4095]", "classifier"),
     ],
 )
 def test_a_knob_changes_its_stage_and_later_ones(setting: str, stage: str) -> None:

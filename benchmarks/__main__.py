@@ -1,9 +1,10 @@
-"""Ratios between the published method and ours, measured alternately in one run.
+"""Speed ratios between the published method and ours, measured in turn in one run.
 
     python -m benchmarks [--json] [--quick] [--device cuda] [--run OUT] [--only NAME ...]
 
-Every row first checks that both ways give the same result. Times on a CPU are the process's own, with one thread, so
-that a machine may be shared; rows of several processes are on the wall. Prints Markdown, or a line of JSON a row.
+Every row first checks that both ways give the same result. On a CPU, times are the CPU time of this process with one
+thread, so that other programs on the machine do not count; rows with several processes use wall time. Prints Markdown,
+or one line of JSON per row.
 """
 
 from __future__ import annotations
@@ -46,15 +47,15 @@ def main() -> None:
 
 def _parse() -> tuple[Options, list[str], bool]:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="a line of JSON for the machine, then one for each row")
-    parser.add_argument("--only", nargs="+", choices=ROWS, metavar="NAME", help=f"some of: {', '.join(ROWS)}")
-    parser.add_argument("--quick", action="store_true", help="smaller sizes: seconds, not minutes")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where tensors are")
-    parser.add_argument("--repeats", type=int, default=7, help="rounds of each pair")
-    parser.add_argument("--run", metavar="OUT", help="a finished run whose networks to use; else scenes are labeled")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON for the machine, then one per row")
+    parser.add_argument("--only", nargs="+", choices=ROWS, metavar="NAME", help=f"rows to run: {', '.join(ROWS)}")
+    parser.add_argument("--quick", action="store_true", help="use smaller sizes: seconds instead of minutes")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="device of the tensors")
+    parser.add_argument("--repeats", type=int, default=7, help="how often to time each pair")
+    parser.add_argument("--run", metavar="OUT", help="finished run to use; without it, scenes are labeled first")
     given = parser.parse_args()
     if given.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("No CUDA device is available here: leave out --device cuda.")
+        sys.exit("No CUDA device is available: leave out --device cuda.")
     options = Options(torch.device(given.device), given.quick, max(1, given.repeats), given.run)
     return options, given.only or list(ROWS), given.json
 

@@ -1,24 +1,24 @@
-"""Kill labeling again and again, run the same command until it is done, and compare the labels with undisturbed ones.
+"""Kill labeling many times, repeat the command until it is done, and compare the labels with those of a normal run.
 
     python -m benchmarks.chaos --kills 50 --seed 7
 
 A small real pipeline, `irnet-ray label` on generated scenes and a broken photo, first runs without interruption. Then
-it runs in fresh output folders, until all kills are done and the last run has ended. Each kill is a SIGKILL at a random
+it runs in new output folders until all kills are done and the last run has ended. Each kill is a SIGKILL at a random
 moment of a stage:
 
-    driver    the command itself; with a Ray of its own that ends too
+    driver    the command itself, and its own Ray if it has one
     actor     a process that holds a network
     task      a process that loads, finishes, writes or seals
     trainer   a training worker
-    node      all processes of the second node of a local cluster; a new node takes its place
+    node      all processes of the second node of a local cluster; a new node replaces it
 
-Stages and kinds get equal shares. A start of the command joins the local cluster where a node is to be lost before the
-driver is, and has a Ray of its own otherwise: so one run's stages are made by either. The stage `start` is what comes
-before Ray is there, `publish` what comes after the last label.
+Stages and kinds get equal shares. The command joins the local cluster if a node is to be killed before the driver, and
+starts its own Ray otherwise. So one run mixes both. The stage `start` lasts until Ray has started, and `publish` begins
+after the last label.
 
-An image is lost where it has no label though it had one without interruption (or no row at all), doubled where it has
-more than one row, differing where any byte of its row differs. Exit code 1 where any is, or where a run does not end.
-Recomputed is the share of images, over the map stages, that were loaded more often than without interruption.
+An image is lost if its label (or error) of the normal run is missing, doubled if it has more than one row, and
+differing if any byte of its row differs. Exit code 1 if there is such an image, or a run that does not end.
+"Recomputed" is the share of images, over the map stages, that were loaded more often than in the normal run.
 
 Ray takes about 3 GB. A busy machine makes it slow, not wrong. --keep DIR keeps the runs and their logs. Linux only.
 """
@@ -43,6 +43,7 @@ from PIL import Image
 
 from benchmarks.chaos_kills import MARK, Nodes, Opens, Process, kill, kill_all, marked, workers
 from benchmarks.chaos_rows import compare, read_rows
+from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.scenes.generate import generate
 
 TRAININGS, MAPS = ("classifier", "irnet"), ("prototypes", "seeds", "labels")
@@ -55,7 +56,7 @@ TARGETS = {
     "node": STAGES[1:-1],
 }
 SCENES, SIZE, BROKEN, SHARDS, WORKERS = 11, (64, 80), "broken.jpg", 2, 2
-# Little work, but every stage has several units or epochs, in which a kill can come.
+# Little work, but every stage has several units or epochs, so that a kill can come between them.
 CONFIG = """
 backbone: lite0
 unit_size: 2
@@ -65,22 +66,22 @@ irnet: {epochs: 3, min_iterations: 6, batch_size: 2, crop: 64, radius: 4}
 """
 COMMAND = (sys.executable, "-c", "from irnet_ray.cli import main; main()")
 PER_RUN = 10  # kills
-# Kills of workers in one stage of a run: whose process dies four times is rightly taken for an image that kills.
+# Kills of workers in one stage of a run. After four deaths of its process, an image is rightly given up.
 PER_STAGE = 3
 POLL = 0.1  # seconds
-PATIENCE = 900.0  # seconds in which nothing is killed and no stage ends: the command hangs
-FAILURES = 5  # starts in a row that end without success by themselves, after which a run is given up
+PATIENCE = 900.0  # seconds without a kill or a finished stage, after which the command counts as hanging
+FAILURES = 5  # failed starts in a row, without a kill, after which a run is given up
 
 
 @dataclass
 class Kill:
-    """One kill: when a victim was there for `fraction` of the time that it is there without interruption."""
+    """One kill. It comes when a victim has been there for `fraction` of the time that it is there in the normal run."""
 
     kind: str
     stage: str
     fraction: float
-    run: int = 0  # in which it was done
-    seen: float | None = None  # when there was a victim first
+    run: int = 0  # the run in which it was done
+    seen: float | None = None  # when a victim was first there
 
     @property
     def place(self) -> int:
@@ -88,7 +89,7 @@ class Kill:
 
 
 def deal(count: int, seed: int) -> list[Kill]:
-    """So many kills: equally many of each kind, and of each kind equally many in each of its stages."""
+    """A number of kills, in equal shares for the kinds, and for the stages of each kind."""
     draw, decks = random.Random(seed), {kind: list[str]() for kind in TARGETS}
     kills = []
     for number in range(count):
@@ -111,21 +112,21 @@ def take(left: list[Kill]) -> list[Kill]:
 
 
 def wants_cluster(pending: list[Kill]) -> bool:
-    """Whether a start of the command is to lose a node before it is killed itself."""
+    """Whether a node is to be killed before the command itself."""
     kinds = [chosen.kind for chosen in pending]
     return "node" in kinds[: kinds.index("driver") if "driver" in kinds else None]
 
 
 @dataclass
 class Run:
-    """One output folder, and what happened to it."""
+    """One output folder and its history."""
 
     number: int
     out: Path
     done: list[Kill] = field(default_factory=list)
     starts: int = 0
-    failures: int = 0  # starts that ended without success by themselves
-    in_a_row: int = 0  # of these
+    failures: int = 0  # starts that failed without a kill
+    in_a_row: int = 0  # the last ones of these
     opens: dict[str, Counter[str]] = field(default_factory=lambda: {stage: Counter() for stage in STAGES})
     ended: bool = False
 
@@ -134,7 +135,7 @@ class Run:
         return self.out.with_name(f"{self.out.name}-start-{self.starts}.log")
 
     def stage(self) -> str:
-        """What the command is at, by its files; `start` until it has Ray."""
+        """The stage that the command is in, from its files; `start` until Ray has started."""
         if "devices:" not in self.log.read_text():
             return "start"
         return next((stage for stage in STAGES[1:-1] if not self.is_done(stage)), "publish")
@@ -142,20 +143,21 @@ class Run:
     def is_done(self, stage: str) -> bool:
         for folder in self.out.glob(f"stages/{stage}-*"):
             if stage in TRAININGS:
-                return (folder / "weights.safetensors").exists()
+                return (folder / WEIGHTS).exists()
             return len(list(folder.glob("rows/part-*"))) == SHARDS
         return False
 
 
 class Chaos:
-    """All runs, one after the other, in one folder."""
+    """All runs, one after another, in one folder."""
 
     def __init__(self, place: Path, kills: int, seed: int) -> None:
         self.place, self.total, self.draw = place, kills, random.Random(seed + 1)
         self.left, self.runs = deal(kills, seed), list[Run]()
         self.mark = f"{os.getpid()}-{time.time_ns()}"
         self.begun = time.monotonic()
-        self.spans: dict[tuple[str, str], float] = {}  # seconds for which a kind of victim is there in a stage
+        # Seconds that a kind of victim is there in a stage of the normal run.
+        self.spans: dict[tuple[str, str], float] = {}
         self.nodes: Nodes | None = None
         self.data, self.config = place / "data", place / "config.yaml"
         place.mkdir(parents=True, exist_ok=True)
@@ -174,7 +176,7 @@ class Chaos:
         print(f"{seconds // 60:3d}:{seconds % 60:02d}  {text}", flush=True)
 
     def run(self, kills: list[Kill]) -> Run:
-        """One run to its end, however often it is killed; kills that found no victim go back to `left`."""
+        """Repeat the command until the run ends. Kills that found no victim go back to `left`."""
         run = Run(len(self.runs), self.place / f"run-{len(self.runs)}")
         self.runs.append(run)
         pending = list(kills)
@@ -190,15 +192,15 @@ class Chaos:
             elif code is not None:
                 run.failures, run.in_a_row = run.failures + 1, run.in_a_row + 1
                 said = run.log.read_text().strip().splitlines()
-                self.say(f"run {run.number}: the command ended by itself with {code}: {said[-1] if said else ''}")
+                self.say(f"run {run.number}: the command failed with exit code {code}: {said[-1] if said else ''}")
         self.left += pending
         return run
 
     def start(self, run: Run, pending: list[Kill]) -> tuple[str, subprocess.Popen[bytes]]:
-        """Start the command; returns the mark under which its victims are found, and its process."""
+        """Start the command. Returns the mark of its victims, and its process."""
         run.starts += 1
         own = f"{self.mark}-run-{run.number}-{run.starts}."
-        # Two cores and one thread for each worker everywhere: sums over other numbers of threads round differently.
+        # Always two cores, and one thread per worker: sums over other numbers of threads round differently.
         environment = {
             **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
             MARK: own,
@@ -216,11 +218,11 @@ class Chaos:
             driver = subprocess.Popen(
                 [*COMMAND, "label", *map(str, arguments)], env=environment, stdout=log, stderr=subprocess.STDOUT
             )
-        self.say(f"run {run.number}: start {run.starts}, {'local cluster' if cluster else 'a Ray of its own'}")
+        self.say(f"run {run.number}: start {run.starts}, {'local cluster' if cluster else 'its own Ray'}")
         return (self.nodes.mark if cluster and self.nodes else own), driver
 
     def watch(self, run: Run, mark: str, driver: subprocess.Popen[bytes], pending: list[Kill]) -> int | None:
-        """See a started command to its end, or kill it on the way; returns its exit code, None if it was killed."""
+        """Watch a command until it ends, and do its kills. Returns its exit code, or None if it was killed."""
         stage, changed = "", time.monotonic()
         for chosen in pending:
             chosen.seen = None
@@ -231,7 +233,7 @@ class Chaos:
             if stage != before:
                 changed, begun = now, {"driver": now}
             while pending and (pending[0].place < STAGES.index(stage) or not self.reachable(pending[0], mark)):
-                # Too late for this one: an earlier moment in a later run.
+                # Too late for this one. Try an earlier moment in a later run.
                 pending[0].fraction, pending[0].seen = pending[0].fraction / 2, None
                 self.left.append(pending.pop(0))
             processes = [Process(driver.pid, 0, "the command"), *marked(mark)]
@@ -243,21 +245,21 @@ class Chaos:
                 if pending.pop(0).kind == "driver":
                     return None
             if time.monotonic() - changed > PATIENCE:
-                self.say(f"run {run.number}: nothing happened for {PATIENCE:.0f} s in {stage}")
+                self.say(f"run {run.number}: no progress for {PATIENCE:.0f} s in {stage}")
                 return -1
             time.sleep(POLL)
         run.opens[stage or "start"] += self.opens.read()
         return driver.returncode
 
     def reachable(self, chosen: Kill, mark: str) -> bool:
-        """Whether the command runs where such a victim can be: a command with a Ray of its own loses no node."""
+        """Whether the command can have such a victim: a command with its own Ray has no second node."""
         return chosen.kind != "node" or (self.nodes is not None and mark == self.nodes.mark)
 
     def victims(self, kind: str, processes: list[Process]) -> list[Process]:
         return processes[:1] if kind in ("driver", "node") else workers(processes[1:], kind)
 
     def strike(self, run: Run, chosen: Kill, processes: list[Process], mark: str) -> bool:
-        """Kill a victim if one is there and the moment has come; whether it was done."""
+        """Kill a victim if there is one and the moment has come. Returns whether it did."""
         victims = self.victims(chosen.kind, processes)
         if not victims:
             return False
@@ -297,22 +299,22 @@ def table(kills: Iterable[Kill]) -> list[str]:
 
 
 def again(base: Run, runs: list[Run]) -> tuple[int, int]:
-    """Images, over the map stages of all runs, that were loaded more often than in the undisturbed run; and all."""
+    """Over the map stages of all runs: images that were loaded more often than in the normal run, and all images."""
     needed = [(stage, name) for stage in MAPS for name in base.opens[stage]]
     more = sum(run.opens[stage][name] > base.opens[stage][name] for run in runs for stage, name in needed)
     return more, len(needed) * len(runs)
 
 
 def chaos(place: Path, kills: int, seed: int) -> bool:
-    """Do it all and print it; whether nothing was lost, doubled or made otherwise, and every run ended."""
+    """Do all kills and print the result. Returns whether every run ended, with the labels of the normal run."""
     all_of = Chaos(place, kills, seed)
     try:
         base = all_of.run([])
         if not base.ended:
-            all_of.say("the undisturbed run did not end: nothing to compare with")
+            all_of.say("the normal run failed: there is nothing to compare with")
             return False
         expected = read_rows(base.out)
-        all_of.say(f"undisturbed: {len(expected)} images")
+        all_of.say(f"normal run: {len(expected)} images")
         harm, survived, runs = [], 0, []
         while all_of.left:
             run = all_of.run(take(all_of.left))
@@ -338,22 +340,22 @@ def chaos(place: Path, kills: int, seed: int) -> bool:
     print(f"differing labels    {sum(len(one.differing) for one in harm)}")
     print(f"recomputed          {100 * more / max(1, needed):.1f} % ({more} of {needed} images of map stages)")
     print(f"runs                {len(runs)}, of {sum(run.starts for run in runs)} starts", end="")
-    print(f", {sum(run.failures for run in runs)} of which ended by themselves without success")
+    print(f", {sum(run.failures for run in runs)} of which failed without a kill")
     return not any(harm) and all(run.ended for run in runs)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of kills and moments")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="a new folder for runs and logs")
+    parser.add_argument("--kills", type=int, default=50, help="number of kills")
+    parser.add_argument("--seed", type=int, default=0, help="seed for the choice of kills and moments")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="new folder in which runs and logs are kept")
     options = parser.parse_args()
     if options.kills < 1:
         parser.error("--kills must be at least 1")
     if options.keep and options.keep.exists() and any(options.keep.iterdir()):
         parser.error(f"--keep {options.keep} is not empty")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running then either
-    # Sockets need a short path; and nothing of Ray's is to be found by, or left to, others.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no process is left over then either
+    # Sockets need a short path. A folder of its own keeps Ray's files apart from those of other programs.
     with tempfile.TemporaryDirectory(prefix="chaos-", dir="/tmp", ignore_cleanup_errors=True) as own:
         os.environ["RAY_TMPDIR"] = f"{own}/ray"
         place = options.keep or Path(own) / "runs"

@@ -1,7 +1,7 @@
-"""What chaos kills: the processes of a command and of a local cluster's nodes, found by a mark that they inherit.
+"""The processes that chaos kills: those of a command and of a local cluster's nodes, found by a mark.
 
-Nothing is killed that does not carry the mark of this chaos in its environment, so nothing that it did not start.
-Reads /proc: Linux only.
+The mark is in the environment, which processes inherit. A process without it is never killed, so chaos kills only
+processes that it started. Reads /proc: Linux only.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 MARK = "IRNET_RAY_CHAOS"
-# By the titles that Ray gives to its workers. A training worker's loader processes inherit its title.
+# The titles that Ray gives its workers. The loader processes of a training worker inherit its title.
 TITLES = {
     "actor": re.compile(r"ray::MapWorker"),
     "task": re.compile(r"ray::(Map\(|Write|Shards\.seal|seal)"),
     "trainer": re.compile(r"ray::RayTrainWorker"),
 }
-ATTEMPTS = 4  # to start a node
+ATTEMPTS = 4  # at starting a node
 HEALTH = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 1000,
@@ -37,7 +37,7 @@ HEALTH = {
 
 @dataclass(frozen=True)
 class Process:
-    """A process as it was seen."""
+    """A process when it was found."""
 
     pid: int
     parent: int
@@ -45,7 +45,7 @@ class Process:
 
 
 def carries(pid: int, mark: str) -> bool:
-    """Whether a process lives and inherited a mark that begins so."""
+    """Whether a process is alive and its mark begins with `mark`."""
     needle = f"{MARK}={mark}".encode()
     try:
         return any(entry.startswith(needle) for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
@@ -54,7 +54,7 @@ def carries(pid: int, mark: str) -> bool:
 
 
 def marked(mark: str) -> list[Process]:
-    """The living processes whose mark begins so."""
+    """The living processes whose mark begins with `mark`."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit() and carries(int(name), mark):
@@ -66,14 +66,14 @@ def marked(mark: str) -> list[Process]:
 
 
 def workers(processes: list[Process], kind: str) -> list[Process]:
-    """Ray's workers of a kind, one for each: without those that it forked."""
+    """Ray's workers of a kind, without the processes that they forked."""
     found = [process for process in processes if TITLES[kind].match(process.title)]
     pids = {process.pid for process in found}
     return [process for process in found if process.parent not in pids]
 
 
 def kill(pid: int, mark: str) -> bool:
-    """End a process as a crash would, if it still is the one with the mark; whether it was."""
+    """SIGKILL a process if it still has the mark. Returns whether it did."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -90,7 +90,7 @@ def kill(pid: int, mark: str) -> bool:
 
 
 def kill_all(mark: str, patience: float = 30.0) -> None:
-    """Leave no process whose mark begins so. Ray's own end with their driver, but one that just starts later."""
+    """Kill all processes whose mark begins with `mark`, also those that start while it runs."""
     deadline = time.monotonic() + patience
     while (left := marked(mark)) and time.monotonic() < deadline:
         for process in left:
@@ -99,7 +99,7 @@ def kill_all(mark: str, patience: float = 30.0) -> None:
 
 
 class Nodes:
-    """A local cluster of two nodes with a core each. The second can be lost, and is replaced by a new machine."""
+    """A local cluster of two nodes with one core each. The second can be killed; a new one replaces it."""
 
     def __init__(self, mark: str) -> None:
         from ray.cluster_utils import Cluster
@@ -112,13 +112,13 @@ class Nodes:
 
     @property
     def address(self) -> str:
-        """What `--address` takes."""
+        """The value for `--address`."""
         return str(self.cluster.address)
 
     def lose(self) -> int:
-        """Kill all processes of the second node at once; returns how many. A new node is there afterwards."""
+        """Kill all processes of the second node at once, and start a new node. Returns how many were killed."""
         mark = self._mark()
-        # The node's own ones first: it must not see its workers die one by one.
+        # The node's own processes first: it must not see its workers die one by one.
         processes = sorted(marked(mark), key=lambda process: process.title.startswith("ray::"))
         killed = sum(kill(process.pid, mark) for process in processes)
         self.cluster.remove_node(self.second, allow_graceful=False)
@@ -130,13 +130,13 @@ class Nodes:
         return f"{self.mark}-{self.lost}." if self.cluster.head_node else f"{self.mark}-head."
 
     def _add(self, **arguments: Any) -> Any:
-        # Ray's processes inherit it, and the workers that they start.
+        # Ray's processes and their workers inherit it.
         os.environ[MARK] = mark = self._mark()
         try:
             for _ in range(ATTEMPTS - 1):
                 try:
                     return self.cluster.add_node(num_cpus=1, **arguments)
-                except Exception as error:  # Ray's own choice for a node that was slow to start on a busy machine
+                except Exception as error:  # Ray raises it for a node that starts slowly on a busy machine
                     logging.getLogger("ray").error("a node did not start: %s", error)
                     kill_all(mark)
             return self.cluster.add_node(num_cpus=1, **arguments)
@@ -145,7 +145,7 @@ class Nodes:
 
 
 class Opens:
-    """How often each image file is opened, by whatever process: who computes an image again opens it again."""
+    """Counts how often any process opens each image file. A process that recomputes an image opens it again."""
 
     EVENT = struct.Struct("iIII")
     IN_OPEN, IN_CLOSE_NOWRITE = 0x20, 0x10
@@ -153,7 +153,7 @@ class Opens:
     def __init__(self, folder: Path) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         self.handle: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        # Closings too: the kernel makes one of equal events that follow each other.
+        # Also closings: the kernel merges equal events that follow each other.
         events = self.IN_OPEN | self.IN_CLOSE_NOWRITE
         if self.handle < 0 or libc.inotify_add_watch(self.handle, os.fsencode(folder), events) < 0:
             raise OSError(ctypes.get_errno(), f"Cannot watch {folder}")

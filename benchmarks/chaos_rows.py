@@ -1,4 +1,4 @@
-"""What a run's tables hold, against those of a run that nothing interrupted."""
+"""Compares the tables of a run with those of a run without interruption."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-Rows = dict[str, list[tuple[str, dict[str, Any]]]]  # by image id: the table's name and the row
+Rows = dict[str, list[tuple[str, dict[str, Any]]]]  # by image id: names of tables, and rows
 
 
 @dataclass
 class Difference:
-    """Ids of the images that interruption did harm to."""
+    """Ids of the images that interruptions damaged."""
 
     lost: list[str]
     doubled: list[str]
@@ -27,7 +27,7 @@ class Difference:
 
 
 def read_rows(out: Path) -> Rows:
-    """The published labels and errors of a run, whole."""
+    """All rows of the published labels and errors of a run."""
     found: Rows = {}
     for name in ("labels", "errors"):
         for path in sorted((out / name).glob("*.parquet")):
@@ -37,7 +37,7 @@ def read_rows(out: Path) -> Rows:
 
 
 def compare(expected: Rows, found: Rows) -> Difference:
-    """What a run's rows lack, have twice, or have otherwise than they should."""
+    """Find the images whose rows are missing, doubled or different."""
     lost = [
         image_id
         for image_id, rows in expected.items()

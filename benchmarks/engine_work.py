@@ -1,4 +1,4 @@
-"""What the processes of the engine's benchmark do; they do without torch, so that imports count on neither side."""
+"""The work of the engine's benchmark. It does not import torch, so that imports count on neither side."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load(each: dict[str, Any]) -> np.ndarray:
 
 
 def network(repeats: int, gpu: bool) -> Callable[[dict[str, Any], np.ndarray], float]:
-    """What stands for a network: the same work on one core for every image, as often as `repeats` says."""
+    """Stands in for a network: the same work on one core for every image, `repeats` times."""
 
     def step(each: dict[str, Any], image: np.ndarray) -> float:
         value = image.astype(np.float32) / 255
@@ -35,7 +35,7 @@ def network(repeats: int, gpu: bool) -> Callable[[dict[str, Any], np.ndarray], f
 
 
 def repeats_for(seconds: float) -> int:
-    """How often the work is done in so many seconds here, on an image of the benchmark's size."""
+    """How often this machine does the work in a number of seconds, on an image of the benchmark's size."""
     image, count = np.zeros((*SIZE, 3), np.uint8), 200
     step = network(count, False)
     step({}, image)

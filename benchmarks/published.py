@@ -1,9 +1,8 @@
-"""IRNet's method written plainly from its paper (Ahn, Cho, Kwak, CVPR 2019): what the benchmarks compare with.
+"""IRNet's method as a plain implementation of its paper (Ahn, Cho, Kwak, CVPR 2019), the benchmarks' baseline.
 
-One image at a time, one scale and one flip at a time; pairs read their lines through tables of indices; the random
-walk multiplies the dense transition matrix with itself; centroids are followed in NumPy; every class and centroid
-walks its own map. Nothing here is used outside the benchmarks, and nothing is taken from the package but the networks
-that it is given.
+It works on one image, one scale and one flip at a time. Pairs read their lines through tables of indices, the random
+walk squares the dense transition matrix, NumPy follows the centroids, and every class and centroid walks its own map.
+Only benchmarks and tests use this module. It uses nothing of the package, except networks that callers pass in.
 
 Shape legend: C maps; K tags of the image; B images; H, W pixels at stride 4 unless said; N = H * W; P pairs; L pixels
 of a pair's line.
@@ -20,12 +19,14 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 REFINEMENTS = 300  # of the centroids
+CENTROID = 2.5  # cells; a shorter displacement marks a centroid
 LABEL_PROBABILITY = 0.7  # that a label given to the CRF is right
 UNSURE = 255
+THRESHOLDS = {"foreground": 0.30, "background": 0.05}  # of the confident map
 
 
 def half_disc(radius: int) -> list[tuple[int, int]]:
-    """(dy, dx) of Eq. 2, each pair of pixels once: below, or beside to the right, and nearer than the radius."""
+    """Offsets (dy, dx) of Eq. 2, each pair of pixels once: in lower rows, or to the right, and within the radius."""
     found = []
     for dy in range(radius):
         for dx in range(1 - radius, radius):
@@ -35,7 +36,7 @@ def half_disc(radius: int) -> list[tuple[int, int]]:
 
 
 def line(dy: int, dx: int) -> list[tuple[int, int]]:
-    """Pixels (y, x) on the line from (0, 0) to (dy, dx), Pi of Eq. 7: in the box of the two, less than 1 off it."""
+    """Pixels (y, x) on the line from (0, 0) to (dy, dx), Pi of Eq. 7: in their box, and less than 1 from the line."""
     length = np.hypot(dy, dx)
     return [
         (y, x)
@@ -46,7 +47,7 @@ def line(dy: int, dx: int) -> list[tuple[int, int]]:
 
 
 def gathered_affinities(boundary_BHW: Tensor, pair: tuple[int, int], sources_S: Tensor) -> Tensor:
-    """Eq. 7 for one offset: every pixel of every line is fetched by its index, then the largest is taken ▶ (B, S)."""
+    """Eq. 7 for one offset: gather every pixel of every line by its index, then take the largest ▶ (B, S)."""
     width = boundary_BHW.shape[2]
     steps_L = torch.tensor([y * width + x for y, x in line(*pair)], device=boundary_BHW.device)
     return 1 - boundary_BHW.flatten(1)[:, sources_S[:, None] + steps_L].amax(dim=2)
@@ -69,19 +70,11 @@ def transition_matrix(boundary_HW: Tensor, radius: int = 5, beta: float = 10) ->
 def random_walk(
     scores_CHW: Tensor, boundary_HW: Tensor, radius: int = 5, beta: float = 10, squarings: int = 8
 ) -> Tensor:
-    """Eq. 13: T is squared eight times for 256 steps, and applied to (scores * (1 - boundary))."""
+    """Eq. 13: square T eight times for 256 steps, and apply it to (scores * (1 - boundary))."""
     matrix_NN = transition_matrix(boundary_HW, radius, beta)
     for _ in range(squarings):
         matrix_NN = matrix_NN @ matrix_NN
     return ((scores_CHW * (1 - boundary_HW)).flatten(1) @ matrix_NN.T).view_as(scores_CHW)
-
-
-def walk_step_by_step(scores_CN: Tensor, matrix: Tensor, steps: int = 256) -> Tensor:
-    """T^steps applied one step after another; `matrix` (N, N) dense or sparse."""
-    state_NC = scores_CN.T.contiguous()
-    for _ in range(steps):
-        state_NC = matrix @ state_NC
-    return state_NC.T
 
 
 def centroids(field_2HW: np.ndarray, iterations: int = REFINEMENTS) -> np.ndarray:
@@ -102,8 +95,8 @@ def centroids(field_2HW: np.ndarray, iterations: int = REFINEMENTS) -> np.ndarra
     return np.stack([np.round(y), np.round(x)]).astype(np.int64)
 
 
-def instance_map(field_2HW: np.ndarray, iterations: int = REFINEMENTS, threshold: float = 2.5) -> np.ndarray:
-    """Eq. 14, 15: groups of pixels by the 4-connected centroid that they reach ▶ int (H, W), 0 none, no gaps."""
+def instance_map(field_2HW: np.ndarray, iterations: int = REFINEMENTS, threshold: float = CENTROID) -> np.ndarray:
+    """Eq. 14, 15: group pixels by the 4-connected centroid that they reach ▶ int (H, W), 0 none, without gaps."""
     y, x = centroids(field_2HW, iterations)
     parts, _ = ndimage.label(np.hypot(*field_2HW) < threshold)
     reached = parts[y, x]
@@ -114,7 +107,7 @@ def instance_map(field_2HW: np.ndarray, iterations: int = REFINEMENTS, threshold
 
 
 def relation_loss(logits_B1HW: Tensor, field_B2HW: Tensor, class_map_BHW: Tensor, radius: int = 10) -> Tensor:
-    """Eq. 9 by autograd over all pairs at once: lines and ends are gathered by index ▶ the total."""
+    """Eq. 9 by autograd over all pairs at once, with lines and ends gathered by index ▶ the total."""
     _, height, width = class_map_BHW.shape
     numbers_HW = torch.arange(height * width, device=logits_B1HW.device).view(height, width)
     sources_S = numbers_HW[: height - radius + 1, radius - 1 : width - radius + 1].flatten()
@@ -142,7 +135,7 @@ def relation_loss(logits_B1HW: Tensor, field_B2HW: Tensor, class_map_BHW: Tensor
 
 
 def crf_labels(image_HW3: np.ndarray, labels_HW: np.ndarray, count: int) -> np.ndarray:
-    """One dense CRF, built anew, on a map of 0..count-1 (paper 4.2; parameters of the published code)."""
+    """A new dense CRF on a map of 0..count-1 (paper 4.2; parameters of the published code)."""
     import pydensecrf.densecrf as dcrf
     from pydensecrf.utils import unary_from_labels
 
@@ -154,8 +147,8 @@ def crf_labels(image_HW3: np.ndarray, labels_HW: np.ndarray, count: int) -> np.n
     return np.argmax(crf.inference(10), axis=0).reshape(height, width)
 
 
-def confident_map(image_HW3: np.ndarray, cams_KHW: np.ndarray, foreground: float = 0.3, background: float = 0.05):
-    """4.2: a CRF for each threshold; class where the first finds one, background where both find none, else 255."""
+def confident_map(image_HW3: np.ndarray, cams_KHW: np.ndarray, foreground: float, background: float) -> np.ndarray:
+    """4.2: one CRF per threshold. A class where the first finds one, background where both find none, else 255."""
     refined = []
     for threshold in (foreground, background):
         scores = np.concatenate([np.full((1, *cams_KHW.shape[1:]), threshold, cams_KHW.dtype), cams_KHW])
@@ -165,9 +158,9 @@ def confident_map(image_HW3: np.ndarray, cams_KHW: np.ndarray, foreground: float
 
 
 def predict(network: Any, image_13HW: Tensor) -> tuple[Tensor, Tensor]:
-    """Boundary (h, w) and field (2, h, w) of IRNet: the image, then its mirror image, each by itself.
+    """Boundary (h, w) and field (2, h, w) of IRNet, from two passes: the image and its mirror image.
 
-    `network` gives boundary logits and field; the logits of the two are averaged.
+    `network` returns boundary logits and field. The logits of both passes are averaged.
     """
     image_13HW = image_13HW.contiguous(memory_format=torch.channels_last)
     logits, field = network(image_13HW)

@@ -1,4 +1,4 @@
-"""A finished run beside its truth, and Markdown rows of figures: what the quality benchmarks share."""
+"""Shared by the quality benchmarks: a finished run with truth, and Markdown rows of figures."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import interpolate
 
+from irnet_ray.algorithms.attention import upsample
 from irnet_ray.algorithms.synthesis import cam_instances, cam_semantic
 from irnet_ray.evaluation.average_precision import Prediction
 from irnet_ray.evaluation.bootstrap import draws
-from irnet_ray.evaluation.evaluate import with_truth
+from irnet_ray.evaluation.evaluate import CAM_MIN_AREA, with_truth
 from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
 from irnet_ray.evaluation.result import Scores
 from irnet_ray.evaluation.truth import TruthImage, load_truth
@@ -33,7 +33,7 @@ class Run(FinishedRun):
 
     @staticmethod
     def of(out: str, truth: str) -> Run:
-        """The run in `out`, and what `truth`, a COCO JSON file, says of its images."""
+        """The run in `out`, with the truth of its images from `truth`, a COCO JSON file."""
         found = FinishedRun.open(out)
         run = Run(found.folder, found.version, {})
         ids = {row["image_id"] for row in run._all("images")}
@@ -57,12 +57,12 @@ class Run(FinishedRun):
     def measure_attention(
         self, measures: Measures, row: dict[str, Any], attention_Khw: torch.Tensor, threshold: float
     ) -> None:
-        """Measure attention at stride 4 by itself, cut at a threshold."""
+        """Measure attention at stride 4, cut at a threshold, without IRNet."""
         image = self.truth[row["image_id"]]
-        full = interpolate(attention_Khw[None], scale_factor=4, mode="bilinear")[0, :, : image.height, : image.width]
-        found = cam_instances(full, threshold)
+        full = upsample(attention_Khw, (image.height, image.width))
+        found = cam_instances(full, threshold=threshold, min_area_fraction=CAM_MIN_AREA)
         masks = zip(found.masks.numpy(), found.class_index.tolist(), found.score.tolist(), strict=True)
-        self.measure(measures, row, list(masks), cam_semantic(full, threshold).numpy())
+        self.measure(measures, row, list(masks), cam_semantic(full, threshold=threshold).numpy())
 
     def measure(
         self,
@@ -71,7 +71,7 @@ class Run(FinishedRun):
         masks: list[tuple[np.ndarray, int, float]],
         semantic_HW: np.ndarray,
     ) -> None:
-        """Measure an image's masks, each with its tag's index and score, and its semantic map."""
+        """Measure an image's semantic map, and its masks, each with the index of its tag and its score."""
         size = [row["height"], row["width"]]
         predictions = [
             Prediction(

@@ -1,10 +1,10 @@
-"""How soon the displacement field leaves zero, and whether it points at centres.
+"""How soon the displacement field leaves zero, and whether it points at the centres of objects.
 
     python benchmarks/quality_field.py OUT --truth T.json --iterations 100
 
-OUT is a finished run; IRNet is trained anew on its seeds for so many iterations, by itself and in each of a few ways,
-with the rate of the whole schedule held at its first value. The field's directions are compared with those to the
-centres of the true masks. Prints Markdown.
+OUT is a finished run. IRNet is trained on its seeds from scratch for a number of iterations, in each of a few variants.
+The learning rate stays at the first value of the whole schedule. The field's directions are compared with the
+directions to the centres of the true masks. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ WAYS: dict[str, dict[str, float]] = {
     "background pairs rise": {"contrast": 0.0},
     "**both**": {},
 }
-LEAST_CELLS = 20  # of a mask whose directions count
-LAST = 25  # iterations that the losses are means of
+LEAST_CELLS = 20  # smaller masks are left out
+LAST = 25  # iterations over which losses are averaged
 
 
 def train(run: Run, knobs: dict[str, float], iterations: int) -> tuple[IRNetTask, np.ndarray]:
-    """IRNet after so many iterations, and the displacement losses of foreground and background, means of the last."""
+    """Train IRNet. Returns its task, and the last displacement losses of foreground and background, averaged."""
     config = run.config.model_copy(update={"irnet": run.config.irnet.model_copy(update=knobs)})
     torch.manual_seed(config.seed)
     task = IRNetTask(
@@ -58,7 +58,7 @@ def train(run: Run, knobs: dict[str, float], iterations: int) -> tuple[IRNetTask
 
 @torch.inference_mode()
 def directions(run: Run, task: IRNetTask) -> np.ndarray:
-    """Mean over true masks of the correlation between the field and the way to the mask's centre: of dy and of dx."""
+    """Correlation of the field with the way to a true mask's centre, for dy and dx, averaged over the masks."""
     from pycocotools import mask as coco
 
     network, found = task.model.eval(), []
@@ -84,9 +84,9 @@ def _correlation(field_2hw: np.ndarray, places_2N: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out")
-    parser.add_argument("--truth", required=True)
-    parser.add_argument("--iterations", type=int, default=100)
+    parser.add_argument("out", help="run directory of a finished run")
+    parser.add_argument("--truth", required=True, help="COCO JSON file with the truth")
+    parser.add_argument("--iterations", type=int, default=100, help="iterations of each training")
     options: dict[str, Any] = vars(parser.parse_args())
     iterations = options.pop("iterations")
     run = Run.of(**options)

@@ -1,10 +1,10 @@
-"""What each departure from the published label synthesis gives.
+"""What each change to the published label synthesis gains.
 
     python benchmarks/quality_labels.py OUT --truth T.json
 
-OUT is a finished run; its networks and seeds are used as they are, and nothing is trained. The first rows are the
-published synthesis on the same seeds and single changes of it, those after "all that is kept" single changes of
-what is kept. Prints Markdown.
+OUT is a finished run. Its networks and seeds are used as they are; nothing is trained. The first rows are the published
+synthesis on the same seeds, and single changes of it. The rows after "our synthesis" are single changes of ours. Prints
+Markdown.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from quality_common import Run, heading, row_of_figures
 from scipy import ndimage
 from torch.nn.functional import interpolate
 
+from irnet_ray.algorithms.maps import STRIDE
 from irnet_ray.config.load import PRESETS, Labels
 from irnet_ray.evaluation.measure import InstanceMeasure, SemanticMeasure
 from irnet_ray.evaluation.truth import TruthImage
@@ -36,7 +37,7 @@ PAPER = PRESETS["paper"]["labels"]
 
 @dataclass(frozen=True)
 class Variant:
-    """One thing changed: knobs, what the walk is given, or the masks it gives."""
+    """One change: to the knobs, to the input of the walk, or to the resulting masks."""
 
     knobs: dict[str, Any] = field(default_factory=dict)
     relations: Callable[[Relations, TruthImage], Relations] = lambda own, _: own
@@ -49,7 +50,7 @@ def without_field(own: Relations, _: TruthImage) -> Relations:
 
 
 def perfect_field(own: Relations, image: TruthImage) -> Relations:
-    """Each cell points at the centre of the true mask that is next to it: what the field could be worth at most."""
+    """Each cell points at the centre of the nearest true mask. It shows how much a field can gain at most."""
     size = tuple(own.boundary.shape)
     distance_hw, field_2hw = np.full(size, np.inf), np.zeros((2, *size))
     for instance in image.instances:
@@ -65,7 +66,7 @@ def perfect_field(own: Relations, image: TruthImage) -> Relations:
 
 
 def otsu(attention_Khw: np.ndarray) -> float:
-    """The threshold that parts an image's attention best into two."""
+    """Otsu's threshold of an image's attention, between 0.1 and 0.6."""
     values = attention_Khw.max(axis=0).ravel() if len(attention_Khw) else np.zeros(1)
     counts, edges = np.histogram(values, bins=64, range=(0, 1))
     middles = (edges[:-1] + edges[1:]) / 2
@@ -82,10 +83,9 @@ def filled(found: Masks, _: Relations) -> Masks:
 
 
 def cut(found: Masks, relations: Relations) -> Masks:
-    """Masks without the pixels on a strong boundary."""
-    strong = (
-        relations.boundary.numpy().repeat(4, 0).repeat(4, 1)[: found.semantic.shape[0], : found.semantic.shape[1]] > 0.5
-    )
+    """Remove the pixels on a strong boundary from the masks."""
+    height, width = found.semantic.shape
+    strong = relations.boundary.numpy().repeat(STRIDE, 0).repeat(STRIDE, 1)[:height, :width] > 0.5
     return found._replace(masks=found.masks & ~strong, semantic=np.where(strong, 0, found.semantic))
 
 
@@ -97,29 +97,29 @@ VARIANTS = {
     "published + score by extent": Variant({**PAPER, "score": "extent"}),
     "published + every tag kept": Variant({**PAPER, "every_tag": True}),
     "published + scores by class": Variant({**PAPER, "per_class": True}),
-    "**all that is kept**": Variant(),
-    "kept, without field": Variant(relations=without_field),
-    "kept, a perfect field": Variant(relations=perfect_field),
+    "**our synthesis**": Variant(),
+    "ours, without field": Variant(relations=without_field),
+    "ours, a perfect field": Variant(relations=perfect_field),
     "one scale": Variant({"boundary_scales": ()}),
     "one scale, scores by class": Variant({"boundary_scales": (), "per_class": True}),
     "one scale, background by image (Otsu)": Variant({"boundary_scales": ()}, background=otsu),
     "one scale, 64 steps": Variant({"boundary_scales": (), "steps": 64}),
-    "kept, centroids under 2.5": Variant({"centroid_share": 0.0}),
-    "kept, centroids under 4": Variant({"centroid_share": 0.0, "centroid": 4.0}),
-    "kept, centroids under a fifth of the longest": Variant({"centroid_share": 0.2}),
-    "kept, centroids under a quarter": Variant({"centroid_share": 0.25}),
-    "kept, a third scale": Variant({"boundary_scales": (1.33, 1.67)}),
-    "kept, scores by class": Variant({"per_class": True}),
-    "kept, background 0.2": Variant({"background": 0.2}),
-    "kept, background 0.3": Variant({"background": 0.3}),
-    "kept, background by image (Otsu)": Variant(background=otsu),
-    "kept, 64 steps": Variant({"steps": 64}),
-    "kept, 128 steps": Variant({"steps": 128}),
-    "kept, Otsu and 64 steps": Variant({"steps": 64}, background=otsu),
-    "kept, Otsu and scores by class": Variant({"per_class": True}, background=otsu),
-    "kept, holes filled": Variant(masks=filled),
-    "kept, cut at strong boundaries": Variant(masks=cut),
-    "kept, parts down to 0.5 %": Variant({"min_area": 0.005}),
+    "ours, centroids under 2.5": Variant({"centroid_share": 0.0}),
+    "ours, centroids under 4": Variant({"centroid_share": 0.0, "centroid": 4.0}),
+    "ours, centroids under a fifth of the longest": Variant({"centroid_share": 0.2}),
+    "ours, centroids under a quarter": Variant({"centroid_share": 0.25}),
+    "ours, a third scale": Variant({"boundary_scales": (1.33, 1.67)}),
+    "ours, scores by class": Variant({"per_class": True}),
+    "ours, background 0.2": Variant({"background": 0.2}),
+    "ours, background 0.3": Variant({"background": 0.3}),
+    "ours, background by image (Otsu)": Variant(background=otsu),
+    "ours, 64 steps": Variant({"steps": 64}),
+    "ours, 128 steps": Variant({"steps": 128}),
+    "ours, Otsu and 64 steps": Variant({"steps": 64}, background=otsu),
+    "ours, Otsu and scores by class": Variant({"per_class": True}, background=otsu),
+    "ours, holes filled": Variant(masks=filled),
+    "ours, cut at strong boundaries": Variant(masks=cut),
+    "ours, parts down to 0.5 %": Variant({"min_area": 0.005}),
 }
 
 
@@ -138,7 +138,7 @@ def main() -> None:
     for row in run.rows("images", "seeds"):
         image_HW3 = load_image(row["uri"], run.config.max_side)
         attention_Khw = decode_attention(row)
-        seen: dict[tuple[float, ...], Relations] = {}  # by the scales that the boundary is looked at
+        seen: dict[tuple[float, ...], Relations] = {}  # by boundary scales
         for name, variant in chosen.items():
             changed = copy.copy(network)
             knobs = variant.knobs | ({"background": variant.background(attention_Khw)} if variant.background else {})

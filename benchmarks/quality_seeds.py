@@ -1,7 +1,7 @@
-"""What each seed method gives on images with truth: `python benchmarks/quality_seeds.py OUT --truth T.json`.
+"""Quality of each seed method on images with truth: `python benchmarks/quality_seeds.py OUT --truth T.json`.
 
-OUT is a finished run; its classifier and prototypes are used as they are, and nothing is trained. Attention becomes
-labels by itself, without IRNet: cut at a threshold, connected parts are instances. Prints Markdown.
+OUT is a finished run. Its classifier and prototypes are used as they are; nothing is trained. Attention becomes labels
+without IRNet: it is cut at a threshold, and connected parts are instances. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PUBLISHED = 0.25
 
 
 class Seen(NamedTuple):
-    """An image as the methods see it: CAM (K, h, w) at stride 4, three levels of features, each tag's prototypes."""
+    """The input of the methods for an image: CAM (K, h, w) at stride 4, three levels of features, prototypes by tag."""
 
     cam: Tensor
     levels: list[Tensor]
@@ -45,7 +45,7 @@ class Seen(NamedTuple):
 
 
 def own_prototypes(seen: Seen) -> Tensor:
-    """Similarity to the image's own attended pixels minus that to its unattended ones (as SIPE, CVPR 2022)."""
+    """Similarity to the image's own attended pixels minus similarity to unattended ones (as SIPE, CVPR 2022)."""
     unit_DN = normalize(seen.levels[-1].flatten(1), dim=0)
     cam_KN = seen.coarse.flatten(1)
     around = normalize((unit_DN * (0.2 - cam_KN.amax(dim=0)).clamp(min=0)).sum(dim=1), dim=0)
@@ -68,7 +68,7 @@ RECIPES: dict[str, Callable[[Seen], Tensor]] = {
 
 
 def look(network: SeedsNetwork, scales: Sequence[float], row: dict[str, Any], image_HW3: np.ndarray) -> Seen:
-    """Everything that the methods start from."""
+    """The input of the methods for an image."""
     cam = torch.from_numpy(network.cam(row["tags"], image_HW3, scales))
     pair = network._levels(to_network(image_HW3, network.device), 1.0)
     levels = [((x[0] + x[1].flip(-1)) / 2).float() for x in pair[-LEVELS:]]
@@ -77,8 +77,8 @@ def look(network: SeedsNetwork, scales: Sequence[float], row: dict[str, Any], im
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out")
-    parser.add_argument("--truth", required=True)
+    parser.add_argument("out", help="run directory of a finished run")
+    parser.add_argument("--truth", required=True, help="COCO JSON file with the truth")
     run = Run.of(**vars(parser.parse_args()))
     class_of = {name: number for number, name in enumerate(run.vocabulary)}
     method, prototypes = METHODS[run.config.seeds.method], run.shards("prototypes")

@@ -1,12 +1,11 @@
-"""Students, and what they are compared with.
+"""Quality of students against raw class attention maps.
 
     python benchmarks/quality_students.py OUT --truth T.json [--deeplab OUT/models/deeplab]
 
-OUT is a finished run. Raw class attention maps become labels by themselves: those of the image's tags, and those of
-the tags that the run's classifier guesses, which is all that it gives where nobody says the tags. It was trained with
-the tags of these very images, so it guesses better than on images it never saw. DeepLab, whose labels must not be of
-these images, gives class maps by itself, and those of classes among the image's tags where it is told them too. Prints
-Markdown.
+OUT is a finished run. Raw class attention maps become labels in two ways: with the image's tags, and with the tags that
+the run's classifier guesses. The classifier was trained with the tags of these images, so it guesses better here than
+on new images. DeepLab must be trained on labels of other images. Its class maps are also measured in two ways: with all
+classes, and with the classes of the image's tags only. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ from irnet_ray.stages.images import load_image
 from irnet_ray.stages.seeds import SeedsNetwork
 from irnet_ray.stages.student_kinds import load_student
 
-SURE = 0.5  # probability above which a tag is guessed; where none is, the likeliest
+SURE = 0.5  # probability above which a tag is guessed; if there is none, the likeliest tag is
 
 
 @torch.inference_mode()
 def guessed(network: SeedsNetwork, vocabulary: list[str], image_HW3: np.ndarray) -> list[str]:
-    """The tags that the classifier gives an image, seen with its mirror image at scale 1."""
+    """The tags that the classifier guesses from an image and its mirror image at scale 1."""
     features = network._levels(to_network(image_HW3, network.device), 1.0)[-1].float()
     logits = network.network.classifier(features.mean(dim=(2, 3), keepdim=True)).flatten(1)
     probability = logits.sigmoid().mean(dim=0)
@@ -43,7 +42,7 @@ def guessed(network: SeedsNetwork, vocabulary: list[str], image_HW3: np.ndarray)
 
 
 def attention_measures(run: Run) -> dict[str, Measures]:
-    """Raw class attention maps, of the tags that are told and of those that are guessed."""
+    """Measure raw class attention maps of the image's tags, and of guessed tags."""
     vocabulary = run.vocabulary
     class_of = {name: number for number, name in enumerate(vocabulary)}
     method = METHODS[run.config.seeds.method]
@@ -56,12 +55,12 @@ def attention_measures(run: Run) -> dict[str, Measures]:
         for each, tags in ((told, row["tags"]), (untold, guessed(network, vocabulary, image))):
             cam = torch.from_numpy(network.cam(tags, image, run.config.seeds.scales))
             run.measure_attention(each, {**row, "tags": tags}, cam, CAM_THRESHOLD)
-    return {"CAM, told the tags": told, "CAM, tags guessed": untold}
+    return {"CAM, with tags": told, "CAM, tags guessed": untold}
 
 
 @torch.inference_mode()
 def deeplab_measures(run: Run, model: str) -> dict[str, Measures]:
-    """A DeepLab's class maps, told the tags and not."""
+    """Measure a DeepLab's class maps, with the image's tags and without."""
     folder = Folder(model)
     student = load_student(folder)
     predictor = DeepLabPredictor(student, folder, gpu=False)
@@ -74,19 +73,19 @@ def deeplab_measures(run: Run, model: str) -> dict[str, Measures]:
             possible = torch.tensor([True, *(name in allowed for name in student.vocabulary)])
             semantic_HW = found_CHW.masked_fill(~possible[:, None, None], -1).argmax(dim=0)
             run.measure(each, {**row, "tags": student.vocabulary}, [], semantic_HW.to(torch.uint8).numpy())
-    return {"DeepLab, told the tags": told, "DeepLab, told none": untold}
+    return {"DeepLab, with tags": told, "DeepLab, without tags": untold}
 
 
 def measures(run: Run) -> Measures:
-    """Nothing measured yet."""
+    """New, empty measures."""
     return InstanceMeasure(run.truth), SemanticMeasure(run.truth)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out")
-    parser.add_argument("--truth", required=True)
-    parser.add_argument("--deeplab", metavar="MODEL", help="a trained DeepLab, its labels of other images")
+    parser.add_argument("out", help="run directory of a finished run")
+    parser.add_argument("--truth", required=True, help="COCO JSON file with the truth")
+    parser.add_argument("--deeplab", metavar="MODEL", help="folder of a DeepLab trained on labels of other images")
     given = parser.parse_args()
     run = Run.of(given.out, given.truth)
     scores = {name: run.scores(each) for name, each in attention_measures(run).items()}
@@ -96,7 +95,7 @@ def main() -> None:
     for name, each in scores.items():
         print(row_of_figures(name, each))
     miou = [each.figures["miou"] for each in scores.values()]
-    for name, cam, student in zip(("told the tags", "told none"), miou[:2], miou[2:], strict=False):
+    for name, cam, student in zip(("with tags", "without tags"), miou[:2], miou[2:], strict=False):
         gain = student - cam
         low, high = gain.interval
         print(f"DeepLab over CAM, {name}: mIoU {100 * gain.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")

@@ -1,13 +1,13 @@
-"""ImageNet's row counts through the real plan and the real map mechanism: `python -m benchmarks.scale`.
+"""The real plan and the real map mechanism with ImageNet's number of rows: `python -m benchmarks.scale`.
 
-    plan        1,281,167 images of 1,000 tags planned into 4,096 shards, and planned again with half of them done
-    rows        10,000, 50,000 and 200,000 images through the map mechanism with a null network, on 4 Ray nodes of this
-                machine, one of which is taken away half way in the largest; from the first image on
-    scheduling  images whose network work takes 50 ms, at 1 to 32 actors, against the ideal
+    plan        plan 1,281,167 images of 1,000 tags into 4,096 shards, then again with half of them done
+    rows        map 10,000, 50,000 and 200,000 images with a null network on 4 local Ray nodes; the largest loses a node
+                half way; timed from the first image on
+    scheduling  map images that take the network 50 ms each, with 1 to 32 actors, and compare with the ideal
 
-Each part runs in a process of its own, whose peak memory is the driver's; `--part plan` runs one, `--part scheduling
---actors 16 --unit 128` with other units. `--json FILE` keeps the figures. Nothing is read but generated rows: what is
-measured is the engine.
+Each part runs in its own process, so that its peak memory is the driver's. `--part plan` runs one part; `--part
+scheduling --actors 16 --unit 128` changes its settings. `--json FILE` writes the figures. All rows are generated, and
+no image is read, so only the engine is measured.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from irnet_ray.tables import Row
+
 IMAGES, TAGS, SHARDS, UNIT = 1_281_167, 1_000, 4_096, 32
 ROWS = (10_000, 50_000, 200_000)
 ACTORS = (1, 2, 4, 8, 16, 32)
 NULL = pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("uri", pa.string(), nullable=False)])
 
 Figures = dict[str, Any]
-Row = dict[str, Any]
 
 
 def images_table(count: int, tags: int, shards: int) -> pa.Table:
-    """Rows of `tables.IMAGES` of images that do not exist, sorted by id: one to three tags each."""
+    """Rows of `tables.IMAGES` for images that do not exist, sorted by id, with one to three tags each."""
     from irnet_ray import tables
 
     random = np.random.default_rng(0)
@@ -114,7 +115,7 @@ def plan(scratch: Path, images: int = IMAGES, shards: int = SHARDS) -> Figures:
 
 
 def write_source(folder: Path, ids_by_shard: dict[int, list[str]], shards: int) -> Any:
-    """A sealed table of these images, as a stage reads it."""
+    """Write a sealed table of these images for a stage to read."""
     from irnet_ray.runs.folder import Folder
     from irnet_ray.runs.shards import Shards
 
@@ -127,7 +128,7 @@ def write_source(folder: Path, ids_by_shard: dict[int, list[str]], shards: int) 
 
 
 def null_stage(source: Any, seconds: float = 0.0, begins: Path | None = None) -> Any:
-    """A stage that makes nothing of an image; its network step takes `seconds`."""
+    """A stage without output columns, whose network step takes `seconds`."""
     from irnet_ray.engine.mapping import MapStage
 
     return MapStage("scale", NULL, (source,), nothing, partial(Sleeper, seconds, begins), named)
@@ -138,12 +139,12 @@ def nothing(row: Row) -> None:
 
 
 def named(row: Row, value: None) -> Row:
-    """The row of an image: its name."""
+    """The output row of an image: its id."""
     return {"image_id": row["image_id"]}
 
 
 class Sleeper:
-    """A network that takes its time on every image, and notes when each began."""
+    """Stands in for a network: sleeps for every image, and records when it began."""
 
     def __init__(self, seconds: float, begins: Path | None, gpu: bool) -> None:
         self.seconds, self.begins = seconds, begins and begins / uuid.uuid4().hex
@@ -156,12 +157,12 @@ class Sleeper:
 
 
 def begun(begins: Path) -> list[np.ndarray]:
-    """When each actor began each of its images, in seconds since the epoch."""
+    """The times at which each actor began its images, in seconds since the epoch."""
     return [np.frombuffer(file.read_bytes()) for file in begins.iterdir()]
 
 
 def by_shard(count: int, shards: int) -> dict[int, list[str]]:
-    """Ids of so many images, by shard."""
+    """Ids of a number of images, by shard."""
     from irnet_ray import tables
 
     found: dict[int, list[str]] = {}
@@ -171,7 +172,7 @@ def by_shard(count: int, shards: int) -> dict[int, list[str]]:
 
 
 def rows(scratch: Path, sizes: Sequence[int] = ROWS) -> Figures:
-    """Cost of a row at several sizes on four nodes, of which the largest loses one half way."""
+    """Measure the cost of a row at several sizes on four nodes. The largest loses a node half way."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -222,9 +223,9 @@ def _rows_of(scratch: Path, size: int, cluster: Any, nodes: list[Any]) -> Figure
         ended = time.time()
     if made.rows != size or (nodes and not lost):
         raise SystemExit(f"{made.rows} of {size} rows, {made.errors} errors; node lost at {lost}.")
-    began = min(times[0] for times in begun(begins))  # without the start of the processes
+    began = min(times[0] for times in begun(begins))  # leaves out the start of the processes
     seconds = ended - began
-    # What a row costs on all nodes: afterwards there are fewer cores.
+    # The cost of a row while all nodes are there: with one node less there are fewer cores.
     whole, until = lost[0] if lost else (size, ended)
     figures = {
         "rows": made.rows,
@@ -243,7 +244,7 @@ def _rows_of(scratch: Path, size: int, cluster: Any, nodes: list[Any]) -> Figure
 def scheduling(
     scratch: Path, actors: Sequence[int] = ACTORS, unit: int | None = None, seconds: float = 0.05
 ) -> Figures:
-    """Share of the ideal rate that actors reach on images that each take 50 ms, from when all of them work."""
+    """The share of the ideal rate that actors reach on images of 50 ms each, from when all actors work."""
     from irnet_ray.engine.mapping import run_map, unit_of
     from irnet_ray.engine.session import session
     from irnet_ray.runs.folder import Folder
@@ -251,7 +252,7 @@ def scheduling(
     figures: Figures = {}
     with session(None) as devices:
         for count in actors:
-            # A dozen units an actor, 19 seconds of work and more, and what is done before the last of them has started.
+            # A dozen units per actor, at least 19 seconds of work, and a share for the time until all have started.
             images = by_shard(count * (12 * (unit or unit_of(count)) + count * UNIT), 8)
             place, begins = scratch / str(count), scratch / f"{count}-begins"
             begins.mkdir()
@@ -276,10 +277,10 @@ PARTS: dict[str, Callable[[Path], Figures]] = {"plan": plan, "rows": rows, "sche
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=sorted(PARTS))
-    parser.add_argument("--actors", type=int, nargs="+", default=ACTORS, help="of the part scheduling")
-    parser.add_argument("--unit", type=int, help="images of a unit, of the part scheduling; the engine's own choice")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--part", choices=sorted(PARTS), help="run only this part")
+    parser.add_argument("--actors", type=int, nargs="+", default=ACTORS, help="numbers of actors, for scheduling")
+    parser.add_argument("--unit", type=int, help="images per unit, for scheduling; default: the engine's choice")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
     if arguments.part:
         scheduled = partial(scheduling, actors=arguments.actors, unit=arguments.unit)

@@ -1,8 +1,11 @@
-"""What an image costs in each stage, for the arithmetic in docs/scale.md: `python -m benchmarks.scale_costs --run OUT`.
+"""The cost of an image in each stage, for the estimates in docs/scale.md: `python -m benchmarks.scale_costs --run OUT`.
 
-Floating-point operations of the networks with ResNet-50, counted and not timed, of an image of 500 x 375 pixels and of
-the training crops of the default config; processor seconds of what runs on cores, of photos of the run; and bytes that
-are read and written for an image, of the run's own files.
+Prints three tables:
+
+- floating-point operations of the networks with ResNet-50, counted and not timed, for an image of 500 x 375 pixels and
+  for the training crops of the default config;
+- CPU seconds of the work on cores, for photos of the run;
+- bytes read and written per image, from the files of the run.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +36,14 @@ PHOTOS = 8
 
 
 def operations(work: Callable[[], object]) -> float:
-    """Billions of floating-point operations of a call, a multiplication and an addition being two."""
+    """Billions of floating-point operations of a call. A multiplication and an addition count as two."""
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops() / 1e9
 
 
 def networks(config: Config) -> dict[str, float]:
-    """GFLOP an image of each stage, with random weights: they change no count."""
+    """GFLOP per image of each stage. Weights are random, which does not change the counts."""
     backbone = find_backbone("resnet50")
     classifier, irnet = Classifier(backbone, CLASSES), IRNet(backbone)
     found: dict[str, float] = {}
@@ -69,7 +73,7 @@ def networks(config: Config) -> dict[str, float]:
 
 
 def cores(run: Stages) -> dict[str, float]:
-    """Processor seconds a photo of what runs on cores, and of the random walk where there is no GPU; medians."""
+    """Median CPU seconds per photo of the work on cores. It includes the random walk, which would run on a GPU."""
     knobs, labels = run.config.seeds, run.build("labels")
     network = labels.network(False)
     times: dict[str, list[float]] = {}
@@ -85,14 +89,15 @@ def cores(run: Stages) -> dict[str, float]:
         attention = decode_attention(row)
         size = image.shape[:2]
         full = interpolate(torch.from_numpy(attention)[None], size, mode="bilinear")[0].numpy()
-        timed("dense CRF, both thresholds", confident_map, image, full, knobs.foreground, knobs.background)
+        thresholds = {"foreground": knobs.foreground, "background": knobs.background}
+        timed("dense CRF, both thresholds", partial(confident_map, **thresholds), image, full)
         masks = timed("walk, centroids and masks", network.synthesize, attention, network.relations([image])[0], size)
         timed("masks to RLE and PNG", labels.finish, row, masks)
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
 def sizes(run: Stages) -> dict[str, float]:
-    """Kilobytes an image: of the photos themselves, and of the rows that each stage writes."""
+    """Kilobytes per image: of the photo itself, and of the rows that each stage writes."""
     rows = run.rows(PHOTOS)
     kilobytes = {"photo": float(np.mean([Path(row["uri"]).stat().st_size for row in rows])) / 1e3}
     for name in ("images", "seeds", "labels"):
@@ -104,7 +109,7 @@ def sizes(run: Stages) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", required=True, help="a finished run directory, on photos")
+    parser.add_argument("--run", required=True, help="run directory of a finished run on photos")
     options = parser.parse_args()
     torch.set_num_threads(1)
     run = Stages.of(options.run)

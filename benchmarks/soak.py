@@ -1,10 +1,10 @@
-"""Whether a long run grows: memory, open files and shared memory while many tiny images go through the map mechanism.
+"""Checks that a long run does not grow: maps many tiny images, and watches memory, open files and shared memory.
 
     python -m benchmarks.soak --images 20000
 
-The images are decoded, passed through a network that does nothing, committed and sealed, by the code that labels
-photos. Prints a table; exit code 1 where the driver grows by more than `TOLERANCE` after its first thousand images,
-where its open files or those of Ray's processes grow, or where anything is left behind. Reads /proc: Linux only.
+The code that labels photos decodes the images, passes them through a network that does nothing, commits and seals them.
+Prints a table. Exit code 1 if the driver grows by more than `TOLERANCE` after its first thousand images, if its open
+files or those of Ray's processes grow, or if anything is left over at the end. Reads /proc: Linux only.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import Shards
 from irnet_ray.tables import Row
 
-TOLERANCE = 1.15  # the driver's memory at the end over that at the first sample: caches fill for a while
-SPARE = 4  # files that Ray's client may keep from one session to the next; a leak would be one for each unit of images
-FILES = 64  # different images; every row is one of them
+TOLERANCE = 1.15  # driver's memory at the end / at the first sample; more than 1 because caches fill for a while
+SPARE = 4  # files that Ray's client may keep from session to session; a leak would keep one for each unit
+FILES = 64  # different image files, which all rows share
 PER_SHARD = 1000  # images
 MEGABYTE = 2**20
 
@@ -59,7 +59,7 @@ def finish(row: Row, image: np.ndarray) -> Row:
 
 @dataclass(frozen=True)
 class Sample:
-    """What is held at one moment."""
+    """The resources in use at one moment."""
 
     images: int  # committed
     driver: float  # resident memory of the driver, MB
@@ -79,13 +79,13 @@ HEADING = "  images  driver, MB  driver files  Ray processes  Ray files  object 
 
 
 def resident(pid: int | str = "self") -> float:
-    """A process's own memory without what it shares, MB."""
+    """A process's own memory without shared memory, MB."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return (int(fields["VmRSS"].split()[0]) - int(fields["RssShmem"].split()[0])) / 1024
 
 
 def open_files(pid: int | str = "self") -> int:
-    """How many files and sockets a process has open; none if it is gone."""
+    """The number of files and sockets that a process has open. 0 if it is gone."""
     try:
         return len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
@@ -93,7 +93,7 @@ def open_files(pid: int | str = "self") -> int:
 
 
 def kinds() -> Counter[str]:
-    """What this process has open, by kind: a path, or socket, pipe, eventpoll and the like without their numbers."""
+    """Open files of this process by kind: a path, or socket, pipe, eventpoll and others without their numbers."""
     found: Counter[str] = Counter()
     for file in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
@@ -102,7 +102,7 @@ def kinds() -> Counter[str]:
 
 
 def descendants() -> set[int]:
-    """Ids of the processes that this one started, and they in turn."""
+    """Ids of the processes that this process and its descendants started."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -120,7 +120,7 @@ def descendants() -> set[int]:
 
 
 def shared_memory() -> set[str]:
-    """Names in /dev/shm that no living process has open: what was forgotten there."""
+    """Names in /dev/shm that no living process has open: leftovers."""
     names = {str(path) for path in Path("/dev/shm").rglob("*")}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -135,7 +135,7 @@ def shared_memory() -> set[str]:
 
 @dataclass
 class Watch:
-    """Takes a sample each time that one more `step` of images is committed."""
+    """Takes a sample each time another `step` images are committed."""
 
     shards: Shards
     unit: int
@@ -144,7 +144,7 @@ class Watch:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def committed(self) -> int:
-        """Images in committed units: all units of a run that never stopped have the same size, but the last."""
+        """Images in committed units. In a run that never stopped, all units but the last have the same size."""
         return self.unit * sum(len(self.shards.units(shard).files()) for shard in range(self.shards.count))
 
     def take(self, images: int) -> None:
@@ -164,7 +164,7 @@ class Watch:
 
 
 def images_table(folder: Path, count: int, shards: int) -> pa.Table:
-    """Rows of `tables.IMAGES` for so many images, which are `FILES` tiny files."""
+    """Rows of `tables.IMAGES` for `count` images, which share `FILES` tiny files."""
     rng = np.random.default_rng(0)
     for number in range(FILES):
         Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / f"{number}.png")
@@ -184,7 +184,7 @@ def images_table(folder: Path, count: int, shards: int) -> pa.Table:
 
 
 def soak(images: int, unit: int, step: int) -> list[Sample]:
-    """Map so many images in a Ray of their own; returns the samples, the last of them after the end."""
+    """Map a number of images in a new Ray session. Returns the samples; the last is taken after the end."""
     count = max(1, images // PER_SHARD)
     with tempfile.TemporaryDirectory() as name, session(None) as devices:
         place = Path(name)
@@ -211,24 +211,24 @@ def soak(images: int, unit: int, step: int) -> list[Sample]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the table and the verdict; returns the exit code."""
+    """Print the table and the checks. Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=20_000)
-    parser.add_argument("--unit", type=int, default=50, help="images that are committed together")
+    parser.add_argument("--images", type=int, default=20_000, help="images to map")
+    parser.add_argument("--unit", type=int, default=50, help="images per unit")
     parser.add_argument("--step", type=int, default=1000, help="images between two samples")
     options = parser.parse_args(arguments)
     forgotten = shared_memory()
     print(HEADING)
-    soak(4 * options.unit, options.unit, options.images)  # imports and pools open files once in a process's life
+    soak(4 * options.unit, options.unit, options.images)  # imports and pools open files once per process
     before = kinds()
     samples = soak(options.images, options.unit, options.step)
-    ends = time.monotonic() + 30  # Ray's processes end with their driver, but not at once
+    ends = time.monotonic() + 30  # Ray's processes end with their driver, with a delay
     while descendants() and time.monotonic() < ends:
         time.sleep(0.2)
     after, left = kinds(), shared_memory() - forgotten
     more = ", ".join(f"{name} +{count}" for name, count in sorted((after - before).items()))
     first, last = samples[0], samples[-1]
-    running = samples[:-1] or samples  # at the end actors have ended, and their files with them
+    running = samples[:-1] or samples  # at the end the actors are gone, and so are their files
     checks = {
         f"driver's memory at the end / at {first.images:,} images, at most {TOLERANCE}": (
             f"{last.driver / first.driver:.3f}",

@@ -1,4 +1,4 @@
-"""Speed of the map mechanism: against a plain loop with as many processes, one process against two, and its start."""
+"""Speed of the map mechanism: against a plain loop, with one process and two, and at its start."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from irnet_ray.scenes.generate import generate
 
 SCENES, QUICK_SCENES = 500, 64
 UNIT, PROCESSES = 32, 2
-WORK = 0.05  # seconds of one core per image: a small network takes longer
+WORK = 0.05  # seconds of one core per image, less than a small network takes
 
 
 def engine(options: Options) -> Iterator[Row]:
-    """Times are on the wall: on a machine that others use too, they only indicate."""
+    """Times are wall times. On a shared machine they are rough."""
     with tempfile.TemporaryDirectory() as place:
         data = generate(Path(place) / "scenes", QUICK_SCENES if options.quick else SCENES, SIZE)
         table = read_folder(data, SHARDS)
@@ -55,15 +55,15 @@ def engine(options: Options) -> Iterator[Row]:
             yield row("engine: start-up of Ray and of a first stage", [(begun, 15.0)], 1, "baseline: the limit")
             loop = partial(_looped, images, by_shard, repeats, Path(place))
             pairs = [(work.working(devices, PROCESSES), loop(PROCESSES)) for _ in range(rounds)]
-            note = f"{len(table)} scenes of {SIZE[0]}x{SIZE[1]}, {1000 * WORK:.0f} ms of work each, start-up taken off"
-            yield row(f"engine: {PROCESSES} processes, against a plain loop of as many", pairs, 0.9, note)
+            note = f"{len(table)} scenes of {SIZE[0]}x{SIZE[1]}, {1000 * WORK:.0f} ms of work each, without start-up"
+            yield row(f"engine: {PROCESSES} processes, against a plain loop with {PROCESSES}", pairs, 0.9, note)
             loops = [(two, loop(1)) for _, two in pairs]
-            note = "no engine: what this machine gives a second process"
+            note = "without the engine: how much a second process gains on this machine"
             yield row(f"engine: the plain loop itself, {PROCESSES} processes, against 1", loops, None, note)
             for name, each in timed.items():
                 alone = [(each.working(devices, PROCESSES), each.working(devices, 1)) for _ in range(rounds)]
                 times[name] = [ours for ours, _ in alone]
-                note = f"{each.count} images; loading and finishing have the other core beside one process"
+                note = f"{each.count} images; with one process, loading and finishing have the other core"
                 yield row(f"engine: {name}, {PROCESSES} processes, against 1", alone, 1.8, note)
         if hasattr(os, "sched_setaffinity"):
             with _path_for_workers(), _one_core(), session(None) as devices:
@@ -83,7 +83,7 @@ def _labels(run: Stages, place: Path) -> Timed:
 
 
 class Timed:
-    """A stage over some images, timed on the wall."""
+    """A stage over some images, in wall time."""
 
     def __init__(self, stage: MapStage, by_shard: dict[int, list[str]], shards: int, place: Path) -> None:
         self.stage, self.by_shard, self.shards, self.place = stage, by_shard, shards, place
@@ -93,26 +93,28 @@ class Timed:
     def mapped(self, devices: Devices, processes: int, some: dict[int, list[str]]) -> float:
         folder = Folder(str(self.place / f"{self.stage.name}{next(self.numbers)}"))
         start = time.perf_counter()
-        with contextlib.redirect_stdout(sys.stderr):  # its progress: the table is on standard output
+        with contextlib.redirect_stdout(sys.stderr):  # progress goes there, because the table is on standard output
             run_map(self.stage, folder, some, self.shards, UNIT, devices, processes)
         return time.perf_counter() - start
 
     def begun(self, devices: Devices, processes: int) -> float:
-        """What every stage pays before it works: one of an image for each process, so that each of them starts."""
+        """The start-up time of a stage, measured with one image per process."""
         few = {shard: ids[:1] for shard, ids in list(self.by_shard.items())[:processes]}
         return self.mapped(devices, processes, few)
 
     def working(self, devices: Devices, processes: int) -> float:
-        """Without that, measured just before."""
+        """The time of all images without start-up, which is measured just before."""
         begun = self.begun(devices, processes)
         took = self.mapped(devices, processes, self.by_shard) - begun
         if took <= 0:
-            raise AssertionError(f"engine: a stage of few images took {begun:.1f} s, one of all less: try when idle.")
+            raise AssertionError(
+                f"engine: a few images took {begun:.1f} s, longer than all of them: try again on an idle machine."
+            )
         return took
 
 
 def _looped(images: Shards, by_shard: dict[int, list[str]], repeats: int, place: Path, processes: int) -> float:
-    """The same as a plain loop over units."""
+    """The time of the same work as a plain loop over units."""
     with tempfile.TemporaryDirectory(dir=place) as out:
         units = [
             (images.folder.location, out, shard, ids[first : first + UNIT], repeats)
@@ -120,7 +122,7 @@ def _looped(images: Shards, by_shard: dict[int, list[str]], repeats: int, place:
             for first in range(0, len(ids), UNIT)
         ]
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            pool.map(_nothing, range(processes))  # its processes are there, and have imported
+            pool.map(_nothing, range(processes))  # starts the processes and their imports first
             start = time.perf_counter()
             pool.map(loop_unit, units, chunksize=1)
             return time.perf_counter() - start
@@ -132,7 +134,7 @@ def _nothing(_: int) -> None:
 
 @contextlib.contextmanager
 def _one_core() -> Iterator[None]:
-    """What starts within the block shares one core."""
+    """Processes that start within the block share one core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:
@@ -143,7 +145,7 @@ def _one_core() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _path_for_workers() -> Iterator[None]:
-    """Ray's workers import this module too: they look where this process does."""
+    """Let Ray's workers find this package, which they import too."""
     before = os.environ.get("PYTHONPATH")
     here = str(Path(__file__).parent.parent)
     os.environ["PYTHONPATH"] = os.pathsep.join([here, before] if before else [here])

@@ -1,4 +1,4 @@
-"""Inputs of known size for the speed benchmarks, from generated scenes: their truth stands for the networks' answers.
+"""Inputs of known size for the speed benchmarks. The truth of generated scenes replaces the networks' output.
 
 Shape legend: C maps; h, w grid cells at stride 4; H, W image pixels.
 """
@@ -12,11 +12,9 @@ from torch import Tensor
 
 from irnet_ray.scenes.generate import Scene, scene
 
-STRIDE = 4
-
 
 def class_map(made: Scene) -> np.ndarray:
-    """uint8 (H, W): 0 background, 1..K the tags of a scene in order."""
+    """The class map of a scene, uint8 (H, W): 0 background, 1..K its tags in order."""
     found = np.zeros(made.image.shape[:2], np.uint8)
     for mask, name in zip(made.masks, made.names, strict=True):
         found[mask] = made.tags.index(name) + 1
@@ -24,7 +22,7 @@ def class_map(made: Scene) -> np.ndarray:
 
 
 def relations(height: int, width: int, maps: int, index: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """A grid of scores (C, h, w), class boundary (h, w) and displacement field (2, h, w), as networks would see it."""
+    """Scores (C, h, w), class boundary (h, w) and displacement field (2, h, w) like those of the networks."""
     rng = np.random.default_rng(index)
     made = scene(index, (height, width))
     classes = class_map(made)
@@ -44,13 +42,13 @@ def relations(height: int, width: int, maps: int, index: int = 0) -> tuple[Tenso
 
 
 def loss_batch(batch: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Boundary logits (B, 1, h, w), field (B, 2, h, w) and confident maps uint8 (B, h, w), borders unsure."""
+    """Boundary logits (B, 1, h, w), field (B, 2, h, w) and confident maps uint8 (B, h, w) with unsure borders."""
     logits, fields, targets = [], [], []
     for index in range(batch):
         _, boundary, field = relations(side, side, 1, index)
         target = class_map(scene(index, (side, side)))
         target[ndimage.morphological_gradient(target, size=3) > 0] = 255
-        # No two alike: of equal maxima on a line autograd shares the gradient, and the package takes one.
+        # Noise, so that no two are equal: autograd splits the gradient between equal maxima, the package does not.
         noise = torch.randn(side, side, generator=torch.Generator().manual_seed(index))
         logits.append((torch.logit(boundary, 1e-3) + 0.1 * noise)[None])
         fields.append(field)
@@ -59,7 +57,7 @@ def loss_batch(batch: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def attention(height: int, width: int, index: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """An image uint8 (H, W, 3), and the attention of its tags float32 (K, H, W): blurred, uneven truth."""
+    """An image, uint8 (H, W, 3), and the attention of its tags, float32 (K, H, W): the truth, blurred and uneven."""
     made = scene(index, (height, width))
     classes, rng = class_map(made), np.random.default_rng(index)
     uneven = ndimage.gaussian_filter(rng.random((len(made.tags), height, width)), (0, 15, 15))

@@ -1,6 +1,6 @@
-"""Speed of whole stages: against the bare network passes and CRFs in them, and against the published method.
+"""Speed of whole stages: against their bare network passes and CRFs, and against the published method.
 
-The networks, seeds and images are those of a finished run, or of scenes that are labeled first.
+Networks, seeds and images come from a finished run, or from scenes that are labeled first.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from irnet_ray.stages.images import load_image
 from irnet_ray.stages.labels import LabelsNetwork
 from irnet_ray.stages.rows import Masks
 
-IMAGES, GPU_IMAGES, QUICK_IMAGES = 4, 32, 1  # a unit on a GPU, which takes images of one size together
-LABELED, PUBLISHED = 200, 2  # images of `label`, by ours and also as published
-AGREED = 0.95  # of the pixels, of one tag; the published method refines the field for longer
+IMAGES, GPU_IMAGES, QUICK_IMAGES = 4, 32, 1  # a whole unit on a GPU, which batches images of one size
+LABELED, PUBLISHED = 200, 2  # images for `label`: with our method, and with the published one too
+AGREED = 0.95  # share of pixels with the same tag; less than 1 because the published method refines the field longer
 
 
 class Stages(FinishedRun):
-    """A finished run whose map stages are to be run again by hand: `graph.Inputs`."""
+    """A finished run whose map stages the benchmarks run again. It provides `graph.Inputs`."""
 
     made_by = "benchmark"
 
     def samples(self, table: str) -> int:
-        """How many rows of a table there are."""
+        """The number of rows of a table."""
         return self.shards(table).counts()[0]
 
     @staticmethod
@@ -70,7 +70,7 @@ class Stages(FinishedRun):
 def _run(options: Options, place: str) -> Stages:
     if options.run is not None:
         return Stages.of(options.run)
-    print("no --run: labeling generated scenes first takes minutes ...", file=sys.stderr, flush=True)
+    print("no --run: labeling generated scenes first, which takes minutes ...", file=sys.stderr, flush=True)
     from rich.console import Console
 
     from irnet_ray.commands.label import label as label_scenes
@@ -81,7 +81,7 @@ def _run(options: Options, place: str) -> Stages:
 
 
 def stages(options: Options) -> Iterator[Row]:
-    """Loading, network and finishing of seeds and labels, against the bare passes of the networks and the CRFs."""
+    """Loading, network and finishing of seeds and labels, against the bare network passes and CRFs."""
     with tempfile.TemporaryDirectory() as place:
         run = _run(options, place)
         for name in ("seeds", "labels"):
@@ -89,7 +89,7 @@ def stages(options: Options) -> Iterator[Row]:
 
 
 def _stage(run: Stages, name: str, options: Options) -> Iterator[Row]:
-    """One stage over a few images; the bare passes repeat, on the same tensors, those of a first run."""
+    """One stage over a few images. The bare passes use the same tensors, recorded in a first run."""
     stage = run.build(name)
     on_gpu = options.device.type == "cuda"
     network = Network(stage, on_gpu, None)
@@ -126,7 +126,7 @@ def _stage(run: Stages, name: str, options: Options) -> Iterator[Row]:
     def bare() -> None:
         bare_passes()
         for value in values if name == "seeds" else []:
-            confident_map(value.image, value.full, knobs.foreground, knobs.background)
+            confident_map(value.image, value.full, foreground=knobs.foreground, background=knobs.background)
 
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
@@ -145,18 +145,18 @@ def _stage(run: Stages, name: str, options: Options) -> Iterator[Row]:
         bare_passes()
     operations, rate = counter.get_total_flops(), matrix_rate(options.device)
     times = [(seconds(bare_passes, options.device), operations / rate) for _ in range(options.repeats)]
-    note = f"{operations / len(rows) / 1e9:.3g} GFLOP an image, at the {rate / 1e12:.3g} TFLOP/s of a large product"
+    note = f"{operations / len(rows) / 1e9:.3g} GFLOP per image, at the {rate / 1e12:.3g} TFLOP/s of a large product"
     yield row(f"stages: {name}, its network passes against a matrix product", times, None, note)
 
 
 def label(options: Options) -> Iterator[Row]:
-    """The labels stage image by image against the published method with the same weights and seeds.
+    """The labels stage, image by image, against the published method with the same weights and seeds.
 
-    A photo takes the published method minutes on a processor: few are labeled both ways, and more by ours alone.
+    On a CPU the published method takes minutes per photo. So only a few photos are labeled both ways.
     """
     with tempfile.TemporaryDirectory() as place:
         run = _run(options, place)
-        # What the published method does not do is left out of ours.
+        # Our additions to the published method are switched off.
         labels = merge(run.config.labels.model_dump(), PRESETS["paper"]["labels"])
         run.config = Config.model_validate(merge(run.config.model_dump(), {"labels": labels}))
         stage = run.build("labels")
@@ -184,7 +184,7 @@ def label(options: Options) -> Iterator[Row]:
         yield row("label: labels stage per image, published method with the same weights", times, 10, note)
         total = seconds(lambda: [ours(each) for each in rows], options.device)
         per_image = [(total / len(rows), plain) for _, plain in times]
-        note = f"{total:.0f} s in all, one process; the published method on {len(both)} of them"
+        note = f"{total:.0f} s in total, one process; the published method ran on {len(both)} of them"
         yield row(f"label: labels stage per image, {len(rows)} images", per_image, 10, note)
 
 
@@ -204,7 +204,7 @@ def _published(network: LabelsNetwork, each: dict[str, Any], config: Config) -> 
 
 
 def _alike(ours: Masks, masks: np.ndarray, tags: np.ndarray) -> float:
-    """Share of the pixels that both give to instances of the same tag, or to none."""
+    """Share of the pixels that both assign to the same tag, or to none."""
     maps = []
     for found, classes in ((ours.masks, ours.class_index), (masks, tags)):
         tag_HW = np.zeros(ours.semantic.shape, int)

@@ -1,4 +1,4 @@
-"""Two ways of the same work, timed alternately in one process: medians, quartiles, and the machine they are of."""
+"""Times two ways of the same work in turn in one process: medians, quartiles, and the machine."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from irnet_ray.algorithms.precision import has_bfloat16
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     device: torch.device
     quick: bool  # smaller sizes
     repeats: int
-    run: str | None  # a finished run, whose networks and images the rows of stages use
+    run: str | None  # a finished run, whose networks and images the rows about stages use
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: how often ours goes into the baseline, and what was asked for."""
+    """One line of the table: how many times faster ours is than the baseline, and the target."""
 
     name: str
     ours: float  # median, in `unit`
@@ -34,7 +34,7 @@ class Row:
     ratio: float  # median over rounds of baseline / ours
     low: float  # its quartiles
     high: float
-    target: float | None  # the least ratio asked for; None: a figure to know
+    target: float | None  # the least ratio wanted; None: for information
     note: str
     unit: str = "s"
 
@@ -44,9 +44,9 @@ class Row:
 
 
 def seconds(work: Callable[[], object], device: torch.device, wall: bool = False) -> float:
-    """Time of one call: this process's own on a CPU, so that what others take from a shared machine does not count.
+    """Time of one call. On a CPU it is the CPU time of this process, so that other programs do not count.
 
-    On a GPU, and where `wall` says so because other processes do the work, it is the time on the wall.
+    On a GPU it is wall time. So it is with `wall`, for work that other processes do.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -69,11 +69,17 @@ def compare(
     once: bool = False,
     wall: bool = False,
 ) -> Row:
-    """Time both in turn, after one call of each that is not counted.
+    """Time both in turn, after a first call of each that does not count.
 
     Args:
-        once: the baseline takes minutes: it is called once, and the first call counts.
-        wall: the work is in other processes.
+        name: what is compared.
+        ours: our way.
+        baseline: the other way.
+        options: the options of the command line.
+        target: the least ratio wanted, None for none.
+        note: for the last column.
+        once: the baseline takes minutes, so it is called only once, and this call counts.
+        wall: other processes do the work.
     """
     ours()
     if not once:
@@ -87,7 +93,7 @@ def compare(
 
 
 def row(name: str, times: list[tuple[float, float]], target: float | None, note: str, unit: str = "s") -> Row:
-    """The line of pairs (ours, baseline) that were measured in turn."""
+    """One line of the table from pairs (ours, baseline) that were measured in turn."""
     ratios = [baseline / ours for ours, baseline in times]
     low, _, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
     ours, baseline = (statistics.median(values) for values in zip(*times, strict=True))
@@ -95,7 +101,7 @@ def row(name: str, times: list[tuple[float, float]], target: float | None, note:
 
 
 def bandwidth(device: torch.device) -> float:
-    """Bytes a second that a copy of a large array moves, what is read and what is written: the best of five."""
+    """Bytes per second that a copy of a large array reads and writes: the best of five."""
     source = torch.ones(2**26, device=device)
     target = torch.empty_like(source)
     target.copy_(source)
@@ -103,7 +109,7 @@ def bandwidth(device: torch.device) -> float:
 
 
 def matrix_rate(device: torch.device) -> float:
-    """Operations a second of a large matrix product, in bfloat16 where the device has it: the best of five."""
+    """Operations per second of a large matrix product, in bfloat16 if the device has it: the best of five."""
     side = 8192 if device.type == "cuda" else 2048
     matrix = torch.randn(side, side, device=device, dtype=torch.bfloat16 if has_bfloat16(device) else torch.float32)
     matrix @ matrix
@@ -128,7 +134,7 @@ def _processor() -> str:
 
 
 def check(name: str, worst: float, allowed: float) -> float:
-    """Raise AssertionError where the two ways do not agree: their times would mean nothing."""
+    """Raise AssertionError if the two ways disagree: comparing their times would be meaningless."""
     if not worst <= allowed:
         raise AssertionError(f"{name}: the results differ by {worst:.2e}, more than {allowed:.0e}.")
     return worst

@@ -50,4 +50,4 @@ def misplaced(file: str) -> UserError:
     return UserError(f"{file} does not hold just the images of its shard: {AGAIN}")
 
 
-AGAIN = "delete it and run the same command again, which makes anew what is missing."
+AGAIN = "delete it and run the same command again, which recreates what is missing."

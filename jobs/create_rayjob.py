@@ -1,8 +1,8 @@
 """Create a RayJob in the pod's own namespace and wait for its end: create_rayjob.py label.rayjob.yaml [ENTRYPOINT]
 
-Run by relabel.cronjob.yaml. ENTRYPOINT, if given, is run in the place of the manifest's. The pod lives as long as the
-RayJob, since that is all `concurrencyPolicy` looks at.
-Exit code 0 where the job succeeded, else 1.
+relabel.cronjob.yaml runs it. ENTRYPOINT, if given, replaces the manifest's. The pod lives as long as the RayJob,
+because `concurrencyPolicy` only looks at the pod.
+Exit code 0 if the job succeeded, else 1.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ POLL_SECONDS = 30.0
 def call(server: str, account: Path, path: str, body: Any = None) -> Any:
     """One request to the API server as the pod's service account: GET, or POST of a body."""
     request = urllib.request.Request(f"{server}{path}", None if body is None else json.dumps(body).encode())
-    # Read each time: Kubernetes renews it.
+    # The token is read each time, because Kubernetes renews it.
     request.add_header("Authorization", f"Bearer {(account / 'token').read_text()}")
     request.add_header("Content-Type", "application/json")
     context = ssl.create_default_context(cafile=account / "ca.crt") if server.startswith("https") else None

@@ -3,7 +3,7 @@
     python jobs/gpus.py 8      # 8 GPUs, kept until told otherwise
     python jobs/gpus.py 0      # idle machines may go
 
-irnet-ray plans with the GPUs that a cluster has when the command starts; an autoscaled one may have none yet.
+irnet-ray plans with the GPUs that a cluster has when the command starts. An autoscaled cluster may have none yet.
 """
 
 from __future__ import annotations

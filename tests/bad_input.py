@@ -1,4 +1,4 @@
-"""A corpus of bad input, made by code: every kind, and what it must get. `python -m tests.bad_input` prints the table.
+"""A corpus of bad input, made by code: every kind and its outcome. `python -m tests.bad_input` prints the table.
 
 What a run meets is a photo (`IMAGES`), a folder with its tags (`FOLDERS`), or knobs and weights (`SETTINGS`). It gets
 a label, a row of errors with its `kind`, or exit code 2 with one sentence before anything is computed.
@@ -21,13 +21,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from tests.deep import write_tiff
+
 LABEL = "label"
-WIDTH, HEIGHT = 64, 48  # of a photo that is bad in no other way
+WIDTH, HEIGHT = 64, 48  # of a photo with no other fault
 
 
 @dataclass(frozen=True)
 class BadImage:
-    """A file among the images: `gets` is LABEL or the kind of its row of errors."""
+    """A file among the images. `gets` is LABEL or the kind of its row of errors."""
 
     kind: str
     file: str
@@ -42,7 +44,7 @@ class BadImage:
 
 @dataclass(frozen=True)
 class BadFolder:
-    """A change to a good folder of two images: `refused` is part of the sentence; without, so many images are used."""
+    """A change to a correct folder of two images. `refused` is part of the sentence; if empty, `images` are used."""
 
     kind: str
     make: Callable[[Path], None]
@@ -56,7 +58,7 @@ class BadFolder:
 
 @dataclass(frozen=True)
 class BadSetting:
-    """An option's file with bad content."""
+    """A file for an option, with bad content."""
 
     kind: str
     option: str
@@ -101,6 +103,42 @@ def _sixteen_bits(path: Path) -> None:
     Image.fromarray(np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 20).save(path)
 
 
+def _deep(kind: type, top: int) -> Callable[[Path], None]:
+    """A ramp up to `top`."""
+    return lambda path: Image.fromarray(_ramp(kind, top)).save(path)
+
+
+def _deep_tiff(kind: type, top: float, channels: int = 1) -> Callable[[Path], None]:
+    ramp = _ramp(kind, top)
+    return lambda path: (
+        write_tiff(path, np.dstack([ramp] * channels) if channels > 1 else ramp, "><"[kind is np.uint32]) and None
+    )
+
+
+def _ramp(kind: type, top: float) -> np.ndarray:
+    return np.linspace(0, top, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(kind)
+
+
+def _hot(path: Path) -> None:
+    ramp = _ramp(np.uint16, 1023)
+    ramp[5, 5] = 65535
+    Image.fromarray(ramp).save(path)
+
+
+def _holes(path: Path) -> None:
+    ramp = _ramp(np.float32, 40)
+    ramp[:3, 0] = np.nan, np.inf, -np.inf
+    write_tiff(path, ramp)
+
+
+def _nothing(path: Path) -> None:
+    write_tiff(path, np.full((HEIGHT, WIDTH), np.nan, np.float32))
+
+
+def _planes(path: Path) -> None:
+    write_tiff(path, np.dstack([_ramp(np.uint16, 4095)] * 3), deflated=True, planes=True)
+
+
 def _animated(path: Path) -> None:
     frames = [photo(), photo().rotate(90), photo().rotate(180)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
@@ -117,7 +155,7 @@ def _damaged_exif(path: Path) -> None:
 
 
 def _png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG that says it has this size, with so little in it."""
+    """A PNG whose header claims this size, with little content."""
     header = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
     content = b"\x89PNG\r\n\x1a\n"
     for name, data in (header, *chunks, (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")):
@@ -145,6 +183,18 @@ IMAGES = [
     BadImage("JPEG named .PNG", "jpeg.PNG", _as("JPEG")),
     BadImage("CMYK", "cmyk.jpg", _saved("CMYK")),
     BadImage("16 bits a sample", "sixteen.png", _sixteen_bits),
+    BadImage("10 bits in 16: scaled by their range", "ten.png", _deep(np.uint16, 1023)),
+    BadImage("16 bits with one hot pixel", "hot.png", _hot),
+    BadImage("16 bits a colour", "sixteen-rgb.tif", _deep_tiff(np.uint16, 4095, 3)),
+    BadImage("signed 16 bits, big-endian", "signed.tif", _deep_tiff(np.int16, 3000)),
+    BadImage("32-bit integers", "integers.tif", _deep_tiff(np.uint32, 2**32 - 1)),
+    BadImage("floats", "floats.tif", _deep_tiff(np.float32, 1)),
+    BadImage("floats, some of them NaN and infinite", "nan.tif", _holes),
+    BadImage("floats, all of them NaN", "no-value.tif", _nothing, "unreadable"),
+    BadImage("64-bit floats", "doubles.tif", _deep_tiff(np.float64, 1), "unreadable"),
+    BadImage("16 bits a colour in compressed planes", "planes.tif", _planes, "unreadable"),
+    BadImage("AVIF", "photo.avif", _saved()),
+    BadImage("HEIC cut off", "cut.heic", _bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf"), "unreadable"),
     BadImage("palette", "palette.png", _saved("P")),
     BadImage("alpha", "alpha.png", _saved("RGBA")),
     BadImage("gray", "gray.jpg", _saved("L")),
@@ -168,12 +218,12 @@ IMAGES = [
     BadImage("name with comma, semicolon and quote", 'a,b;c".png', _saved()),
     BadImage("name that is a pattern", "[a]*?{b}%20#x.png", _saved()),
     BadImage("name that is markup", "<img src=x onerror=alert(1)>[red].png", _saved()),
-    BadImage("name that orders the terminal", "\x1b[2J\x07.png", _saved()),
+    BadImage("name with terminal control codes", "\x1b[2J\x07.png", _saved()),
 ]
 
 
 def write_images(folder: Path, images: list[BadImage], tag: str = "cat") -> None:
-    """A data folder that holds these images."""
+    """Write a data folder that holds these images."""
     (folder / "images").mkdir(parents=True)
     for image in images:
         image.make(folder / "images" / image.file)
@@ -182,7 +232,7 @@ def write_images(folder: Path, images: list[BadImage], tag: str = "cat") -> None
 
 
 def write_good(folder: Path) -> None:
-    """A data folder in order: two images, two tags."""
+    """Write a correct data folder: two images, two tags."""
     (folder / "images").mkdir(parents=True)
     for name in ("a.png", "b.png"):
         photo().save(folder / "images" / name)
@@ -276,7 +326,7 @@ FOLDERS = [
     BadFolder("pipe named .png without tags", _added("", lambda i: os.mkfifo(i / FIFO))),
     BadFolder("tags for a file that is not there", _added("line\\x\x1b.png,dog\n"), "1 file not found"),
     BadFolder("listed name of 300 letters", _added("x" * 300 + ".png,dog\n"), "1 file not found"),
-    BadFolder("listed name with a line break, not there", _added('"x\ny.png",dog\n'), "1 file not found"),
+    BadFolder("listed name with a line break, missing file", _added('"x\ny.png",dog\n'), "1 file not found"),
     BadFolder("absolute name", _added("/etc/passwd.png,dog\n"), "paths below the folder"),
     BadFolder("name with ..", _added("../images/a.png,dog\n"), "paths below the folder"),
     BadFolder("name with a null character", _added("x\0.png,dog\n"), "paths below the folder"),
@@ -285,14 +335,14 @@ FOLDERS = [
         lambda folder: open(os.fsencode(folder) + b"/images/\xff\xfe.png", "wb").close(),
         "without tags",
     ),
-    BadFolder("row without tags", _tags("image,tags\na.png,\nb.png,cat\n"), "gives a.png no tags"),
-    BadFolder("empty tag strings only", _tags("image,tags\na.png, ; ;\nb.png,cat\n"), "gives a.png no tags"),
+    BadFolder("row without tags", _tags("image,tags\na.png,\nb.png,cat\n")),
+    BadFolder("empty tag strings only", _tags("image,tags\na.png, ; ;\nb.png,cat\n")),
     BadFolder("empty tag strings among others", _tags("image,tags\na.png,;cat;; \nb.png,cat\n")),
     BadFolder("tag that no other image has", _tags("image,tags\na.png,quokka\nb.png,cat\n")),
     BadFolder("1,000 tags", _tags(f"image,tags\na.png,{';'.join(map(str, range(1000)))}\nb.png,cat\n"), "at most 254"),
     BadFolder("tag that is markup", _tags("image,tags\na.png,[/red]\nb.png,<b>:smile:\n")),
     BadFolder("tag that is a path", _tags("image,tags\na.png,../../etc/passwd\nb.png,/tmp/x\n")),
-    BadFolder("tag that orders the terminal", _tags("image,tags\na.png,\x1b[2J\x07\nb.png,cat\n")),
+    BadFolder("tag with terminal control codes", _tags("image,tags\na.png,\x1b[2J\x07\nb.png,cat\n")),
     BadFolder("UTF-16", _tags(BOTH, "utf-16"), "is not UTF-8"),
     BadFolder("UTF-16 without a mark", _tags(BOTH, "utf-16-le"), "must have one column"),
     BadFolder("Latin-1", _tags("image,tags\na.png,caf\xe9\nb.png,cat\n", "latin-1"), "is not UTF-8"),
@@ -313,7 +363,7 @@ FOLDERS = [
     BadFolder("Parquet: numbers for names", _parquet(image=[1, 2], tags=["cat", "dog"]), "must hold text"),
     BadFolder("Parquet: numbers for tags", _parquet(image=NAMES, tags=[[1], [2]]), "must hold text"),
     BadFolder("Parquet: null names", _parquet(image=pa.array([None, "b.png"]), tags=["cat", "dog"]), "names no image"),
-    BadFolder("Parquet: null tags", _parquet(image=NAMES, tags=pa.array([None, "cat"])), "gives a.png no tags"),
+    BadFolder("Parquet: null tags", _parquet(image=NAMES, tags=pa.array([None, "cat"]))),
     BadFolder("Parquet: text that is not UTF-8", _parquet(image=NOT_UTF8, tags=["cat", "dog"]), "cannot be read"),
     BadFolder("Parquet: missing column", _parquet(image=NAMES), "must have one column tags"),
     BadFolder("Parquet: no rows", _parquet(image=NAMES[:0], tags=NAMES[:0]), "lists no images"),
@@ -323,7 +373,7 @@ FOLDERS = [
 
 
 class _Code:
-    """What a pickle must never get to do: it would leave a file behind."""
+    """Code in a pickle, which must never run: it would write a file."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -366,6 +416,7 @@ SETTINGS = [
     BadSetting("config: out of range", CONFIG, _text("max_side: 3"), "Bad value for 'max_side'"),
     BadSetting("config: not a number", CONFIG, _text("irnet: {rate: .nan}"), "Bad value for 'irnet.rate'"),
     BadSetting("config: infinity", CONFIG, _text("classifier: {rate: .inf}"), "Bad value for 'classifier.rate'"),
+    BadSetting("config: a window upside down", CONFIG, _text("window: [4095, 0]"), "Bad value for 'window'"),
     BadSetting("config: a number for a section", CONFIG, _text("irnet: 3"), "Bad value for 'irnet'"),
     BadSetting("config: a list", CONFIG, _text("[1, 2]"), "expected sections and keys"),
     BadSetting("config: not text", CONFIG, _bytes(b"\x89PNG\xff\xfe\0"), "is not YAML or JSON"),

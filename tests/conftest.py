@@ -1,4 +1,4 @@
-"""What several tests share."""
+"""Fixtures that several tests share."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def made(tmp_path: Path, source: Path) -> versioned.Versioned:
-    """Three versions: a and b share all up to the classifier; c is the current one."""
+    """Three versions: a and b share everything up to the classifier; c is the current one."""
     made = versioned.Versioned(tmp_path / "out", source)
     for marks in (versioned.A, versioned.B, versioned.C):
         made.publish(*marks)

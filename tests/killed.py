@@ -1,10 +1,10 @@
-"""Kill a call at every one of its file operations: run as a program, it forks a child for each and kills it there.
+"""Kill a call at each of its file operations. It is a program that forks a child per operation, and kills it there.
 
     python -m tests.killed CALL TEMPLATE PLACE
 
 `CALL` is `module:function argument ...`, called with a run directory and the arguments, which are numbers; `TEMPLATE`
 is the run directory, copied to `PLACE/0`, `PLACE/1`, ... The child of `PLACE/n` does n operations and is killed. Prints
-how many there were.
+the number of operations.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OPERATIONS = ("os.rename", "os.remove", "os.rmdir", "os.symlink", "os.mkdir", "o
 
 
 def die_after(operations: int) -> None:
-    """Kill this process instead of its next file operation but so many."""
+    """Kill this process instead of the file operation that follows this number of operations."""
     left = operations
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -35,7 +35,7 @@ def die_after(operations: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             left -= 1
 
-    # Arrow deletes beyond the hook's sight, in one call: file by file it is seen.
+    # The hook does not see deletions by Arrow, which takes one call for a folder. So delete file by file.
     def delete(folder: Folder) -> None:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(folder.local_path)

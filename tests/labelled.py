@@ -1,4 +1,4 @@
-"""A finished run whose labels are the truth of generated scenes: for tests of what learns from labels. No Ray."""
+"""A finished run whose labels are the truth of generated scenes, for tests of training on labels. No Ray."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KNOBS: dict[str, Any] = {
 
 
 def labelled_scenes(place: Path, count: int = 8, size: tuple[int, int] = (96, 128), **knobs: Any) -> Path:
-    """Generate scenes in `place/scenes` and a run of truth in `place/out`; returns the run directory."""
+    """Generate scenes in `place/scenes`, and a run with their truth in `place/out`. Returns the run directory."""
     data, out = generate(place / "scenes", count, size), place / "out"
     images, truth = read_folder(data, SHARDS), load_truth(data / "truth.json").images
     folder = Folder(str(out))

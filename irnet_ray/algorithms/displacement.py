@@ -12,7 +12,7 @@ from torch.nn.functional import grid_sample
 _CHECK_EVERY = 10  # steps between checks whether anything still moves; a check waits for the GPU
 
 
-def centroids(field: Tensor, iterations: int = 100) -> Tensor:
+def centroids(field: Tensor, *, iterations: int) -> Tensor:
     """Where each pixel ends when it follows the field (Eq. 10).
 
     Each step adds the field at the current position, read bilinearly, and stays inside the image.
@@ -49,7 +49,7 @@ def centroids(field: Tensor, iterations: int = 100) -> Tensor:
     return ((position + 1) * cells[:, None, None]).round().long()[[1, 0]]
 
 
-def instance_map(field: Tensor, iterations: int = 100, threshold: float = 2.5) -> Tensor:
+def instance_map(field: Tensor, *, iterations: int, threshold: float) -> Tensor:
     """Number of the instance that each pixel belongs to (Eq. 14, 15).
 
     Pixels whose displacement is shorter than `threshold` are candidate centroids. Each 4-connected group of them is
@@ -66,7 +66,7 @@ def instance_map(field: Tensor, iterations: int = 100, threshold: float = 2.5) -
     Raises:
         ValueError: as `centroids`.
     """
-    end_y, end_x = centroids(field, iterations)
+    end_y, end_x = centroids(field, iterations=iterations)
     candidates = torch.hypot(*field.float()) < threshold
     parts, _ = ndimage.label(candidates.cpu().numpy())  # the default structure is 4-connected
     reached = np.asarray(parts)[end_y.cpu().numpy(), end_x.cpu().numpy()]

@@ -46,7 +46,7 @@ def relation_loss(
     boundary_logits: Tensor,
     field: Tensor,
     class_map: Tensor,
-    radius: int = 10,
+    radius: int,
     background_weight: float = 1.0,
 ) -> RelationLoss:
     """Losses of a batch against its pseudo class maps.

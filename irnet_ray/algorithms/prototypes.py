@@ -26,7 +26,7 @@ class Prototypes(NamedTuple):
     attention: Tensor  # float32 (P,), mean attention of the cluster's samples, relative to the highest cluster
 
 
-def local_prototypes(features_ND: Tensor, attention_N: Tensor, count: int = 16, seed: int = 0) -> Prototypes:
+def local_prototypes(features_ND: Tensor, attention_N: Tensor, count: int, seed: int = 0) -> Prototypes:
     """Cluster the local features of one tag's images by k-means on the sphere.
 
     Args:

@@ -16,7 +16,7 @@ _ITERATIONS = 10
 
 
 def confident_map(
-    image: NDArray[np.uint8], cams: NDArray[np.floating], foreground: float = 0.30, background: float = 0.05
+    image: NDArray[np.uint8], cams: NDArray[np.floating], *, foreground: float, background: float
 ) -> NDArray[np.uint8]:
     """Pseudo class map of an image from its attention maps (paper 4.2).
 

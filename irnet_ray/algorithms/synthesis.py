@@ -56,16 +56,16 @@ def labels(
     field: Tensor,
     image_size: tuple[int, int],
     *,
-    background: float = 0.25,
-    min_area_fraction: float = 0.01,
-    per_class: bool = False,
-    every_tag: bool = False,
-    score: Literal["peak", "extent"] = "peak",
-    iterations: int = 100,
-    threshold: float = 2.5,
-    radius: int = 5,
-    beta: float = 10,
-    steps: int = 256,
+    background: float,
+    min_area_fraction: float,
+    per_class: bool,
+    every_tag: bool,
+    score: Literal["peak", "extent"],
+    iterations: int,
+    threshold: float,
+    radius: int,
+    beta: float,
+    steps: int,
 ) -> Labels:
     """Instance and semantic labels of an image from the same walks (Eq. 11, paper 5.2 and 6.2).
 
@@ -97,7 +97,7 @@ def labels(
     """
     _check(cams, boundary, field, image_size)
     cams_Khw, boundary_hw = cams.float(), boundary.float()
-    groups_hw = instance_map(field, iterations, threshold)
+    groups_hw = instance_map(field, iterations=iterations, threshold=threshold)
     walk = partial(random_walk, boundary=boundary_hw, radius=radius, beta=beta, steps=steps)
     spread_Khw, best_KHW, group_KHW = _walk_groups(
         cams_Khw, boundary_hw, groups_hw, walk, image_size, background, per_class
@@ -109,13 +109,11 @@ def labels(
     if len(cams):
         winner_HW += group_KHW.gather(0, (tag_HW - 1)[None])[0]
     winner_HW = torch.where(score_HW > background, winner_HW, 0)
-    found = _parts(score_HW, winner_HW, group_count, min_area_fraction, background, every_tag, score)
+    found = _parts(score_HW, winner_HW, group_count, min_area_fraction, background, every_tag=every_tag, score=score)
     return Labels(found, walked_semantic(spread_Khw, image_size, background=background, per_class=per_class))
 
 
-def walked_semantic(
-    walked: Tensor, image_size: tuple[int, int], *, background: float = 0.25, per_class: bool = False
-) -> Tensor:
+def walked_semantic(walked: Tensor, image_size: tuple[int, int], *, background: float, per_class: bool) -> Tensor:
     """Semantic label from walked class maps float (K, h, w) (paper 6.2).
 
     Returns uint8 (H, W): 0 background, 1..K the image's own tags in order.
@@ -123,7 +121,7 @@ def walked_semantic(
     return _thresholded(_normalized(upsample(walked, image_size), per_class), background)
 
 
-def cam_instances(cams_full: Tensor, threshold: float = 0.25, min_area_fraction: float = 0.01) -> Instances:
+def cam_instances(cams_full: Tensor, *, threshold: float, min_area_fraction: float) -> Instances:
     """Instance labels from attention only: the baseline "CAM" of paper 6.2, Table 1.
 
     Args:
@@ -136,10 +134,11 @@ def cam_instances(cams_full: Tensor, threshold: float = 0.25, min_area_fraction:
     """
     _check_cams(cams_full)
     score, tag = _best(cams_full.float())
-    return _parts(score, torch.where(score > threshold, tag, 0), 1, min_area_fraction, threshold)
+    winner = torch.where(score > threshold, tag, 0)
+    return _parts(score, winner, 1, min_area_fraction, threshold, every_tag=False, score="peak")
 
 
-def cam_semantic(cams_full: Tensor, threshold: float = 0.25) -> Tensor:
+def cam_semantic(cams_full: Tensor, *, threshold: float) -> Tensor:
     """Semantic label from attention only: uint8 (H, W), 0 background, 1..K the image's tags in order.
 
     Args:
@@ -258,8 +257,9 @@ def _parts(
     groups: int,
     min_area_fraction: float,
     threshold: float,
-    every_tag: bool = False,
-    score: Literal["peak", "extent"] = "peak",
+    *,
+    every_tag: bool,
+    score: Literal["peak", "extent"],
 ) -> Instances:
     """4-connected parts of each number in `winner_HW`.
 

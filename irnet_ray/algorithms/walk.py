@@ -26,7 +26,7 @@ _GROWN = 1.01  # growth of a vector's squared length that shows an eigenvalue be
 
 
 @torch.no_grad()
-def random_walk(scores: Tensor, boundary: Tensor, radius: int = 5, beta: float = 10, steps: int = 256) -> Tensor:
+def random_walk(scores: Tensor, boundary: Tensor, *, radius: int, beta: float, steps: int) -> Tensor:
     """Spread scores up to class boundaries: T^steps (scores * (1 - boundary)), Eq. 13.
 
     scores: float (C, H, W), C may be 0. boundary: float (H, W) in [0, 1] on the same device. Returns
@@ -52,9 +52,7 @@ def random_walk(scores: Tensor, boundary: Tensor, radius: int = 5, beta: float =
 
 
 @torch.no_grad()
-def affinity_walk(
-    scores: Tensor, pair_affinities: Tensor, radius: int = 5, beta: float = 10, steps: int = 256
-) -> Tensor:
+def affinity_walk(scores: Tensor, pair_affinities: Tensor, *, radius: int, beta: float, steps: int) -> Tensor:
     """The walk of `random_walk` on any affinities: T^steps scores. Scores are not reduced at boundaries.
 
     scores: float (C, H, W), C may be 0. pair_affinities: float (P, H, W) in [0, 1] on the same device, as

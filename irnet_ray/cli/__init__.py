@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-# Each registers its verbs; the help lists them in this order.
+# Importing a module registers its verbs; `--help` lists them in this order.
 from irnet_ray.cli import inspecting, labeling, relabeling, learning, runs, cluster  # isort: skip
 from irnet_ray.cli.root import app
 from irnet_ray.errors import UserError
@@ -13,7 +13,7 @@ __all__ = ["app", "cluster", "inspecting", "labeling", "learning", "main", "rela
 
 
 def main() -> None:
-    """Run the command; a person's mistake ends in one sentence and exit code 2."""
+    """Run the command. Bad input ends in one sentence and exit code 2, other failures in exit code 1."""
     try:
         app()
     except UserError as error:
@@ -23,6 +23,6 @@ def main() -> None:
         print(f"irnet-ray: {error}", file=sys.stderr)
         sys.exit(1)
     except SystemExit as end:
-        if end.code == 130:  # typer's for Ctrl-C, which it keeps to itself
-            print("irnet-ray: stopped; run the same command to go on.", file=sys.stderr)
+        if end.code == 130:  # typer catches Ctrl-C and exits with this code
+            print("irnet-ray: stopped; run the same command to continue.", file=sys.stderr)
         raise

@@ -1,4 +1,4 @@
-"""Commands that run elsewhere."""
+"""Run commands on a cluster."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from irnet_ray.cli.root import app
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def submit(
     context: typer.Context,
-    verb: Annotated[str, typer.Argument(help="Command to run there, such as label; its own options follow.")],
+    verb: Annotated[str, typer.Argument(help="Command to run there, such as label, followed by its options.")],
     address: Annotated[
         str | None,
         typer.Option(help="Job server, http://HEAD:8265. Default: RAY_API_SERVER_ADDRESS, else RAY_ADDRESS."),
     ] = None,
 ) -> None:
-    """Run a command on a cluster: sends this code, follows the log, ends with the command's exit code.
+    """Run a command on a cluster: send this code, follow the log, exit with the command's exit code.
 
-    Paths are the cluster's. Ctrl-C leaves the job running.
+    Paths are paths on the cluster. Ctrl-C leaves the job running.
     """
     from irnet_ray.commands.submit import submit as send
 

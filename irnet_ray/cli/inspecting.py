@@ -14,7 +14,7 @@ from irnet_ray.cli.root import app
 def inspect(
     data: Annotated[str, typer.Argument(help="Images with tags: a folder with tags.csv, or see docs/inputs.md.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print all that was found, as JSON.")] = False,
-    limit: Annotated[int | None, typer.Option(help="Look at only N images, evenly drawn.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Look at only N images, drawn evenly.")] = None,
 ) -> None:
     """Say what is read from a place, what is left out, and what looks wrong with it; computes nothing.
 

@@ -1,4 +1,4 @@
-"""Labels: make them, judge them, look at them, carry them elsewhere."""
+"""Make labels, evaluate them, calibrate their thresholds, draw and export them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from irnet_ray.algorithms.seed_methods import METHODS
-from irnet_ray.cli.root import Accept, Out, Settings, app
-from irnet_ray.errors import UserError
+from irnet_ray.cli.root import Accept, Address, ConfigFile, Out, Settings, Shards, Workers, app
+from irnet_ray.commands.defaults import MIN_QUALITY, MIN_SCORE, OUT, SHARDS, SHOW_IMAGES
+from irnet_ray.errors import UserError, reason
 from irnet_ray.exports.formats import FORMATS
 from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.stages.student_kinds import KINDS
@@ -22,34 +23,39 @@ def label(
         str | None,
         typer.Option(help="Images with tags: a folder with tags.csv (image,tags), or see docs/inputs.md."),
     ] = None,
-    out: Out = "irnet-out",
-    shards: Annotated[int, typer.Option(help="Parquet files per table.")] = 4,
+    out: Out = OUT,
+    shards: Shards = SHARDS,
     backbone: Annotated[
         str | None, typer.Option(help=" or ".join(f"{each.name} ({each.says})" for each in BACKBONES.values()) + ".")
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="ImageNet weights of the backbone, .pth or .safetensors.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML or JSON file of knobs; see `irnet-ray config`.")] = None,
+    config: ConfigFile = None,
     settings: Settings = None,
-    seeds: Annotated[str | None, typer.Option(help=f"How seeds are made: {', '.join(METHODS)}.")] = None,
+    seeds: Annotated[str | None, typer.Option(help=f"How to make seeds: {', '.join(METHODS)}.")] = None,
     classifier: Annotated[
-        str | None, typer.Option(help="pretrained: ImageNet's own, where tags are its classes; trains none.")
+        str | None, typer.Option(help="pretrained: use ImageNet's classifier, train none; tags must be its classes.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help="paper: the published pipeline.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Training workers and network actors; default: all.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Label only N images, evenly drawn.")] = None,
+    window: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="LOW HIGH",
+            help="Of images of more than 8 bits: the values shown black and white. Default: each one's range.",
+        ),
+    ] = None,
+    workers: Workers = None,
+    limit: Annotated[int | None, typer.Option(help="Label only N images, drawn evenly.")] = None,
     accept: Accept = None,
     then: Annotated[
         str, typer.Option(help=f"Students to train on the labels afterwards, separated by commas: {', '.join(KINDS)}.")
     ] = "",
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster to join. Default: RAY_ADDRESS, else a local Ray.")
-    ] = None,
+    address: Address = None,
 ) -> None:
-    """Label every image: trains the classifier and IRNet, then writes instance masks to OUT/labels.
+    """Label every image: train the classifier and IRNet, then write instance masks to OUT/labels.
 
-    Run the same command again to go on after an interruption: what is done is not done again.
+    Run the same command again to continue after an interruption; finished work is not repeated.
     """
     from irnet_ray.commands.evaluate import evaluate as judge
     from irnet_ray.commands.label import label as run
@@ -68,6 +74,7 @@ def label(
         seeds=seeds,
         classifier=classifier,
         preset=preset,
+        window=window,
         workers=workers,
         limit=limit,
         accept=accept or (),
@@ -87,7 +94,7 @@ def label(
         print(f"\nagainst the scenes' truth, {result.truth}:")
         print(judge(out, result.truth).table())
     if not result.labels:
-        raise UserError("Not one image could be labeled: the errors table says why.")
+        raise UserError("No image could be labeled: the errors table says why.")
 
 
 @app.command()
@@ -96,21 +103,25 @@ def evaluate(
     truth: Annotated[Path, typer.Option(help="COCO JSON file of instances; images are matched by file name.")],
     ablation: Annotated[
         bool,
-        typer.Option("--ablation", help="Paper 6.2: trains AffinityNet for comparison if needed; takes a while."),
+        typer.Option("--ablation", help="For labels: compare with simpler methods (paper 6.2); trains AffinityNet."),
     ] = False,
     upper_bound: Annotated[
         bool,
-        typer.Option("--upper-bound", help="Paper 6.3, of predictions: trains the same student on truth, in 3 folds."),
+        typer.Option("--upper-bound", help="For predictions: train the same student on truth, in 3 folds (paper 6.3)."),
     ] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Of these two: training workers and network actors.")] = None,
-    address: Annotated[str | None, typer.Option(help="Of these two: Ray cluster to join, as for label.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="For --ablation and --upper-bound: training workers and network actors.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="For --ablation and --upper-bound: Ray cluster to join, as for label.")
+    ] = None,
 ) -> None:
     """Print AP at mask IoU 0.5 and 0.7, mIoU, precision and recall of labels or predictions.
 
-    Beside labels stand the raw CAMs, and in an ablation what lies between.
+    Labels are compared with the raw CAMs, and with --ablation also with the methods in between.
 
-    Every mean has its 95 % interval over images, and so has what the labels gain.
+    Every mean comes with its 95 % interval over images, and so does the gain of the labels.
     """
     from irnet_ray.commands.evaluate import evaluate as judge
 
@@ -119,7 +130,7 @@ def evaluate(
         try:
             json_file.write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")
         except OSError as error:
-            raise UserError(f"Cannot write {json_file}: {error.strerror or error}.") from error
+            raise UserError(f"Cannot write {json_file}: {reason(error)}.") from error
     print(evaluation.table())
 
 
@@ -129,19 +140,19 @@ def calibrate(
     truth: Annotated[Path, typer.Option(help="COCO JSON file of instances in 20 to 50 images of the run.")],
     to: Annotated[Path | None, typer.Option(help="YAML file to write. Default: OUT/calibrated.yaml.")] = None,
 ) -> None:
-    """Choose the thresholds of seeds and labels on a few annotated images, and say what that gains on others."""
+    """Choose the thresholds of seeds and labels on a few annotated images, and estimate the gain on other images."""
     from irnet_ray.commands.calibrate import calibrate as choose
 
     found = choose(out, truth, to)
     print(f"{found.table()}\n\nconfig  {found.config}")
-    print(f"next    {found.command}" if found.changed else "Nothing gains: the config is the run's own.")
+    print(f"next    {found.command}" if found.changed else "No threshold gains anything: the config is the run's own.")
 
 
 @app.command()
 def show(
     out: Annotated[str, typer.Argument(help="The run directory.")],
     image: Annotated[list[str] | None, typer.Option(help="Id of an image; may be repeated.")] = None,
-    limit: Annotated[int, typer.Option(help="How many images, evenly drawn from the run.")] = 12,
+    limit: Annotated[int, typer.Option(help="How many images to draw, evenly chosen from the run.")] = SHOW_IMAGES,
     to: Annotated[Path | None, typer.Option(help="PNG file to write. Default: OUT/show.png.")] = None,
 ) -> None:
     """Draw image, attention, displacement field, boundary map and instances side by side."""
@@ -155,12 +166,12 @@ def export(
     labels: Annotated[str, typer.Argument(help="The run directory, or its labels folder.")],
     format: Annotated[str, typer.Option(help="; ".join(f"{name}: {one.says}" for name, one in FORMATS.items()) + ".")],
     out: Annotated[Path, typer.Option(help="A new folder.")],
-    min_quality: Annotated[float, typer.Option(help="Leave out instances of a lower quality, 0 to 1.")] = 0.0,
-    min_score: Annotated[float, typer.Option(help="Leave out instances of a lower score, 0 to 1.")] = 0.0,
+    min_quality: Annotated[float, typer.Option(help="Leave out instances of a lower quality, 0 to 1.")] = MIN_QUALITY,
+    min_score: Annotated[float, typer.Option(help="Leave out instances with a lower score, 0 to 1.")] = MIN_SCORE,
 ) -> None:
     """Write the labels in another format, for training elsewhere.
 
-    Formats with links to the images also set a tenth of the images aside for validation.
+    Formats that link to the images set a tenth of the images aside for validation.
     """
     from irnet_ray.commands.export import export as write
 
@@ -169,11 +180,11 @@ def export(
 
 @app.command()
 def config(
-    backbone: Annotated[str, typer.Option(help="Print the defaults of this backbone.")] = "resnet50",
-    file: Annotated[Path | None, typer.Option("--config", help="Print the effective values with this file.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Print the defaults for this backbone.")] = None,
+    file: Annotated[Path | None, typer.Option("--config", help="Print the values that this file results in.")] = None,
     preset: Annotated[str | None, typer.Option(help="Print the values of this preset.")] = None,
 ) -> None:
-    """Print every knob with its default, unit and source."""
+    """Print every knob with its value, unit, source and meaning."""
     from irnet_ray.config.load import describe, load_config
     from irnet_ray.text import table
 

@@ -1,4 +1,4 @@
-"""Students: train them on labels, and predict with them."""
+"""Train students on labels, and predict with them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from irnet_ray.cli.root import Settings, app
+from irnet_ray.cli.root import Address, ConfigFile, Settings, Shards, app
+from irnet_ray.commands.defaults import SHARDS
 from irnet_ray.errors import UserError
 from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.stages.student_kinds import KINDS
@@ -17,8 +18,8 @@ from irnet_ray.stages.student_kinds import KINDS
 def train(
     student: Annotated[str, typer.Argument(help=f"What to train: {', '.join(KINDS)}.")],
     labels: Annotated[str, typer.Argument(help="Run directory of finished labels, or its folder labels.")],
-    epochs: Annotated[int | None, typer.Option(help="Passes over the images, at least.")] = None,
-    iterations: Annotated[int | None, typer.Option(help="Steps, at least: small data sets repeat.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Minimum passes over the images.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Minimum steps; small data sets are repeated.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step, over all workers.")] = None,
     backbone: Annotated[
         str | None,
@@ -26,22 +27,22 @@ def train(
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="ImageNet weights of the backbone.")] = None,
     network: Annotated[
-        str | None, typer.Option(help="Of deeplab: v2, or a segmentation network of torchvision.")
+        str | None, typer.Option(help="For deeplab: v2, or a segmentation network of torchvision.")
     ] = None,
-    min_score: Annotated[float | None, typer.Option(help="Leave out instances scored below this.")] = None,
+    min_score: Annotated[float | None, typer.Option(help="Leave out instances with a lower score.")] = None,
     min_quality: Annotated[float | None, typer.Option(help="Leave out instances of a lower quality.")] = None,
-    background: Annotated[str | None, typer.Option(help="keep or skip: images without instances.")] = None,
+    background: Annotated[str | None, typer.Option(help="keep or skip images without instances.")] = None,
     hold_out: Annotated[
-        Path | None, typer.Option(help="COCO JSON file whose images are left out, to judge the student by.")
+        Path | None, typer.Option(help="COCO JSON file whose images are not trained on, to evaluate the student.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML or JSON file of knobs; see `irnet-ray config`.")] = None,
+    config: ConfigFile = None,
     settings: Settings = None,
     workers: Annotated[int | None, typer.Option(help="Training workers.")] = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster to join, as for label.")] = None,
+    address: Address = None,
 ) -> None:
     """Train Mask R-CNN or DeepLab on labels; the model is OUT/models/STUDENT.
 
-    Run the same command again to go on after an interruption.
+    Run the same command again to continue after an interruption.
     """
     from irnet_ray.commands.train import train as run
 
@@ -76,16 +77,16 @@ def train(
 @app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="Folder of a trained student, such as OUT/models/mask-rcnn.")],
-    data: Annotated[str, typer.Option(help="Folder of images; they need no tags.")],
+    data: Annotated[str, typer.Option(help="Folder of images; tags are not needed.")],
     out: Annotated[str, typer.Option(help="The run directory for the predictions.")],
-    shards: Annotated[int, typer.Option(help="Parquet files per table.")] = 4,
-    limit: Annotated[int | None, typer.Option(help="Predict only N images, evenly drawn.")] = None,
+    shards: Shards = SHARDS,
+    limit: Annotated[int | None, typer.Option(help="Predict only N images, drawn evenly.")] = None,
     workers: Annotated[int | None, typer.Option(help="Network actors.")] = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster to join, as for label.")] = None,
+    address: Address = None,
 ) -> None:
-    """Predict masks for every image of a folder, in the tables of labels.
+    """Predict masks for every image of a folder, in the same tables as labels.
 
-    Run the same command again to go on after an interruption: what is done is not done again.
+    Run the same command again to continue after an interruption; finished work is not repeated.
     """
     from irnet_ray.commands.predict import predict as run
     from irnet_ray.runs.run import published
@@ -97,4 +98,4 @@ def predict(
         print(f"errors  {published(result.out, result.version, 'errors')}/*.parquet")
     print(f"next    irnet-ray evaluate {result.out} --truth T.json")
     if not result.predictions:
-        raise UserError("Not one image could be predicted: the errors table says why.")
+        raise UserError("No image could be predicted: the errors table says why.")

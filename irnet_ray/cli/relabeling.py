@@ -1,4 +1,4 @@
-"""Labels kept up to date with a folder that changes."""
+"""Keep labels up to date with a folder that changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from irnet_ray.cli.root import Accept, Settings, app
+from irnet_ray.cli.root import Accept, Address, Settings, Workers, app
+from irnet_ray.commands.defaults import RETRAIN_SHARE
 from irnet_ray.errors import UserError
 
 
@@ -14,28 +15,26 @@ from irnet_ray.errors import UserError
 def relabel(
     out: Annotated[str, typer.Argument(help="The run directory of a finished `label`.")],
     data: Annotated[
-        str | None, typer.Option(help="The images and their tags. Default: where the last version's came from.")
+        str | None, typer.Option(help="The images and their tags. Default: the place of the last version's images.")
     ] = None,
-    retrain: Annotated[bool, typer.Option("--retrain", help="Learn everything anew, as label would.")] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Train all networks again, as label would.")] = False,
     retrain_share: Annotated[
         float,
-        typer.Option(help="Learn anew when more than this share of the images is new since the networks were trained."),
-    ] = 0.2,
+        typer.Option(help="Train all networks again if more than this share of the images is new to them."),
+    ] = RETRAIN_SHARE,
     keep: Annotated[
-        int | None, typer.Option(help="Afterwards remove all but so many of the newest versions. Default: none goes.")
+        int | None, typer.Option(help="Afterwards keep only this many of the newest versions. Default: keep all.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be computed.")] = False,
     accept: Accept = None,
     settings: Settings = None,
-    workers: Annotated[int | None, typer.Option(help="Training workers and network actors; default: all.")] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster to join. Default: RAY_ADDRESS, else a local Ray.")
-    ] = None,
+    workers: Workers = None,
+    address: Address = None,
 ) -> None:
-    """Bring labels up to date with their folder: only new, changed and retagged images are computed.
+    """Bring labels up to date with their folder: compute only new, changed and retagged images.
 
-    With the run's own config, and the networks that are there; tags that these do not know make everything learnt
-    anew. Run the same command again to go on after an interruption.
+    This uses the run's own config and networks. If there are tags that the networks do not know, all networks are
+    trained again. Run the same command again to continue after an interruption.
     """
     from irnet_ray.commands.relabel import relabel as run
 
@@ -60,4 +59,4 @@ def relabel(
     if result.pruned is not None:
         print(result.pruned.text(dry_run=False))
     if result.labels == 0:
-        raise UserError("Not one image could be labeled: the errors table says why.")
+        raise UserError("No image could be labeled: the errors table says why.")

@@ -1,7 +1,8 @@
-"""The command itself, which the verbs register with, and what several of them take."""
+"""The command itself, with which the verbs register, and the options that several of them share."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,13 +20,17 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A knob, such as labels.background=0.3; may be repeated."),
 ]
+ConfigFile = Annotated[Path | None, typer.Option(help="YAML or JSON file of knobs; see `irnet-ray config`.")]
 Accept = Annotated[
     list[str] | None,
-    typer.Option(
-        "--accept", metavar="NAME", help="Go on in spite of this suspicion; see `irnet-ray inspect`. May be repeated."
-    ),
+    typer.Option("--accept", metavar="NAME", help="Ignore this suspicion of `irnet-ray inspect`; may be repeated."),
 ]
 Out = Annotated[str, typer.Option(help="The run directory: a folder, or s3://bucket/run.")]
+Shards = Annotated[int, typer.Option(help="Parquet files per table.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Training workers and network actors. Default: all GPUs, else all cores.")
+]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to join. Default: RAY_ADDRESS, else a local Ray.")]
 
 
 @app.callback(invoke_without_command=True)

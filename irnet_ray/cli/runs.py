@@ -1,4 +1,4 @@
-"""Run directories: what they hold, which version is current, what may go."""
+"""Look after run directories: list versions, move back to one, remove old ones, show progress."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ RunDirectory = Annotated[str, typer.Argument(help="The run directory.")]
 @app.command()
 def versions(
     out: RunDirectory,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """List the versions of a run directory, oldest first; the current one has a star.
 
-    "only its" is the size of the stages that no other version uses: what `prune` would free.
+    "only its" is the size of the stages that only this version uses, which `prune` would free.
     """
     from irnet_ray.runs.versions import listed, table
 
@@ -31,31 +31,31 @@ def versions(
 def rollback(
     out: RunDirectory,
     version: Annotated[
-        str | None, typer.Argument(help="Id, or its beginning. Default: the one before the current one.")
+        str | None, typer.Argument(help="Id, or the start of it. Default: the version before the current one.")
     ] = None,
 ) -> None:
-    """Make an earlier version the current one: OUT/labels, errors, images and report.json are its own again.
+    """Make an earlier version the current one: OUT/labels, errors, images and report.json move back to it.
 
-    Nothing is computed and nothing removed; `irnet-ray label` with the newer config moves forward again.
+    This computes and removes nothing. `irnet-ray label` with the newer config moves forward again.
     """
     from irnet_ray.runs.versions import rollback as move
 
     before, record = move(out, version)
-    was = f"was {before}" if before != record.id else "as before: links and report follow it now"
+    was = f"was {before}" if before != record.id else "as before; finished an interrupted rollback to it"
     print(f"current {record.id}, published {record.published}, {record.version.labels} labels ({was})")
 
 
 @app.command()
 def prune(
     out: RunDirectory,
-    keep: Annotated[int, typer.Option(help="How many of the newest versions stay; the current one does anyway.")],
+    keep: Annotated[int, typer.Option(help="How many of the newest versions to keep; the current one always stays.")],
     unfinished: Annotated[
         bool,
-        typer.Option("--unfinished", help="Also what no version needs: interrupted runs, comparisons of evaluate."),
+        typer.Option("--unfinished", help="Also remove interrupted runs, and comparisons of evaluate."),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False,
 ) -> None:
-    """Remove old versions, and the stages that nothing else needs. Trained students always stay."""
+    """Remove old versions, and the stages that only they need. Trained students always stay."""
     from irnet_ray.runs.versions import prune as remove
 
     print(remove(out, keep, unfinished=unfinished, dry_run=dry_run).text(dry_run))
@@ -64,11 +64,11 @@ def prune(
 @app.command()
 def status(
     out: RunDirectory,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Say what is done, running and failed, how fast, and when the running stage ends.
+    """Show what is done, running and failed, how fast it runs, and when the running stage will end.
 
-    Reads files alone, so it may be asked from any machine that sees them, also while a run goes on.
+    This only reads files, so it works from any machine that sees them, also while a run is in progress.
     """
     from irnet_ray.commands.status import status as ask
     from irnet_ray.commands.status import text

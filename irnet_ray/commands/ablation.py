@@ -1,4 +1,4 @@
-"""The paper's comparisons for a finished run: what they make of its images, trained and mapped once."""
+"""The paper's comparisons for a finished run: train AffinityNet and compute the simpler methods' labels, once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from irnet_ray.stages.graph import revised
 
 Row = dict[str, Any]
 
-REVISION = 1  # of AffinityNet and the comparisons: raise it when they answer otherwise; 1 is the answer of 0.5.4
+REVISION = 1  # of AffinityNet and the comparisons: raise it when their answer changes; 1 is the answer of 0.5.4
 
 
 def ablation_rows(
@@ -31,20 +31,20 @@ def ablation_rows(
     workers: int | None = None,
     console: Console | None = None,
 ) -> Iterator[Row]:
-    """Rows of `tables.ABLATION` of some images of a finished run; what an earlier call has done is not done again.
+    """Rows of `tables.ABLATION` for some images of a finished run. Work that an earlier call finished is not repeated.
 
-    Trains AffinityNet on the run's seeds, and makes the rows, before it returns. Images that are not of the run,
-    and those that failed, have no row.
+    Trains AffinityNet on the run's seeds and computes all rows before it returns. Images that failed, or are not in the
+    run, have no row.
 
     Args:
         out: the run directory.
-        image_ids: of the images to compare; in any order.
+        image_ids: the images to compare, in any order.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
-        workers: training workers and network actors; None for all GPUs, or else a network actor per core.
+        workers: training workers and network actors; None for all GPUs, or for a network actor per core without one.
         console: where a line per stage goes.
 
     Raises:
-        UserError: no finished run, or more workers than there are.
+        UserError: no finished run, or more workers than the devices allow.
     """
     run = FinishedRun.open(out)
     ablation = _Ablation(run, frozenset(image_ids))
@@ -59,7 +59,7 @@ def ablation_rows(
 
 @dataclass(frozen=True)
 class _Ablation:
-    """A finished run, the images of it to compare, and where the comparisons' results belong."""
+    """A finished run, which of its images to compare, and where the results belong."""
 
     run: FinishedRun
     wanted: frozenset[str]
@@ -74,7 +74,7 @@ class _Ablation:
 
     @cached_property
     def ids_by_shard(self) -> dict[int, list[str]]:
-        """Sorted ids of those wanted images that the run has, of each shard that has any."""
+        """Sorted ids of the wanted images that the run has, for each shard that has any."""
         images = self.run.shards("images")
         found: dict[int, list[str]] = {}
         for shard in range(self.shard_count):
@@ -111,7 +111,7 @@ class _Ablation:
 
 
 def _run(ablation: _Ablation, devices: Any, workers: int | None, console: Console) -> None:
-    """Do what is left of the two stages, and say so in a line each."""
+    """Run what is left of the two stages, and print a line for each."""
     stages: list[tuple[str, Folder, Callable[[_Ablation, Any, int | None], str]]] = [
         ("ablation", ablation.result.folder, _map)
     ]

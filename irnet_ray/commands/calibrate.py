@@ -1,4 +1,4 @@
-"""Thresholds of a finished run, chosen on a few annotated images: no network is trained again."""
+"""Choose the thresholds of a finished run on a few annotated images. No network is trained."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rich.console import Console
 from irnet_ray import tables, text
 from irnet_ray.config.load import Config
 from irnet_ray.engine.progress import Reading, display
-from irnet_ray.errors import UserError
+from irnet_ray.errors import UserError, reason
 from irnet_ray.evaluation.objectives import confident_objective, labels_objective
 from irnet_ray.evaluation.search import Candidate, Choice, search
 from irnet_ray.evaluation.truth import Truth, TruthImage, load_truth, semantic_map
@@ -41,20 +41,23 @@ MAX_PROCESSES = 16  # each holds torch and a network, about 1 GB
 
 @dataclass(frozen=True)
 class Knob:
-    """A threshold, its values, and the cross-validated objective, in [0, 1], of those chosen with it."""
+    """A threshold: its values, and the objective in [0, 1] on images that the values were not chosen on.
+
+    Thresholds that are chosen together have the same objective.
+    """
 
     name: str
-    own: float
-    best: float  # on all images
-    chosen: float  # the best, or the run's own where choosing gains nothing
-    folds: tuple[float, ...]
-    before: float
-    after: float
+    own: float  # the run's value
+    best: float  # the best value on all images
+    chosen: float  # the best value, or the run's own if choosing gains nothing
+    folds: tuple[float, ...]  # the best value without each fold
+    before: float  # objective of the run's value
+    after: float  # objective of the chosen values
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was found, the config that holds it, and the command that labels with it."""
+    """The chosen thresholds, the config that holds them, and the command that labels with it."""
 
     knobs: list[Knob]
     images: int
@@ -63,11 +66,11 @@ class Calibration:
 
     @property
     def changed(self) -> bool:
-        """Whether any threshold is another than the run's."""
+        """Whether any threshold differs from the run's."""
         return any(knob.chosen != knob.own for knob in self.knobs)
 
     def table(self) -> str:
-        """One aligned line per knob, objectives in percent, and what there is to say of them."""
+        """One aligned line per knob, with objectives in percent, and remarks below."""
         rows = [("knob", "run", "chosen", "folds", "before", "after", "gain", "images")]
         for k in self.knobs:
             folds = f"{min(k.folds):g}-{max(k.folds):g}"
@@ -81,7 +84,7 @@ class Calibration:
             if k.chosen == k.own != k.best
         ]
         if any(k.chosen != k.own for k in self.knobs if k.name.startswith("seeds.")):
-            lines.append("New seeds train IRNet anew: calibrate the new run once more for its labels.background.")
+            lines.append("New seeds retrain IRNet: calibrate the new run once more for its labels.background.")
         return "\n".join(lines)
 
 
@@ -90,25 +93,25 @@ def calibrate(
 ) -> Calibration:
     """Search the seeds' and the labels' thresholds on annotated images of a finished run, 20 to 50 of them.
 
-    `seeds.foreground` and `seeds.background` are chosen together, by how true the confident map is and how much it
-    says (`objectives.confident_objective`: F-beta with beta 0.5, since wrong pairs teach IRNet wrong boundaries while
-    unsure pixels only cost recall), and `labels.background` by the mean of AP50 and mIoU. The gain is cross-validated
-    over five folds; where there is none the run's own value stays. The run's attention maps and weights are used as
-    they are, so `labels.background` is that of the present IRNet.
+    `seeds.foreground` and `seeds.background` are chosen together, by the precision and recall of the confident map
+    (`objectives.confident_objective`: F-beta with beta 0.5, since wrong pairs teach IRNet wrong boundaries, while
+    unsure pixels only cost recall). `labels.background` is chosen by the mean of AP50 and mIoU. The gain is
+    cross-validated over five folds; if there is none, the run's own value stays. The run's attention maps and weights
+    are used as they are, so `labels.background` suits the present IRNet.
 
-    Work is spread over processes that import the caller's main module: in a script, call this under
+    The work runs in processes that import the caller's main module: in a script, call this under
     `if __name__ == "__main__":`.
 
     Args:
         out: a run directory with a finished run.
-        truth: COCO instances file; images are matched by file name, those outside the run left out.
+        truth: COCO instances file; images are matched by file name, and those outside the run are ignored.
         to: YAML file to write, for `irnet-ray label --config`; None for `OUT/calibrated.yaml`. It holds every knob of
-            the run, and of them only thresholds differ.
+            the run; only the thresholds differ.
         console: where the progress goes.
 
     Raises:
-        UserError: no finished run, no such truth, fewer than 10 of its images in the run, or of other sizes or
-            classes, or a file that cannot be written; before anything is computed.
+        UserError: no finished run, no such truth, fewer than 10 of its images in the run, images of other sizes or
+            classes, or a file that cannot be written. Raised before anything is computed.
     """
     known = load_truth(Path(truth))
     run = FinishedRun.open(out)
@@ -182,7 +185,7 @@ def _annotated(run: FinishedRun, truth: Truth, path: str | Path) -> list[tuple[R
     if len(common) < MIN_IMAGES:
         raise UserError(
             f"{path} and the run share {text.count(len(common), 'image')}: annotate at least {MIN_IMAGES}, "
-            "better 20 to 50, for thresholds that hold for the others."
+            "better 20 to 50, for thresholds that suit the other images too."
         )
     vocabulary = set(run.vocabulary)
     names = {i.class_name for image_id in common for i in truth.images[image_id].instances if not i.crowd}
@@ -209,7 +212,7 @@ def _read(shards: Shards, ids: list[str], columns: list[str] | None) -> dict[str
 
 
 def _check(row: Row, image: TruthImage) -> None:
-    """Raise UserError where truth is not of this image, or the image is gone."""
+    """Raise UserError if the truth does not belong to this image, or the image is gone."""
     if (row["height"], row["width"]) != (image.height, image.width):
         raise UserError(
             f"{row['image_id']} has {row['width']} x {row['height']} pixels, and its truth {image.width} x "
@@ -222,21 +225,21 @@ def _check(row: Row, image: TruthImage) -> None:
 
 
 def _target(path: Path) -> Path:
-    """The file, of which it is sure that it can be written."""
+    """Return the path after checking that it is writable. Raises UserError."""
     try:
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder")
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise UserError(f"Cannot write {path}: {reason(error)}.") from error
     return path
 
 
 def _measure_all(
     count: Callable[[Row, TruthImage], Counts], images: Sequence[tuple[Row, TruthImage]], console: Console
 ) -> list[Counts]:
-    """Counts of every image, in order, from as many processes as there are cores."""
+    """Counts of every image, in order. Runs one process per core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     done = 0
     spawned = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
@@ -250,14 +253,14 @@ def _measure_all(
                 future.result()
                 done += 1
         except ImageError as error:
-            raise UserError(f"{error} Mend it, or leave it out of the truth.") from error
+            raise UserError(f"{error} Repair it, or leave it out of the truth.") from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
     return [future.result() for future in futures]
 
 
 def _start_process() -> None:
-    """One thread, since there is a process for each core; Ctrl-C is for the process that waits for them."""
+    """Use one thread, since each core has its process. Ignore Ctrl-C: the waiting process handles it."""
     from irnet_ray.engine.cores import use_cores
 
     use_cores(1)
@@ -265,7 +268,7 @@ def _start_process() -> None:
 
 
 def _write(path: Path, config: Config, seeds: Candidate, labels: Candidate, source: str) -> None:
-    """The run's config with other thresholds, whole, so that it needs no other option."""
+    """Write the run's whole config with the chosen thresholds, so that labeling needs no other option."""
     chosen = config.model_copy(
         update={
             "seeds": config.seeds.model_copy(update={"foreground": seeds[0], "background": seeds[1]}),
@@ -278,7 +281,7 @@ def _write(path: Path, config: Config, seeds: Candidate, labels: Candidate, sour
 
 
 def _data(row: Row) -> str:
-    """The data folder that an image came from, as far as its path tells."""
+    """The data folder that an image came from, judged by its path; `DATA` if that does not tell."""
     base = Path(row["uri"].removesuffix(row["image_id"]))
     for folder in (base, base.parent):
         if any((folder / name).is_file() for name in ("tags.csv", "tags.parquet")):

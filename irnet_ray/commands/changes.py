@@ -1,4 +1,4 @@
-"""What has become of the images of a folder since its images table was last written."""
+"""How the images of a folder have changed since its images table was last written."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ class Changes:
 
     same: tuple[str, ...]
     moved: tuple[str, ...]  # the same bytes and tags at another place
-    retagged: tuple[str, ...]  # the same bytes, other tags or another order of them: labels number them in order
+    retagged: tuple[str, ...]  # the same bytes, but other tags or another order of tags, in which labels number them
     changed: tuple[str, ...]  # other bytes, whatever the tags
     new: tuple[str, ...]
     removed: tuple[str, ...]
 
     @property
     def standing(self) -> frozenset[str]:
-        """Images whose labels are as right as they were."""
+        """Images whose labels are still valid."""
         return frozenset(self.same + self.moved)
 
     @property
     def unseen(self) -> int:
-        """How many of today's images were not, or not like this, in the table before."""
+        """How many of today's images are new, changed or retagged."""
         return len(self.retagged) + len(self.changed) + len(self.new)
 
     def counts(self) -> dict[str, int]:
@@ -34,7 +34,7 @@ class Changes:
 
 
 def compare(before: pa.Table, after: pa.Table) -> Changes:
-    """Compare two tables of `tables.IMAGES` by image_id, content and tags; times of files have no say."""
+    """Compare two tables of `tables.IMAGES` by image_id, content and tags. Times of files do not matter."""
     known, today = _by_id(before), _by_id(after)
     lists: dict[str, list[str]] = {name: [] for name in ("same", "moved", "retagged", "changed", "new")}
     for image_id, (content, tags, uri) in sorted(today.items()):

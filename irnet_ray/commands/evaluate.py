@@ -29,19 +29,20 @@ def evaluate(
     workers: int | None = None,
     console: Console | None = None,
 ) -> Evaluation:
-    """Compare a run's labels, and its raw CAMs beside them, with the truth in a COCO JSON file.
+    """Compare a run's labels and its raw CAMs with the truth in a COCO JSON file.
 
     Args:
         out: the run directory, of labels or of a student's predictions.
         truth: the file of instances; images are matched by file name.
-        ablation: compare also with labels made without displacement field and with those of AffinityNet (paper 6.2),
-            and take the CAM over all scales. What is missing for that is computed on Ray, AffinityNet's training
-            included.
-        upper_bound: of a student's predictions: train the same student on truth, under cross-validation, and say
-            what share of its figures the predictions reach (paper 6.3).
+        ablation: for labels, also compare with labels made without the displacement field and with those of
+            AffinityNet (paper 6.2), and use the CAM over all scales. What is missing is computed on Ray, including
+            AffinityNet's training.
+        upper_bound: for predictions, train the same student on truth, by cross-validation, and tell what share of its
+            figures the predictions reach (paper 6.3).
         address: for these two, a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
-        workers: for these two, training workers and network actors; None for all GPUs, else an actor per core.
-        console: where these two say what they did.
+        workers: for these two, training workers and network actors; None for all GPUs, or for an actor per core
+            without one.
+        console: where these two report what they did.
 
     Raises:
         UserError: no finished run, no such truth, or none of its images in the run.
@@ -50,13 +51,13 @@ def evaluate(
     run = FinishedRun.open(out)
     if run.version.student is not None:
         if ablation:
-            raise UserError(f"{out} holds a student's predictions: the ablation is of a labeling run.")
+            raise UserError(f"{out} holds a student's predictions: the ablation needs a labeling run.")
         return _evaluate_predictions(run, run.version.student, known, upper_bound, address, workers, console)
     if upper_bound:
-        raise UserError(f"{out} holds labels: the upper bound is of a student's predictions, see `irnet-ray predict`.")
+        raise UserError(f"{out} holds labels: the upper bound needs a student's predictions, see `irnet-ray predict`.")
     image_ids = _ids(run.shards("images"))
 
-    def comparisons() -> Iterator[dict[str, Any]]:  # asked for last: nothing is trained for a truth that does not fit
+    def comparisons() -> Iterator[dict[str, Any]]:  # read last: a truth that does not fit trains nothing
         from irnet_ray.commands.ablation import ablation_rows
 
         wanted = sorted(image_ids & known.images.keys())
@@ -84,7 +85,7 @@ def _evaluate_predictions(
 ) -> Evaluation:
     from irnet_ray.commands.upper_bound import upper_bound_rows
 
-    most = upper_bound_rows(run.folder.location, truth, address=address, workers=workers, console=console)
+    most = upper_bound_rows(run, student, truth, address=address, workers=workers, console=console)
     return evaluate_predictions(
         _rows(run.shards("labels")),
         truth,

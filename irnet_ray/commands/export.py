@@ -1,4 +1,4 @@
-"""Export: write the labels of a finished run in another format, for training elsewhere."""
+"""Export the labels of a finished run in another format, for training elsewhere."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from irnet_ray.commands.defaults import MIN_QUALITY, MIN_SCORE
 from irnet_ray.engine.progress import Reading, display
-from irnet_ray.errors import UserError
+from irnet_ray.errors import UserError, reason
 from irnet_ray.exports.formats import FORMATS
 from irnet_ray.exports.labels import Counts, Labels
 from irnet_ray.runs.run import FinishedRun
@@ -21,7 +22,7 @@ from irnet_ray.runs.run import FinishedRun
 
 @dataclass(frozen=True)
 class Export:
-    """How much was exported, how much was left out, and where it is."""
+    """What was exported, what was left out, and where the export is."""
 
     images: int
     images_without_annotation: int
@@ -30,7 +31,7 @@ class Export:
     annotations: int
     classes: int
     left_out: dict[str, int]  # instances by reason
-    path: Path  # the file or folder that a trainer is given
+    path: Path  # the file or folder to give to a trainer
 
     def summary(self) -> str:
         """Aligned lines for a person."""
@@ -48,14 +49,14 @@ def export(
     format: str,
     out: str | Path,
     *,
-    min_quality: float = 0.0,
-    min_score: float = 0.0,
+    min_quality: float = MIN_QUALITY,
+    min_score: float = MIN_SCORE,
     console: Console | None = None,
 ) -> Export:
     """Write the labels of a finished run in another format.
 
-    All labeled images are exported, even those without an instance. Masks match the images as people see them, that
-    is with EXIF orientation applied.
+    All labeled images are exported, even those without an instance. Masks match the images as people see them: with
+    the EXIF orientation applied.
 
     Args:
         labels: a run directory with a finished run, or its `labels` folder.
@@ -63,12 +64,12 @@ def export(
             `out/data.yaml` and its folders.
         out: a new or empty folder. It appears only when it is complete.
         min_quality: leave out instances of a lower quality, in [0, 1].
-        min_score: leave out instances of a lower score, in [0, 1].
+        min_score: leave out instances with a lower score, in [0, 1].
         console: where the progress goes.
 
     Raises:
         UserError: an unknown format, no finished run or no label in it, a folder that is not empty or cannot be
-            written, or labels that the format cannot hold; before anything is written.
+            written, or labels that the format cannot hold. Raised before anything is written.
     """
     if format not in FORMATS:
         raise UserError(f"Unknown format {format!r}: the formats are {', '.join(FORMATS)}.")
@@ -113,9 +114,9 @@ def _target(out: str | Path) -> Path:
         if target.exists() and any(target.iterdir()):
             raise UserError(f"{out} is not empty: name a new folder, or empty this one.")
     except OSError as error:
-        raise UserError(f"Cannot write to {out}: {error.strerror or error}.") from error
+        raise UserError(f"Cannot write to {out}: {reason(error)}.") from error
     if os.path.ismount(target):
-        raise UserError(f"{out} is a mount point: name a new folder in it.")  # a folder cannot be renamed onto it
+        raise UserError(f"{out} is a mount point: name a new folder in it.")  # no folder can be renamed onto it
     return target
 
 
@@ -127,7 +128,7 @@ def _whole(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
     except OSError as error:
-        raise UserError(f"Cannot write to {target}: {error.strerror or error}.") from error
+        raise UserError(f"Cannot write to {target}: {reason(error)}.") from error
     try:
         yield temporary
         temporary.replace(target)

@@ -1,4 +1,4 @@
-"""The verbs of the command line as Python functions."""
+"""Label images: train what is missing, then write masks for every image."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from irnet_ray.commands.defaults import OUT, SHARDS
 from irnet_ray.commands.inspect import inspected, print_lines
 from irnet_ray.commands.pipeline import relabel_hint, run_plan
 from irnet_ray.commands.plan import Plan
@@ -28,7 +29,7 @@ SCENES = "scenes"
 
 @dataclass(frozen=True)
 class LabelResult:
-    """What a labeling run holds: `images = labels + errors`."""
+    """The outcome of a labeling run: `images = labels + errors`."""
 
     out: str
     version: str
@@ -43,9 +44,9 @@ class LabelResult:
 
 def label(
     data: str | Path | None = None,
-    out: str | Path = "irnet-out",
+    out: str | Path = OUT,
     *,
-    shards: int = 4,
+    shards: int = SHARDS,
     backbone: str | None = None,
     weights: str | None = None,
     config: str | Path | None = None,
@@ -53,6 +54,7 @@ def label(
     seeds: str | None = None,
     classifier: str | None = None,
     preset: str | None = None,
+    window: tuple[float, float] | None = None,
     workers: int | None = None,
     limit: int | None = None,
     accept: Sequence[str] = (),
@@ -60,34 +62,41 @@ def label(
     address: str | None = None,
     console: Console | None = None,
 ) -> LabelResult:
-    """Label every image of `data` from its tags alone; what an earlier run has done is not done again.
+    """Label every image of `data` from its tags alone. Work that an earlier run finished is not repeated.
 
     Args:
-        data: a folder of images with `tags.csv`, or what else docs/inputs.md lists; None for generated scenes.
+        data: a folder of images with `tags.csv`, or another input of docs/inputs.md; None for generated scenes.
         out: the run directory.
         shards: Parquet files per table.
-        backbone: a name in `networks.backbones.BACKBONES`, over the config's.
-        weights: path of the backbone's ImageNet weights, over the config's.
+        backbone: a name in `networks.backbones.BACKBONES`; overrides the config file.
+        weights: path of the backbone's ImageNet weights; overrides the config file.
         config: YAML or JSON file of knobs.
-        settings: single knobs, such as `labels.background=0.3`, over all others.
-        seeds: `prototypes`, `correlation` or `cam`: how seeds are made, over the config's.
-        classifier: `pretrained` for the backbone's own ImageNet classifier, where tags are its classes.
-        preset: `paper` for the published pipeline, under the config's own values.
-        workers: training workers and network actors; None for all GPUs, or else a network actor per core.
-        limit: label only that many images, evenly drawn by a hash of their ids.
-        accept: names of suspicions in spite of which to go on; see `inputs.suspicions`.
+        settings: single knobs, such as `labels.background=0.3`; they override all others.
+        seeds: how to make seeds, a name in `algorithms.seed_methods.METHODS`; overrides the config file.
+        classifier: `pretrained` for the backbone's own ImageNet classifier; all tags must be its classes.
+        window: the sample values of images of more than 8 bits that become black and white; overrides the config file.
+        preset: `paper` for the published pipeline; the config file overrides it.
+        workers: training workers and network actors; None for all GPUs, or for a network actor per core without one.
+        limit: label only this many images, drawn evenly by a hash of their ids.
+        accept: names of suspicions to ignore; see `inputs.suspicions`.
         then: names of students to train on the labels, in order, such as `mask-rcnn`.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
         console: where the plan and the progress go.
 
     Raises:
-        UserError: bad input, said in one sentence, before anything is computed.
+        UserError: bad input, reported in one sentence before anything is computed.
     """
     console = console or Console()
     if classifier not in (None, "pretrained"):
-        raise UserError(f"No classifier {classifier!r}: there is pretrained; without --classifier one is trained.")
+        raise UserError(f"No classifier {classifier!r}: give pretrained, or leave --classifier out to train one.")
     pretrained = {"pretrained": True if classifier else None}
-    overrides = {"backbone": backbone, "weights": weights, "classifier": pretrained, "seeds": {"method": seeds}}
+    overrides = {
+        "backbone": backbone,
+        "weights": weights,
+        "classifier": pretrained,
+        "seeds": {"method": seeds},
+        "window": window,
+    }
     knobs = load_config(Path(config) if config else None, overrides, data is None, preset, settings=settings)
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}.")
@@ -96,7 +105,7 @@ def label(
     for kind in then:
         find_kind(kind)
     if data is None and is_uri(str(out)):
-        raise UserError(f"Generated scenes need a local --out, and {out} is in an object store: name images by --data.")
+        raise UserError(f"Generated scenes need a local --out, but {out} is in an object store: name images by --data.")
     folder = writable(out)
     truth = None
     with hold(folder):
@@ -115,6 +124,7 @@ def label(
         inspection.check(accept)
         plan = Plan(folder, knobs, reading.table, shards)
         plan.check_usable(str(data))
+        plan.check_learnable(str(data))
         folder.write_json("config.json", knobs.model_dump(mode="json"))
         hint = relabel_hint(plan)
         if hint is not None:

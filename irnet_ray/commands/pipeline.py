@@ -13,6 +13,7 @@ from rich.console import Console
 
 from irnet_ray._version import __version__
 from irnet_ray.commands.plan import Plan
+from irnet_ray.config.load import recorded_config
 from irnet_ray.errors import UserError, printable
 from irnet_ray.report.classifier import known_tags
 from irnet_ray.report.lines import classifier_lines
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from irnet_ray.engine.steps import MapStage
     from irnet_ray.engine.task import TrainStage
 
-MADE_BY = "made_by.json"  # beside the labels: what their rows' fingerprint stands for
+MADE_BY = "made_by.json"  # beside the labels: what the fingerprint in their rows stands for
 
 
 def run_plan(
@@ -44,21 +45,22 @@ def run_plan(
     before_publishing: Callable[[], None] | None = None,
     account: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Do what is left of a plan, and publish it; returns the report.
+    """Run the stages of a plan that are not done, and publish the version; returns the report.
 
     Args:
-        plan: what belongs where.
+        plan: where each stage's result belongs.
         source: where the images came from.
         workers: training workers and network actors.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray.
-        console: where plan and progress go.
-        reused: rows of an earlier version that are reused.
-        account: of every file that was seen, for the report; None where it is not known.
-        before_publishing: called when all stages are done, while Ray is still there if a stage needed it.
+        console: where the plan and the progress go.
+        reused: rows of an earlier version to reuse.
+        before_publishing: called when all stages are done; Ray still runs then if a stage needed it.
+        account: of every file seen, for the report; None if it is not known.
     """
     todo = [stage for stage in plan.order if not plan.is_done(stage)]
     trains = STAGES["classifier"] in todo
     _print_plan(plan, console)
+    plan.depths.check()
     if not trains:
         _print_classifier(plan, console)
     if not todo:
@@ -68,7 +70,7 @@ def run_plan(
     version = version_of(plan, source)
     if todo:
         begin(plan.out, version)
-    plan.write_inputs()  # of a finished run too: a part of it may have been lost since
+    plan.write_inputs()  # also of a finished run: a part may have been lost since
     plan.shards("images").check(plan.ids_by_shard, errors=False)
     with _ray(address) if todo else contextlib.nullcontext() as devices:
         _run_stages(plan, todo, devices, workers, console, reused)
@@ -81,7 +83,7 @@ def run_plan(
 
 
 def version_of(plan: Plan, source: Source) -> Version:
-    """What `current.json` will hold of a plan, except for the counts of labels and errors."""
+    """What `current.json` will hold for a plan, except for the counts of labels and errors."""
     return Version.of(
         version=plan.version,
         stages=plan.names,
@@ -98,7 +100,7 @@ def version_of(plan: Plan, source: Source) -> Version:
 
 
 def _record_weights(plan: Plan) -> None:
-    """Write down, once, what made the labels. Raises UserError if the weights have changed since."""
+    """Record once what made the labels. Raises UserError if the weights have changed since."""
     folder, made_by = plan.stage("labels"), _made_by(plan)
     known = folder.read_json(MADE_BY)
     if known is None:
@@ -106,12 +108,12 @@ def _record_weights(plan: Plan) -> None:
     elif not isinstance(known, dict) or known.get("weights") != made_by["weights"]:
         raise UserError(
             f"The networks in {plan.out.location}/stages are not those that made the labels in {folder.location}: "
-            "delete that folder and run the same command again."
+            "delete the labels' folder and run the same command again."
         )
 
 
 def _made_by(plan: Plan) -> dict[str, Any]:
-    """What the `fingerprint` of the rows of labels stands for: weights by their bytes, config and code."""
+    """What the `fingerprint` of the labels' rows stands for: weights by their bytes, config and code."""
     weights = {}
     for stage in plan.order:
         if stage.per_image:
@@ -130,7 +132,7 @@ def _made_by(plan: Plan) -> dict[str, Any]:
 
 
 def _ray(address: str | None) -> contextlib.AbstractContextManager[Any]:
-    from irnet_ray.engine.session import session  # imported here: a finished run does not wait for Ray
+    from irnet_ray.engine.session import session  # late: a finished run need not wait for the import of Ray
 
     return session(address)
 
@@ -156,7 +158,7 @@ def _run_stages(
 
 
 def _run_stage(plan: Plan, stage: Stage, devices: Any, workers: int | None, reused: Reused | None) -> str:
-    """Run one stage to its end; returns what it made, in a few words."""
+    """Run one stage; returns what it made, in a few words."""
     from irnet_ray.engine.steps import MapStage
     from irnet_ray.engine.task import TrainStage
 
@@ -185,7 +187,7 @@ def _map(plan: Plan, stage: Stage, mapping: MapStage, devices: Any, workers: int
         count = reuse_rows(reused.results[stage.name], plan.shards(stage.name), mapping.schema, reused.uris)
         taken = f" {count} reused,"
     unit, seconds = plan.config.unit_size, plan.config.image_seconds
-    if stage.rows == "tags":  # a tag has many images
+    if stage.rows == "tags":  # one tag stands for many images
         unit, seconds = 1, seconds * plan.config.seeds.prototype_images
     folder, keys = plan.stage(stage.name), plan.keys_by_shard(stage)
     done = run_map(mapping, folder, keys, plan.shard_count, unit, devices, workers, seconds)
@@ -193,14 +195,14 @@ def _map(plan: Plan, stage: Stage, mapping: MapStage, devices: Any, workers: int
 
 
 def _report(plan: Plan, console: Console, account: dict[str, Any] | None) -> dict[str, Any]:
-    """The report of a finished version: the one that is there, or a new one from its tables."""
+    """The report of a finished version: the existing one, or a new one from its tables."""
     from irnet_ray.engine.progress import Reading, display
 
     known: dict[str, Any] | None = plan.out.read_json(REPORT)
     if known is not None and known["version"] == plan.version:
         return known
     known = plan.stage("labels").read_json(REPORT)
-    if known is not None:  # of a version that has become the current one again
+    if known is not None:  # this version was the current one before
         plan.out.write_json(REPORT, known)
         return known
     labels, summary = plan.shards("labels"), Summary()
@@ -221,6 +223,7 @@ def _report(plan: Plan, console: Console, account: dict[str, Any] | None) -> dic
         "errors_by_kind": dict(kinds.most_common()),
         "unusual": unusual(figures),
         "classifier": _known_tags(plan),
+        **({"pixels": plan.depths.to_json()} if plan.depths.images else {}),
         **figures,
     }
     plan.stage("labels").write_json(REPORT, report)
@@ -229,7 +232,7 @@ def _report(plan: Plan, console: Console, account: dict[str, Any] | None) -> dic
 
 
 def _pairs(labels: Shards, seeds: Shards) -> Iterator[tuple[Row, Row]]:
-    """Every label with its seed; no more than a row group of each is in memory."""
+    """Every label with its seed. At most one row group of each table is in memory."""
     for name in labels.rows.files():
         # Parts are sorted by id, and a label's seed is in the part of the same name.
         seed_rows = seeds.rows.stream_rows(name, ["image_id", "class_ids", "cam", "cam_shape", "confident_map"])
@@ -252,7 +255,7 @@ def _print_classifier(plan: Plan, console: Console) -> None:
 
 
 def _check_weights(plan: Plan) -> None:
-    """Check before Ray starts that the backbone's weights are there and fit."""
+    """Check before Ray starts that the backbone's weights exist and fit."""
     config = plan.config
     if config.classifier.pretrained:
         from irnet_ray.stages.classifier import pretrained
@@ -275,11 +278,11 @@ def relabel_hint(plan: Plan) -> str | None:
     known = current(plan.out)
     if known is None or known.student is not None or plan.is_done(STAGES["classifier"]):
         return None
-    if known.stages["images"] == plan.names["images"] or known.config != plan.config.model_dump(mode="json"):
+    if known.stages["images"] == plan.names["images"] or recorded_config(known.config) != plan.config:
         return None
     return (
-        f"The images are not those of version {known.id}, so everything is computed anew. To compute only "
-        f"what has changed, with the networks that are there: irnet-ray relabel {plan.out.location}"
+        f"The images are not those of version {known.id}, so everything is computed again. To compute only what has "
+        f"changed, with the networks of that version: irnet-ray relabel {plan.out.location}"
     )
 
 
@@ -303,5 +306,7 @@ def _print_plan(plan: Plan, console: Console) -> None:
         markup=False,
         emoji=False,
     )
+    for line in plan.depths.lines():
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     states = ", ".join(f"{stage.name}: {plan.state(stage)}" for stage in plan.order)
     console.print(states, highlight=False, soft_wrap=True)

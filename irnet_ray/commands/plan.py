@@ -1,7 +1,7 @@
-"""What a run is to do: where the result of every stage belongs, and what of it is done.
+"""The plan of a run: where the result of each stage belongs, and what is done already.
 
-A plan with a base trains nothing: its networks and prototypes are those of an earlier version, whatever images they
-were learnt from. Only the tables of images, seeds and labels then depend on today's images.
+A plan with a base trains nothing: it uses the networks and prototypes of an earlier version, whatever images these
+were trained on. Then only the tables of images, seeds and labels depend on today's images.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import pyarrow.compute as pc
 from irnet_ray import tables
 from irnet_ray.config.load import Config, recorded_config
 from irnet_ray.errors import UserError
+from irnet_ray.inputs.depths import Depths, look
+from irnet_ray.inputs.images_table import depths
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards, fingerprint
@@ -29,13 +31,13 @@ from irnet_ray.stages.graph import STAGES, Stage, fingerprints, knobs_of, wanted
 
 @dataclass(frozen=True)
 class Plan:
-    """A run's images and config, and from them where every stage's result belongs."""
+    """A run's images and config, and from these the folder of each stage's result."""
 
     out: Folder
     config: Config
     table: pa.Table  # of tables.IMAGES, sorted by image_id
     shard_count: int
-    base: Version | None = None  # whose networks are used again; None: everything is learnt from the images of `table`
+    base: Version | None = None  # the version whose networks to use; None: train them on the images of `table`
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -45,13 +47,13 @@ class Plan:
     def _names_after(self, base: Version) -> dict[str, str]:
         images = f"images-{self._images()}"
         if self.made_by == base.id and images == base.stages["images"]:
-            return base.stages  # the very images that it was made from
+            return base.stages  # the base was made from the same images
         return {
             **base.stages,
             "images": images,
             "seeds": f"seeds-{fingerprint('seeds', self.maker('seeds'), self._content())}",
             "labels": f"labels-{fingerprint('labels', self.maker('labels'), images)}",
-            "trained_images": base.stages["images"],  # named, so that it is kept with the networks
+            "trained_images": base.stages["images"],  # listed here, so that `prune` keeps it with the networks
         }
 
     def _own_names(self) -> dict[str, str]:
@@ -60,9 +62,14 @@ class Plan:
         prints = {
             "images": images,
             "tags": fingerprint("tags", images, self.config.seeds.prototype_images),
-            **fingerprints(self.config, self._weights(), data),
+            **fingerprints(self._effective, self._weights(), data),
         }
         return {stage: f"{stage}-{value}" for stage, value in prints.items()}
+
+    @property
+    def _effective(self) -> Config:
+        """The config without a window that no image needs: it changes no result then."""
+        return self.config if depths(self.table) else self.config.model_copy(update={"window": None})
 
     def _content(self) -> str:
         return _digest(self.table, ["image_id", "tags", "content", *self._unknown()])
@@ -79,18 +86,18 @@ class Plan:
 
     @property
     def version(self) -> str:
-        """Fingerprint of the labels: of all that made them."""
+        """Fingerprint of the labels: of everything that makes them."""
         return self.names["labels"].removeprefix("labels-")
 
     @cached_property
     def made_by(self) -> str:
-        """Fingerprint of the weights, config and code that make a row of labels, which the row carries."""
+        """The `fingerprint` column of the labels: of the weights, config and code that make a row."""
         return self.maker("labels")
 
     def maker(self, stage: str) -> str:
         """Fingerprint of the weights, config and code that make a row of a stage.
 
-        It is the version that the networks were trained for, and another where the stages that use them have changed.
+        It is the id of the version that trained the networks, unless the stages that use them have changed since.
         """
         if self.base is None:
             return self.version
@@ -98,7 +105,7 @@ class Plan:
 
     @property
     def order(self) -> tuple[Stage, ...]:
-        """The stages that this config makes, in order."""
+        """The stages that this config needs, in order."""
         return wanted(self.config)
 
     def stage(self, name: str) -> Folder:
@@ -111,24 +118,34 @@ class Plan:
 
     @cached_property
     def vocabulary(self) -> list[str]:
-        """All tags that the classifier knows, sorted; a class id is an index into it."""
+        """All tags that the classifier knows, sorted; a class id is an index into this list."""
         return tables.vocabulary(self.table) if self.base is None else self.base.vocabulary
 
     @cached_property
+    def depths(self) -> Depths:
+        """What is known of images that have more than 8 bits. Computed once: it decodes a few of them."""
+        return look(self.table, self.config.window)
+
+    @cached_property
     def usable(self) -> int:
-        """Images whose header could be read."""
+        """How many images have a readable header."""
         return int(pc.sum(pc.is_valid(self.table["width"])).as_py() or 0)
 
     def check_usable(self, where: str) -> None:
-        """Raise UserError if no image of `where` has a header that could be read."""
+        """Raise UserError if no image in `where` has a readable header."""
         if not self.usable:
             raise UserError(
                 f"None of the {len(self.table)} image files in {where} has a readable header: try to open one of them, "
-                "and mend them or name another folder."
+                "and repair them or name another folder."
             )
 
+    def check_learnable(self, where: str) -> None:
+        """Raise UserError if no image of `where` has a tag."""
+        if not self.vocabulary:
+            raise UserError(f"No image in {where} has a tag: add tags to those that show what you want masks of.")
+
     def samples(self, table: str) -> int:
-        """How many rows of a table a training can use. Raises UserError if there is none."""
+        """How many rows of a table a training can use. Raises UserError if there are none."""
         count = self.usable if table == "images" else self.shards(table).counts()[0]
         if not count:
             raise UserError(f"None of the {len(self.table)} images could be used: see {self.out.location}/stages.")
@@ -141,7 +158,7 @@ class Plan:
 
     @cached_property
     def tags(self) -> pa.Table:
-        """Rows of `tables.TAGS`: the images that each tag's prototypes are found in."""
+        """Rows of `tables.TAGS`: for each tag, the images in which its prototypes are searched."""
         return _tag_table(self.table, self.config.seeds.prototype_images)
 
     @cached_property
@@ -150,7 +167,7 @@ class Plan:
         return self._by_shard(self.tags["image_id"].to_pylist())
 
     def keys_by_shard(self, stage: Stage) -> dict[int, list[str]]:
-        """Sorted keys of the rows that a map stage goes over, image ids or tags, of each shard that has any."""
+        """Sorted keys, image ids or tags, of the rows that a map stage goes over, for each shard that has any."""
         return self.tags_by_shard if stage.rows == "tags" else self.ids_by_shard
 
     def _by_shard(self, ids: list[str]) -> dict[int, list[str]]:
@@ -166,7 +183,7 @@ class Plan:
         return len(self.shards(stage.name).sealed()) == self.shard_count
 
     def state(self, stage: Stage) -> str:
-        """What is done of a stage, in a few words."""
+        """The progress of a stage, in a few words."""
         if self.is_done(stage):
             return "done"
         if stage.kind == "train":
@@ -181,7 +198,7 @@ class Plan:
         return f"{total - left} of {total} {stage.unit} done"
 
     def write_inputs(self) -> None:
-        """Write the images table, and the tags table if a stage goes over it, unless they are there."""
+        """Write the images table, and the tags table if a stage needs it, unless they exist."""
         self._write("images", self.table, self.ids_by_shard)
         if self.base is None and any(stage.rows == "tags" for stage in self.order):
             self._write("tags", self.tags, self.tags_by_shard)
@@ -194,7 +211,7 @@ class Plan:
             rows = pa.array([row_of[image_id] for image_id in by_shard.get(shard, [])], pa.int64())
             shards.rows.write_table(shards.part(shard), table.take(rows))
 
-        # Thousands of small files wait for the disk, or for the store, and not for the processor.
+        # Writing thousands of small files is bound by the disk or the store, not by the processor.
         with ThreadPoolExecutor(16) as threads:
             list(threads.map(write, sorted(set(range(self.shard_count)) - shards.sealed(errors=False))))
 
@@ -207,7 +224,7 @@ class Plan:
 
 
 def maker(base: Version, revisions: Mapping[str, int], config: Config, stage: str) -> str:
-    """Fingerprint of what makes a row of a stage by the networks of `base`, stages of these revisions, and a config."""
+    """Fingerprint of what makes a row of a stage: the networks of `base`, the stages' revisions, and the config."""
     rows = [name for name, known in STAGES.items() if known.per_image]
     changed: dict[str, Any] = {}
     for name in rows[: rows.index(stage) + 1]:
@@ -219,7 +236,7 @@ def maker(base: Version, revisions: Mapping[str, int], config: Config, stage: st
 
 
 def other_knobs(base: Version, config: Config) -> list[str]:
-    """The stages that learnt with other knobs in `base` than `config` has: their results do not serve it."""
+    """The learning stages of `base` whose knobs differ from those of `config`, so that their results cannot be used."""
     return [stage.name for stage in wanted(config) if not stage.per_image and not _same_knobs(stage, base, config)]
 
 
@@ -229,7 +246,7 @@ def _same_knobs(stage: Stage, base: Version, config: Config) -> bool:
 
 
 def _tag_table(images: pa.Table, most: int) -> pa.Table:
-    """Rows of `tables.TAGS`: each tag with at most so many of its images, in order of a number from their ids."""
+    """Rows of `tables.TAGS`: each tag with at most `most` of its images, ordered by a hash of their ids."""
     images_of: dict[str, list[tuple[float, str]]] = {}
     usable = images.filter(pc.is_valid(images["width"]))
     columns = (usable[name].to_pylist() for name in ("image_id", "uri", "tags"))

@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
+from irnet_ray.commands.defaults import SHARDS
 from irnet_ray.commands.inspect import account_lines, print_lines
 from irnet_ray.errors import UserError
+from irnet_ray.inputs.depths import look
 from irnet_ray.inputs.folder import read_images
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import hold
@@ -28,7 +30,7 @@ from irnet_ray.stages.students import Student
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What a prediction run holds: `images = predictions + errors`."""
+    """The outcome of a prediction run: `images = predictions + errors`."""
 
     out: str
     images: int
@@ -42,22 +44,22 @@ def predict(
     data: str | Path,
     out: str | Path,
     *,
-    shards: int = 4,
+    shards: int = SHARDS,
     limit: int | None = None,
     workers: int | None = None,
     address: str | None = None,
     console: Console | None = None,
 ) -> PredictResult:
-    """Predict with a trained student; what an earlier run has done is not done again.
+    """Predict with a trained student. Work that an earlier run finished is not repeated.
 
     Args:
         model: folder of a trained student, such as `OUT/models/mask-rcnn`.
-        data: folder of images; tags are not needed, and teach nothing where they are.
-        out: the run directory, with the labels' tables.
+        data: folder of images; tags are not needed, and ignored if there are any.
+        out: the run directory for the predictions, with the same tables as labels.
         shards, limit, workers, address, console: as for `label`.
 
     Raises:
-        UserError: bad input, said in one sentence, before anything is computed.
+        UserError: bad input, reported in one sentence before anything is computed.
     """
     console = console or Console()
     for name, number in (("workers", workers), ("shards", shards), ("limit", limit)):
@@ -85,6 +87,10 @@ def _predict(prediction: Prediction, workers: int | None, address: str | None, c
         soft_wrap=True,
     )
     if not prediction.is_done:
+        found = look(prediction.table, student.config.window)
+        for line in found.lines():
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+        found.check()
         from irnet_ray.engine.session import session
 
         with session(address) as devices:
@@ -106,17 +112,19 @@ class Prediction:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """Folder name of each table. Computed once: it reads the weights and goes over the whole images table."""
+        """Folder name of each table. Computed once, because it reads the weights and the whole images table."""
         rows = self.table.select(["image_id", "uri", "content"]).to_pylist()
         images = fingerprint([list(row.values()) for row in rows], self.shard_count)
         weights = hashlib.blake2b(self.model.read(WEIGHTS), digest_size=16).hexdigest()
-        config = self.student.config.model_dump(exclude={"image_seconds"})  # which changes no result
+        config = self.student.config.model_dump(exclude={"image_seconds"})  # a time limit changes no result
+        if config["window"] is None:
+            del config["window"]  # so that predictions older than this knob are found
         made = fingerprint("predict", revised(self.student.kind.revision), images, weights, config)
         return {"images": f"images-{images}", "labels": f"labels-{made}"}
 
     @property
     def mark(self) -> str:
-        """Fingerprint of the predictions: the version that they are, and the `fingerprint` column of their rows."""
+        """Fingerprint of the predictions: their version id, and the `fingerprint` column of their rows."""
         return self.names["labels"].removeprefix("labels-")
 
     def shards(self, stage: str) -> Shards:
@@ -125,7 +133,7 @@ class Prediction:
 
     @cached_property
     def ids_by_shard(self) -> dict[int, list[str]]:
-        """Sorted image ids of each shard that has any."""
+        """Sorted image ids, for each shard that has any."""
         found: dict[int, list[str]] = {}
         for image_id, shard in zip(*(self.table[name].to_pylist() for name in ("image_id", "shard")), strict=True):
             found.setdefault(shard, []).append(image_id)
@@ -144,7 +152,7 @@ class Prediction:
         return sum(len(labels.missing(shard, ids)) for shard, ids in self.ids_by_shard.items() if shard not in sealed)
 
     def run(self, devices: Any, workers: int | None) -> None:
-        """Predict what is left."""
+        """Predict the images that have no row yet."""
         from irnet_ray.engine.mapping import run_map
         from irnet_ray.stages import predictions
 
@@ -157,7 +165,7 @@ class Prediction:
 
     @property
     def version(self) -> Version:
-        """What `current.json` will hold, but for the counts of what is made."""
+        """What `current.json` will hold, except for the counts of labels and errors."""
         content = {
             "version": self.mark,
             "stages": self.names,

@@ -1,4 +1,4 @@
-"""Relabel: compute what has changed in a folder, take the rest over, publish a version beside the last one."""
+"""Relabel a folder: compute what has changed, reuse the other rows, publish a new version beside the last one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from irnet_ray import tables
 from irnet_ray.commands.changes import Changes, compare
+from irnet_ray.commands.defaults import RETRAIN_SHARE
 from irnet_ray.commands.drift import drift_lines, measure
 from irnet_ray.commands.inspect import Inspection, inspected, print_lines
 from irnet_ray.commands.pipeline import run_plan
@@ -31,20 +32,19 @@ from irnet_ray.stages.graph import STAGES
 from irnet_ray.storage.locations import absolute
 from irnet_ray.text import names
 
-RETRAIN_SHARE = 0.2
 DRIFT = "drift.json"
 PER_IMAGE = tuple(name for name, stage in STAGES.items() if stage.per_image)
 
 
 @dataclass(frozen=True)
 class RelabelResult:
-    """What one relabeling found and made; figures of labels are None where nothing was computed."""
+    """What a relabeling found and made; the counts of labels are None if nothing was computed."""
 
     out: str
     previous: str  # the version before
-    version: str  # the version now, or that would be; the same one where nothing has changed
-    changes: dict[str, int]  # images by what became of them: same, moved, retagged, changed, new, removed
-    retrained: tuple[str, ...]  # why everything is learnt anew; empty where it is not
+    version: str  # the version now, or the one that would be made; equal to `previous` if nothing has changed
+    changes: dict[str, int]  # number of images that are same, moved, retagged, changed, new or removed
+    retrained: tuple[str, ...]  # why the networks are trained again; empty if they are not
     to_compute: int  # images
     images: int
     labels: int | None = None
@@ -68,28 +68,28 @@ def relabel(
     address: str | None = None,
     console: Console | None = None,
 ) -> RelabelResult:
-    """Bring a finished run up to date with its folder, with the run's own config, or some knobs of it changed.
+    """Bring a finished run up to date with its folder, with the run's own config or some of its knobs changed.
 
-    Images that are new, changed or retagged get seeds and labels by the networks that are there; rows of the others
-    are reused. The same call continues one that was interrupted.
+    Images that are new, changed or retagged get seeds and labels from the existing networks. The rows of all other
+    images are reused. The same call continues one that was interrupted.
 
     Args:
         out: the run directory.
-        data: the images and their tags; None for where the last version's came from.
-        retrain: learn everything anew from today's images, as `label` would.
-        retrain_share: learn anew, too, when more than this share of today's images is not what the networks were
-            trained on: new, changed or retagged since then. A tag that they do not know is always a reason.
-        keep: remove all versions but so many of the newest afterwards; None for none.
+        data: the images and their tags; None for the place of the last version's images.
+        retrain: train all networks again on today's images, as `label` would.
+        retrain_share: also train them again if more than this share of today's images is new, changed or retagged
+            since their training. A tag that the networks do not know always leads to a training.
+        keep: afterwards keep only this many of the newest versions; None for all.
         dry_run: only say what would be computed.
-        accept: names of suspicions in spite of which to go on; see `inputs.suspicions`.
-        settings: knobs to change from the run's config, such as `labels.background=0.3`. One that the networks depend
-            on makes everything learnt anew.
-        workers: training workers and network actors; None for all GPUs, or else a network actor per core.
+        accept: names of suspicions to ignore; see `inputs.suspicions`.
+        settings: knobs to change from the run's config, such as `labels.background=0.3`. If the networks depend on one
+            of them, they are trained again.
+        workers: training workers and network actors; None for all GPUs, or for a network actor per core without one.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
         console: where the plan and the progress go.
 
     Raises:
-        UserError: no finished run, another one is at work in it, or bad input; said before anything is computed.
+        UserError: no finished run, another run is writing to it, or bad input. Raised before anything is computed.
     """
     console = console or Console()
     if not 0 <= retrain_share <= 1:
@@ -121,26 +121,26 @@ def relabel(
 
 @dataclass(frozen=True)
 class RelabelPlan:
-    """What was found, before anything is computed."""
+    """What a relabeling will do."""
 
     run: FinishedRun  # the last published version
-    source: Source  # where the images lie today
+    source: Source  # where the images are today
     inspection: Inspection  # of today's images
     changes: Changes
     unseen: float  # share of today's images that the networks were not trained on
     retrain_share: float
-    reasons: tuple[str, ...]  # to learn everything anew
+    reasons: tuple[str, ...]  # why the networks are trained again; empty if they are not
     plan: Plan
     reused: Reused | None  # None: no row is reused
-    failed: int  # images whose rows would be reused, but which failed: they are tried again
+    failed: int  # images that have not changed but failed before; they are tried again
 
     @property
     def is_settled(self) -> bool:
-        """Whether the last version is what would be made."""
+        """Whether the last version is up to date: a new one would be the same."""
         return self.plan.names == self.run.version.stages
 
     def computed(self, stage: str) -> int:
-        """Images whose rows a stage computes."""
+        """How many images' rows a stage computes."""
         if self.is_settled:
             return 0
         kept = self.reused is not None and stage in self.reused.results
@@ -148,7 +148,7 @@ class RelabelPlan:
 
     @property
     def to_compute(self) -> int:
-        """Images that go through the networks for their labels."""
+        """How many images get new labels."""
         return self.computed("labels")
 
     def lines(self) -> list[str]:
@@ -157,16 +157,16 @@ class RelabelPlan:
         kinds = ", ".join(f"{counts[kind]:,} {kind}" for kind in ("new", "changed", "retagged", "moved", "removed"))
         lines = [
             f"version {self.run.version.id} of {self.run.folder.location}, images of {self.source.folder}: "
-            f"{len(self.plan.table):,} images, {counts['same']:,} as they were, {kinds}"
+            f"{len(self.plan.table):,} images, {counts['same']:,} unchanged, {kinds}"
         ]
         if self.is_settled:
-            return [*lines, "nothing is to be computed: the version is up to date"]
+            return [*lines, "nothing to compute: the version is up to date"]
         if self.reasons:
-            lines.append(f"everything is learnt anew: {'; '.join(self.reasons)}")
+            lines.append(f"all networks are trained again: {'; '.join(self.reasons)}")
         else:
             lines.append(
-                f"networks of version {self.run.version.base.id}: {100 * self.unseen:.1f} % of the images are new "
-                f"to them since they were trained, more than {100 * self.retrain_share:.4g} % would train them anew"
+                f"networks of version {self.run.version.base.id} are kept: {100 * self.unseen:.1f} % of the images are "
+                f"new since their training, and only more than {100 * self.retrain_share:.4g} % would train them again"
             )
             remade = [name for name in PER_IMAGE if self.reused is None or name not in self.reused.results]
             if remade:
@@ -182,10 +182,10 @@ class RelabelPlan:
 def plan_relabel(
     out: Folder, data: str | Path | None, retrain: bool, retrain_share: float, settings: Sequence[str] = ()
 ) -> RelabelPlan:
-    """Compare today's images with the last version's, and plan. Writes nothing. Raises UserError."""
+    """Compare today's images with the last version's and plan what to do. Writes nothing. Raises UserError."""
     run = FinishedRun.open(out.location)
     if run.version.student is not None:
-        raise UserError(f"{out.location} holds a student's predictions: `irnet-ray predict` makes them anew.")
+        raise UserError(f"{out.location} holds a student's predictions: run `irnet-ray predict` again instead.")
     source, shard_count = _source(run, data), run.version.shard_count
     reading = read(source.folder, shard_count, source.limit)
     today = reading.table
@@ -207,12 +207,12 @@ def _source(run: FinishedRun, data: str | Path | None) -> Source:
     if data is not None:
         return Source(absolute(data), known.limit if known else None)
     if known is None:
-        raise UserError(f"Version {run.version.id} does not say where its images lie: name them with --data.")
+        raise UserError(f"Version {run.version.id} does not say where its images are: name them with --data.")
     return known
 
 
 def _whole(run: FinishedRun, stage: str) -> Shards:
-    """A version's table. Raises UserError where parts of it are gone."""
+    """A version's table. Raises UserError if parts of it are gone."""
     shards = run.shards(stage)
     if {shards.part(shard) for shard in range(shards.count)} - set(shards.rows.files()):
         raise UserError(f"{shards.folder.location} is not whole any more: run `irnet-ray label` again.")
@@ -226,18 +226,18 @@ def _images(run: FinishedRun, stage: str) -> pa.Table:
 
 
 def _reasons(plan: Plan, base: Version, retrain: bool, unseen: float, most: float) -> tuple[str, ...]:
-    """Why everything must be learnt anew; empty if the networks that are there will do."""
+    """Why all networks must be trained again; empty if the existing ones can be used."""
     reasons = ["asked for"] if retrain else []
     unknown = sorted(set(tables.vocabulary(plan.table)) - set(plan.vocabulary))
     if unknown:
         reasons.append(f"new tags: {names([printable(tag) for tag in unknown], 5)}")
     if unseen > most:
-        reasons.append(f"{100 * unseen:.1f} % of the images are new to the networks, over {100 * most:.4g} %")
+        reasons.append(f"{100 * unseen:.1f} % of the images are new to the networks, more than {100 * most:.4g} %")
     otherwise = other_knobs(base, plan.config)
     if otherwise:
         reasons.append(f"other knobs of {', '.join(otherwise)}")
-    learnt = [stage for stage in plan.order if not stage.per_image]
-    gone = [plan.names[stage.name] for stage in learnt if not plan.is_done(stage)]
+    learned = [stage for stage in plan.order if not stage.per_image]
+    gone = [plan.names[stage.name] for stage in learned if not plan.is_done(stage)]
     if gone:
         reasons.append(f"{', '.join(gone)} is gone")
     return tuple(reasons)
@@ -248,11 +248,11 @@ def _reusable(plan: Plan, run: FinishedRun, changes: Changes) -> tuple[Reused | 
     tables_of = {name: _whole(run, name) for name in PER_IMAGE}
     if plan.base is None:
         return None, 0
-    # All rows of a version were made by one set of weights, config and code.
+    # One set of weights, config and code made all rows of a version.
     revisions = {name: run.version.revision(name) for name in STAGES}
     base, config = run.version.base, run.config
     same = {name: maker(base, revisions, config, name) == plan.maker(name) for name in PER_IMAGE}
-    same["labels"] = run.version.made_by == plan.made_by  # the rows say it themselves
+    same["labels"] = run.version.made_by == plan.made_by  # the rows carry it
     results = {name: shards for name, shards in tables_of.items() if same[name]}
     if not results:
         return None, 0
@@ -272,7 +272,7 @@ def _run(todo: RelabelPlan, workers: int | None, address: str | None, console: C
     drift: dict[str, Any] = {}
 
     def compare_labels() -> None:
-        # Before the version is published, so that an interruption in between loses nothing of it.
+        # Before the version is published: after an interruption in between, the same call still reports the drift.
         kept = reused.uris if reused is not None and "labels" in reused.results else {}
         drift.update(
             {

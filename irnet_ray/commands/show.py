@@ -1,4 +1,4 @@
-"""Pictures of a finished run: what each step of the method made of an image."""
+"""Draw a finished run: what each step of the method made of an image."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from typing import Any
 import numpy as np
 
 from irnet_ray import tables
-from irnet_ray.errors import UserError
+from irnet_ray.commands.defaults import SHOW_IMAGES
+from irnet_ray.errors import UserError, reason
 from irnet_ray.masks import decode_attention, decode_mask
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
 
 
-def show(out: str | Path, images: list[str] | None = None, limit: int = 12, to: str | Path | None = None) -> Path:
+def show(
+    out: str | Path, images: list[str] | None = None, limit: int = SHOW_IMAGES, to: str | Path | None = None
+) -> Path:
     """Draw image, attention, displacement field, boundary map and instances side by side, one row per image.
 
     Args:
         out: a run directory with a finished run.
-        images: ids of images; none for `limit` images drawn evenly from the run.
-        limit: how many images where no ids are given.
+        images: ids of images; None for `limit` images, evenly chosen from the run.
+        limit: how many images to draw if no ids are given.
         to: the PNG file to write; None for `OUT/show.png`.
 
     Raises:
@@ -38,7 +41,7 @@ def show(out: str | Path, images: list[str] | None = None, limit: int = 12, to: 
     try:
         sheet(pictures).save(target)
     except (OSError, ValueError) as error:
-        raise UserError(f"Cannot write {target}: {error}.") from error
+        raise UserError(f"Cannot write {target}: {reason(error)}.") from error
     return target
 
 
@@ -78,7 +81,7 @@ def _draw(run: FinishedRun, image_ids: list[str]) -> list[Any]:
     pictures = []
     for image_id in image_ids:
         label, seed = _row(labels, image_id), _row(seeds, image_id)
-        image = load_image(label["uri"], config.max_side)
+        image = load_image(label["uri"], config.max_side, config.window)
         size = image.shape[:2]
         ((boundary, field),) = network.relations([image])
         instances = []

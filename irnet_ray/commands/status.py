@@ -1,6 +1,6 @@
-"""What a run directory tells of its run: done, running, failed, how fast, until when. From the files alone.
+"""The status of a run directory: what is done, running and failed, how fast it runs, and when it will end.
 
-So it can be asked of a run that another machine is busy with, without Ray, and it changes nothing.
+It only reads files. So it needs no Ray, changes nothing, and also works for a run on another machine.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from irnet_ray.text import cut, duration
 
 WIDTH = 150  # columns of a line
 STAGE_LINES, STUDENT_LINES = 10, 4
-STAGE_KINDS = frozenset((*STAGES, "images", "tags", "truth"))  # what no student's folder is called
+STAGE_KINDS = frozenset((*STAGES, "images", "tags", "truth"))  # names of folders that are no student's
 
 
 def status(out: str | os.PathLike[str]) -> dict[str, Any]:
-    """All that the files tell of a run directory, local or by URI, as plain values with stable keys.
+    """The status of a run directory, local or by URI, as plain values with stable keys.
 
     Returns:
-        out: where it lies.
+        out: its absolute path or URI.
         lock: `host`, `pid`, `since`, `command`, `alive`, and `silent_seconds` since its last sign of life; or None.
-        run: of the run that is described, the one in progress, else the newest: `version`, `state` (finished,
-            running, interrupted), `begun`, `images`, `shards`, `made_by`; None where nothing tells what it was to do.
-        stages: for each stage the fields of `Stage`.
-        students: other trainings, the same fields; `model` is the link that leads to one, or None.
-        errors: images by stage and kind, of the last stage that has got so far.
+        run: the run in progress, or else the newest one: `version`, `state` (finished, running, interrupted), `begun`,
+            `images`, `shards`, `made_by`; None if there is no record of any.
+        stages: for each stage, the fields of `Stage`.
+        students: the same fields for all other trainings; `model` is the link to a trained student, or None.
+        errors: images by stage and kind, from the last stage that has any.
         finished: the current version, as `irnet-ray versions` shows it; or None.
-        versions: how many there are.
+        versions: how many versions there are.
 
     Raises:
         UserError: no run directory.
@@ -51,8 +51,8 @@ def status(out: str | os.PathLike[str]) -> dict[str, Any]:
     published = current_version(folder)
     current = published.id if published is not None else None
     finished = next((record for record in known if record.is_version and record.id == current), None)
-    holder = _holder(folder)
-    record, running = _run_of(known, finished, holder)
+    owner = _owner(folder)
+    record, running = _run_of(known, finished, owner)
     since = record.begun if record is not None and running else None
     named = _stage_names(folder, record)
     stages = [_stage(folder, stage, name, record, since) for stage, name in named]
@@ -64,10 +64,10 @@ def status(out: str | os.PathLike[str]) -> dict[str, Any]:
     others = set(folder.folder("stages").folders()) - {name for _, name in named}
     return {
         "out": folder.location,
-        "lock": holder,
+        "lock": owner,
         "run": _described(record, running),
         "stages": [asdict(stage) for stage, _ in stages],
-        "students": _students(folder, sorted(others), None if running else holder),
+        "students": _students(folder, sorted(others), None if running else owner),
         "errors": {stage: dict(kinds.most_common()) for stage, kinds in errors.items()},
         "finished": Listed(finished, True, 0).to_json() if finished is not None else None,
         "versions": sum(one.is_version for one in known),
@@ -75,16 +75,16 @@ def status(out: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def text(found: dict[str, Any]) -> str:
-    """What `status` returns, in at most 20 lines."""
-    holder, run, finished = found["lock"], found["run"], found["finished"]
+    """Format what `status` returns, in at most 20 lines."""
+    owner, run, finished = found["lock"], found["run"], found["finished"]
     lines = []
-    if holder is None:
+    if owner is None:
         lines.append("running     no")
     else:
-        silent = duration(holder["silent_seconds"])
-        sign = "" if holder["alive"] else f" (dead: no sign of life for {silent} min)"
-        who = f"host {holder['host']}, pid {holder['pid']}, since {holder['since']}"
-        lines.append(f"running     {who}{sign}: {holder['command']}")
+        silent = duration(owner["silent_seconds"])
+        sign = "" if owner["alive"] else f" (dead: no sign of life for {silent} min)"
+        who = f"host {owner['host']}, pid {owner['pid']}, since {owner['since']}"
+        lines.append(f"running     {who}{sign}: {owner['command']}")
     if run is not None:
         images = f", {run['images']:,} images" if run["images"] is not None else ""
         begun = f", begun {run['begun']}" if run["begun"] else ""
@@ -108,34 +108,34 @@ def text(found: dict[str, Any]) -> str:
     return "\n".join(printable(cut(line, WIDTH)) for line in lines)
 
 
-def _holder(out: Folder) -> dict[str, Any] | None:
-    """The run that holds the lock, the living one where there are several; None if nobody does."""
+def _owner(out: Folder) -> dict[str, Any] | None:
+    """The run that holds the lock, preferably a living one; None if nobody does."""
     place = out if out.is_local else out.folder(object_lock.NAME)
     times = {name: time for name, time in place.times().items() if name == lock.NAME or not out.is_local}
-    found = [_described_holder(place, name, touched) for name, touched in times.items()]
+    found = [_described_owner(place, name, touched) for name, touched in times.items()]
     return max(found, key=lambda one: (one["alive"], -one["silent_seconds"]), default=None)
 
 
-def _described_holder(place: Folder, name: str, touched: float) -> dict[str, Any]:
-    """Whether a run lives: by its process if it is of this machine, else by its heartbeat."""
+def _described_owner(place: Folder, name: str, touched: float) -> dict[str, Any]:
+    """The owner of a lock, and whether it is alive: by its process on this machine, else by its heartbeat."""
     silent = max(0.0, time.time() - touched)
     try:
-        holder = RunOwner.of(place.read(name))
+        owner = RunOwner.of(place.read(name))
     except FileNotFoundError:  # released just now
-        holder = None
-    alive = holder.is_running if holder is not None and holder.is_here else silent <= lock.STALE
+        owner = None
+    alive = owner.is_running if owner is not None and owner.is_here else silent <= lock.STALE
     names = ("host", "pid", "since", "command")
-    return {**{name: getattr(holder, name, None) for name in names}, "alive": alive, "silent_seconds": silent}
+    return {**{name: getattr(owner, name, None) for name in names}, "alive": alive, "silent_seconds": silent}
 
 
 def _run_of(
-    known: Sequence[Record], finished: Record | None, holder: dict[str, Any] | None
+    known: Sequence[Record], finished: Record | None, owner: dict[str, Any] | None
 ) -> tuple[Record | None, bool]:
     """The run to describe, and whether it is the one that holds the lock."""
     begun = [record for record in known if record.is_unfinished]
-    if holder is not None and holder["alive"]:
+    if owner is not None and owner["alive"]:
         for record in begun:
-            if record.by == {"host": holder["host"], "pid": holder["pid"]}:
+            if record.by == {"host": owner["host"], "pid": owner["pid"]}:
                 return record, True
     newest = begun[-1] if begun else None
     if finished is not None and (newest is None or (newest.begun or "") < (finished.published or "")):
@@ -158,7 +158,7 @@ def _described(record: Record | None, running: bool) -> dict[str, Any] | None:
 
 
 def _stage_names(out: Folder, record: Record | None) -> list[tuple[str, str]]:
-    """Stages in order, each with the name of its folder; all that are there where no record tells which belong."""
+    """Stages in order, each with the name of its folder. Without a record, all stage folders that exist."""
     if record is None:
         there = out.folder("stages").folders()
         return [(stage, name) for stage in STAGES for name in there if name.rpartition("-")[0] == stage]
@@ -181,10 +181,10 @@ def _stage(out: Folder, stage: str, name: str, record: Record | None, since: str
     return found, read_mapping(found, folder, since)
 
 
-def _students(out: Folder, names: list[str], holder: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Trainings that are no stage of labeling: students, and those of `evaluate`; `holder` may be busy with one."""
+def _students(out: Folder, names: list[str], owner: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Trainings that are no stage of labeling: students, and those of `evaluate`. `owner` may be running one."""
     models, found = _models(out), []
-    since = _started(holder) if holder is not None and holder["alive"] else None
+    since = _started(owner) if owner is not None and owner["alive"] else None
     for name in names:
         kind, folder = name.rpartition("-")[0], out.folder("stages", name)
         there = folder.times()
@@ -198,15 +198,15 @@ def _students(out: Folder, names: list[str], holder: dict[str, Any] | None) -> l
     return found
 
 
-def _started(holder: dict[str, Any]) -> datetime | None:
+def _started(owner: dict[str, Any]) -> datetime | None:
     try:
-        return datetime.strptime(str(holder["since"]), "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
+        return datetime.strptime(str(owner["since"]), "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
     except ValueError:
         return None
 
 
 def _models(out: Folder) -> dict[str, str]:
-    """Links to trained students, by the name of the stage folder that each leads to."""
+    """Links to trained students, by the name of the stage folder that each points to."""
     if not out.is_local:
         return {}
     place = os.path.join(out.local_path, "models")

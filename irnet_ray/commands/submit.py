@@ -1,4 +1,4 @@
-"""A command run on a cluster through its job server: this code is sent, the log followed, the exit code returned."""
+"""Run a command on a cluster through its job server: send this code, follow the log, return the exit code."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from irnet_ray._version import __version__
-from irnet_ray.errors import UserError
+from irnet_ray.errors import UserError, reason
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-# Where Ray's job client looks, in its order; it lets them win over what it is called with.
+# Ray's job client reads these in this order. They override the address that it is called with.
 ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-COMMAND_NOT_FOUND = 127  # a shell's
-# They announce each package, each upload and each closed connection.
+COMMAND_NOT_FOUND = 127  # exit code of a shell
+# Loggers that announce each package, each upload and each closed connection.
 QUIET = (
     "ray._private.runtime_env.packaging",
     "ray.dashboard.modules.dashboard_sdk",
@@ -35,16 +35,16 @@ def submit(verb: str, arguments: Sequence[str], address: str | None, verbs: Mapp
 
     Args:
         verb: the command's name.
-        arguments: what follows it, passed on unchanged; paths are the cluster's.
+        arguments: its arguments, passed on unchanged; paths are paths on the cluster.
         address: the job server, `http://head:8265`; None for `RAY_API_SERVER_ADDRESS`, else `RAY_ADDRESS`.
-        verbs: the commands that can be submitted, and whether each takes `--address` itself.
+        verbs: the commands that can be submitted, and whether each has an option `--address`.
 
     Returns:
-        The job's exit code; 1 where it was stopped, or ended without one.
+        The job's exit code; 1 if it was stopped, or ended without an exit code.
 
     Raises:
-        UserError: no such command, no address, or no job server there that takes the job.
-        RuntimeError: interrupted, or the connection was lost; the job goes on.
+        UserError: no such command, no address, or no job server there that accepts the job.
+        RuntimeError: interrupted, or the connection was lost; the job keeps running.
     """
     if verb not in verbs:
         raise UserError(f"No command {verb!r} can be submitted: choose one of {', '.join(verbs)}.")
@@ -59,10 +59,10 @@ def submit(verb: str, arguments: Sequence[str], address: str | None, verbs: Mapp
         return _result(client, job)
     except KeyboardInterrupt:
         raise RuntimeError(
-            f"{job} goes on: follow it with {by_hand}, stop it with `ray job stop --address {address} {job}`."
+            f"{job} keeps running: follow it with {by_hand}, stop it with `ray job stop --address {address} {job}`."
         ) from None
-    except (OSError, RuntimeError) as error:  # aiohttp's and requests' are OSErrors, but for few
-        raise RuntimeError(f"Lost sight of {job}, which may go on: see {by_hand}. ({error})") from error
+    except (OSError, RuntimeError) as error:  # nearly all errors of aiohttp and requests are OSErrors
+        raise RuntimeError(f"Lost the connection to {job}, which may still run: see {by_hand}. ({error})") from error
 
 
 def _address(named: str | None) -> str:
@@ -75,12 +75,12 @@ def _address(named: str | None) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise UserError(f"{found} is no job server's address: it looks like http://HEAD:8265.")
+        raise UserError(f"{found} is not the address of a job server, which looks like http://HEAD:8265.")
     return found.rstrip("/")
 
 
 def _client(address: str) -> JobSubmissionClient:
-    """A client of the job server at `address`. Raises UserError where none answers."""
+    """A client of the job server at `address`. Raises UserError if no server answers."""
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
@@ -89,28 +89,27 @@ def _client(address: str) -> JobSubmissionClient:
     os.environ[ADDRESSES[0]] = address
     parts = urlsplit(address)
     try:
-        # The client itself would wait for minutes where a packet is answered by nothing.
+        # Without this check, the client would wait for minutes for a host that never answers.
         socket.create_connection((parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)), 10).close()
         return JobSubmissionClient(address)
     except AuthenticationError as error:
         raise UserError(
-            f"The head at {address} asks for its token: set RAY_AUTH_MODE=token, and put it into ~/.ray/auth_token."
+            f"The head at {address} requires a token: set RAY_AUTH_MODE=token and write it to ~/.ray/auth_token."
         ) from error
     except (OSError, RuntimeError, ValueError) as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"No Ray job server answers at {address}: {said[0]}") from error
+        raise UserError(f"No Ray job server answers at {address}: {reason(error)}.") from error
 
 
 def _send(client: JobSubmissionClient, address: str, command: str) -> str:
-    """Submit the command with this package's code, which goes before what the nodes have installed."""
+    """Submit the command with this package's code, which takes precedence over what the nodes have installed."""
     environment = {"py_modules": [str(Path(__file__).parents[1])], "excludes": ["__pycache__/"]}
     for tries_left in reversed(range(30)):
         try:
             return client.submit_job(entrypoint=command, runtime_env=environment, metadata={"irnet-ray": __version__})
         except (OSError, RuntimeError, ValueError) as error:
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            if "try again later" not in said or not tries_left:  # its words while a head is just starting
-                raise UserError(f"The job server at {address} refused the job: {said}") from error
+            said = reason(error)
+            if "try again later" not in said or not tries_left:  # it says so while the head is starting
+                raise UserError(f"The job server at {address} refused the job: {said}.") from error
         time.sleep(2)
     raise AssertionError
 
@@ -121,7 +120,7 @@ async def _print_log(client: JobSubmissionClient, job: str) -> None:
 
 
 def _result(client: JobSubmissionClient, job: str) -> int:
-    """Exit code of a job whose log has ended; a proxy may have ended the log before the job."""
+    """Exit code of a job whose log has ended. Waits for the job, since a proxy may have ended the log early."""
     info = client.get_job_info(job)
     while not info.status.is_terminal():
         time.sleep(1)
@@ -139,4 +138,4 @@ def _result(client: JobSubmissionClient, job: str) -> int:
     print(f"\njob     {job} failed: {why}", flush=True)
     if not code:
         return 1
-    return code if code > 0 else 128 - code  # of one killed by a signal, as shells say it
+    return code if code > 0 else 128 - code  # a job killed by a signal gets the exit code that a shell gives

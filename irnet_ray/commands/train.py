@@ -31,7 +31,7 @@ MODELS = "models"
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A trained student: where it lies, on how many images it learnt, and its last losses."""
+    """A trained student: its folder, the number of images it was trained on, and its last losses."""
 
     model: str
     images: int
@@ -51,21 +51,21 @@ def train(
     address: str | None = None,
     console: Console | None = None,
 ) -> TrainResult:
-    """Train a student on the labels of a finished run; run again, it goes on where it was interrupted.
+    """Train a student on the labels of a finished run. The same call continues an interrupted training.
 
     Args:
-        kind: of the student, such as `mask-rcnn` or `deeplab`.
+        kind: a name in `student_kinds.KINDS`, such as `mask-rcnn` or `deeplab`.
         labels: the run directory, or its folder `labels`.
-        config: YAML or JSON file of knobs, over the run's own.
-        knobs: of the student's section, over both; those that are None count as not given.
-        settings: single knobs, such as `deeplab.crop=256`, over all others.
-        hold_out: a COCO JSON file whose images are left out, so that they can judge the student.
-        workers: training workers; None for one per GPU, or per core where there is none.
+        config: YAML or JSON file of knobs; overrides the run's config.
+        knobs: of the student's section; override the file. None counts as not given.
+        settings: single knobs, such as `deeplab.crop=256`; they override all others.
+        hold_out: a COCO JSON file whose images are not trained on, so that they can be used to evaluate the student.
+        workers: training workers; None for one per GPU, or per core without one.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
-        console: where progress goes.
+        console: where the progress goes.
 
     Raises:
-        UserError: bad input, said in one sentence, before anything is computed.
+        UserError: bad input, reported in one sentence before anything is computed.
     """
     console = console or Console()
     chosen = find_kind(kind)
@@ -96,8 +96,8 @@ def student_config(
     knobs: dict[str, Any] | None = None,
     settings: Sequence[str] = (),
 ) -> Config:
-    """The config of a student: that of the run it learns from, a file's and single knobs over it."""
-    # A run of an older version knows nothing of students: what is not in its config are the backbone's defaults.
+    """The config of a student: the run's config, overridden by the file, then the knobs, then the settings."""
+    # The config of an older run may lack sections of students; the backbone's defaults fill them in.
     base = load_config(None, {"backbone": run.config.backbone}).model_dump(mode="json")
     file = Path(config) if config else None
     return load_config(file, {kind.section: knobs or {}}, base=merge(base, run.version.config), settings=settings)
@@ -105,12 +105,12 @@ def student_config(
 
 @dataclass(frozen=True)
 class Training:
-    """A student's training on some labels, and the folder that its weights belong into."""
+    """A student's training on some labels, and the folder of its weights."""
 
     student: Student
     rows: LabelRows
     folder: Folder
-    link: str | None = None  # of a local folder, that people find the model by
+    link: str | None = None  # path of the link by which people find the model; None in an object store
 
     @staticmethod
     def on_labels(run: FinishedRun, student: Student, held_out: frozenset[str]) -> Training:
@@ -130,7 +130,7 @@ class Training:
         """Build the network and load its ImageNet weights before Ray starts. Raises UserError if that fails."""
         if not self.rows.count():
             raise UserError(
-                f"Not one label in {self.rows.folder.location} is left to train {self.student.kind.name} on: hold out "
+                f"No label in {self.rows.folder.location} is left to train {self.student.kind.name} on: hold out "
                 "fewer images, or lower min_score and min_quality."
             )
         try:
@@ -142,7 +142,7 @@ class Training:
         return self.student.kind.stage(self.student, self.rows, images)
 
     def run(self, devices: Any, workers: int | None, console: Console) -> None:
-        """Train to the end, or continue an interrupted training."""
+        """Train, or continue an interrupted training."""
         from irnet_ray.engine.training import run_training
 
         images, start = self.rows.count(), time.monotonic()
@@ -166,7 +166,7 @@ class Training:
         )
 
     def result(self) -> TrainResult:
-        """What the finished training holds; it becomes the run's model of its kind."""
+        """The outcome of the finished training. Links the run's model of this kind to it."""
         if self.link is not None:
             os.makedirs(os.path.dirname(self.link), exist_ok=True)
             temporary = f"{self.link}.{uuid.uuid4().hex}.tmp"

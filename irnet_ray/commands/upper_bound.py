@@ -1,9 +1,8 @@
-"""The upper bound of a student: the same one trained on truth, under cross-validation (paper 6.3, Tables 3 and 4)."""
+"""The upper bound of a student: the same student trained on truth, by cross-validation (paper 6.3, Tables 3 and 4)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +17,7 @@ from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import hold
 from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
+from irnet_ray.runs.version import Predictor
 from irnet_ray.stages.label_rows import LabelRows
 from irnet_ray.stages.student_kinds import load_student
 from irnet_ray.stages.students import Student
@@ -28,36 +28,40 @@ FOLDS = 3
 
 
 def upper_bound_rows(
-    out: str | Path,
+    run: FinishedRun,
+    made_by: Predictor,
     truth: Truth,
     *,
     address: str | None = None,
     workers: int | None = None,
     console: Console | None = None,
 ) -> Iterator[Row]:
-    """Predictions, rows of `tables.LABELS`, for each image with truth, by a student trained on that of the others.
+    """Predictions, rows of `tables.LABELS`, for each image with truth, by a student trained on the truth of others.
 
-    The images are parted in folds by their ids; a student of the same kind, backbone and knobs as the one that made
-    the predictions in `out` is trained without each fold, for as many iterations, and predicts it. What an earlier
-    call has done is not done again.
+    The images are divided into folds by their ids. For each fold, a student of the same kind, backbone and knobs is
+    trained for as many iterations on the other folds, and predicts this one. Work that an earlier call finished is not
+    repeated.
+
+    Args:
+        run: of a student's predictions.
+        made_by: that student.
+        truth: of some images of the run.
+        address, workers, console: as for `evaluate`.
 
     Raises:
         UserError: the student's record is gone, or too few images have truth.
     """
     console = console or Console()
-    run = FinishedRun.open(out)
     folder = run.folder
-    if run.version.student is None:
-        raise UserError(f"{out} holds labels: the upper bound is of a student's predictions, see `irnet-ray predict`.")
-    model = Folder(run.version.student.model)
-    # The truth is of fewer images than the labels: as many passes over them would be a shorter training.
+    model = Folder(made_by.model)
+    # Fewer images have truth than labels, so the same number of epochs would be a shorter training.
     history = model.read_json("history.json")
     known = load_student(model).trained_for(history[-1]["iteration"] if history else 0)
     images = _images(run.shards("images"), truth)
-    parts = write_truth(folder, images, truth.images, FOLDS)  # named by its content: no lock is needed for it
+    parts = write_truth(folder, images, truth.images, FOLDS)  # needs no lock: the folder is named by its content
     names = parts.rows.files()
     if any(not parts.rows.count_rows([name]) for name in names):
-        raise UserError(f"An upper bound needs truth of more than {len(images)} images: each of {FOLDS} folds some.")
+        raise UserError(f"An upper bound needs truth of more than {len(images)} images: some in each of {FOLDS} folds.")
     student = Student(known.kind, known.config, known.vocabulary, parts.folder.name)
     folds = [_Fold(folder, student, parts, names, number, images) for number in range(FOLDS)]
     if not all(fold.is_done for fold in folds):
@@ -72,7 +76,7 @@ def upper_bound_rows(
 
 
 class _Fold:
-    """One fold: the student that is trained without it, and what that predicts for it."""
+    """One fold: the student that is trained on the other folds, and its predictions for this one."""
 
     def __init__(
         self, out: Folder, student: Student, parts: Shards, names: list[str], number: int, images: pa.Table
@@ -107,7 +111,7 @@ class _Fold:
 
 
 def _images(images: Shards, truth: Truth) -> pa.Table:
-    """Rows of the images table that have truth."""
+    """The rows of the images table whose image has truth."""
     table = pa.concat_tables([images.rows.read_table(name) for name in images.rows.files()])
     return table.filter(pc.is_in(table["image_id"], pa.array(sorted(truth.images)))).combine_chunks()
 

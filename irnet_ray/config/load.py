@@ -26,6 +26,7 @@ from irnet_ray.config.sections import (
     absolute,
     knob,
     one_of,
+    rising,
 )
 from irnet_ray.errors import UserError, reason
 from irnet_ray.networks.backbones import BACKBONES
@@ -45,6 +46,12 @@ class Config(Section):
         "",
         "longer side that larger images are reduced to; labels always have the image's own size",
         ge=32,
+    )
+    window: Annotated[tuple[float, float] | None, AfterValidator(rising)] = knob(
+        None,
+        "sample values",
+        "",
+        "images of more than 8 bits: what becomes black and white; null: by the range that each one's samples have",
     )
     unit_size: int | None = knob(
         None,

@@ -32,6 +32,13 @@ def _ordered(limits: Limits) -> Limits:
     return limits
 
 
+def rising(window: tuple[float, float] | None) -> tuple[float, float] | None:
+    """A window of sample values, the lower one first."""
+    if window is not None and not window[0] < window[1]:
+        raise ValueError("must be two numbers, the smaller first")
+    return window
+
+
 def absolute(path: str | None) -> str | None:
     """An absolute path: Ray's workers have another working directory."""
     return path if path is None else os.path.abspath(path)

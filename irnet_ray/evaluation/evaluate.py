@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from irnet_ray.algorithms.maps import STRIDE
+from irnet_ray.config.sections import Labels
 from irnet_ray.errors import UserError
 from irnet_ray.evaluation.average_precision import Prediction
 from irnet_ray.evaluation.bootstrap import RESAMPLES, draws
@@ -18,8 +19,9 @@ from irnet_ray.evaluation.truth import Truth, TruthImage
 from irnet_ray.masks import coco_rle, decode_cam, decode_png
 from irnet_ray.tables import Row
 
-CAM_THRESHOLD = 0.25  # of the normalized CAM, as for labels (paper 5.2)
-CAM_MIN_AREA = 0.01  # of the image, as for labels
+# The normalized CAM is cut as labels are by default (paper 5.2).
+CAM_THRESHOLD = Labels().background
+CAM_MIN_AREA = Labels().min_area
 
 
 class Found(NamedTuple):
@@ -168,13 +170,13 @@ def found_in_seeds(row: Row, image: TruthImage, vocabulary: Sequence[str]) -> Fo
     if tags:
         size = (image.height, image.width)
         full = interpolate(upsample(strided, (height, width))[None], size, mode="bilinear", align_corners=False)[0]
-    found = cam_instances(full, CAM_THRESHOLD, CAM_MIN_AREA)
+    found = cam_instances(full, threshold=CAM_THRESHOLD, min_area_fraction=CAM_MIN_AREA)
     masks = coco.encode(np.asfortranarray(found.masks.numpy().astype(np.uint8).transpose(1, 2, 0)))
     instances = [
         Prediction(row["image_id"], tags[int(k)], float(score), rle)
         for rle, k, score in zip(masks, found.class_index, found.score, strict=True)
     ]
-    return Found(row["image_id"], tags, instances, cam_semantic(full, CAM_THRESHOLD).numpy())
+    return Found(row["image_id"], tags, instances, cam_semantic(full, threshold=CAM_THRESHOLD).numpy())
 
 
 def _of(images: dict[str, TruthImage], rows: Iterable[Row]) -> Iterator[Row]:

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from irnet_ray.algorithms.maps import UNSURE
 from irnet_ray.evaluation.average_precision import AveragePrecision, Prediction, TruthInstance
 from irnet_ray.evaluation.mean_iou import IntersectionOverUnion
 from irnet_ray.evaluation.truth import UNKNOWN
 
 BETA = 0.5  # of F-beta: precision counts more than recall
 AP_IOU = 0.5
-UNSURE = 255  # in a confident map
 
 
 def count_confident(confident_HW: np.ndarray, truth_HW: np.ndarray, class_of_K: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from irnet_ray.errors import UserError
+from irnet_ray.errors import UserError, reason
 from irnet_ray.evaluation.average_precision import Rle, TruthInstance
 from irnet_ray.masks import MAX_PIXELS, fits
 
@@ -40,7 +40,7 @@ def load_truth(path: Path) -> Truth:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist: name a COCO instances file.") from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}; name a COCO instances file.") from error
+        raise UserError(f"{path} cannot be read: {reason(error)}; name a COCO instances file.") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}): name a COCO instances file.") from error
     lists = ("images", "annotations", "categories")

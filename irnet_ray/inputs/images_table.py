@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from irnet_ray import tables
 from irnet_ray.errors import UserError
 from irnet_ray.inputs import parallel, uris
-from irnet_ray.inputs.decode import read_size, size_of_bytes
+from irnet_ray.inputs.decode import Header, describe_pixels
 from irnet_ray.inputs.listing import Listed, Seen
 from irnet_ray.text import count, names
 
@@ -19,7 +21,7 @@ READ_WHOLE = 64 << 20  # bytes; a larger local file is hashed piece by piece
 
 
 def images_table(images: Sequence[Listed], shards: int, limit: int | None, listed_in: str | None = None) -> pa.Table:
-    """Rows of `tables.IMAGES`, sorted by image_id; `limit` keeps only that many, evenly drawn by a hash of their ids.
+    """Rows of `tables.IMAGES`, sorted by image_id; `limit` keeps only that many, drawn evenly by a hash of their ids.
 
     Ids must be distinct. An image that is missing or cannot be read gets null width and height; the stages report it.
     With `listed_in`, the location of the listing, missing images raise UserError instead.
@@ -67,7 +69,7 @@ def describe(uri: str) -> Seen:
             with open(uri, "rb") as stream:
                 if os.fstat(stream.fileno()).st_size > READ_WHOLE:
                     digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16))
-                    return Seen(read_size(uri), digest.hexdigest())
+                    return _seen(describe_pixels(uri), digest.hexdigest())
                 data = stream.read()
         else:
             data = uris.read_bytes(uri)
@@ -80,7 +82,22 @@ def describe(uri: str) -> Seen:
 
 def describe_bytes(data: bytes) -> Seen:
     """Size and hash of the bytes of an image."""
-    return Seen(size_of_bytes(data), hashlib.blake2b(data, digest_size=16).hexdigest())
+    return _seen(describe_pixels(data), hashlib.blake2b(data, digest_size=16).hexdigest())
+
+
+def _seen(header: Header | None, digest: str) -> Seen:
+    if header is None:
+        return Seen(None, digest)
+    # The depth stands beside the hash. So the images table needs no column for it, and what an earlier version made of
+    # such an image, which it showed to the networks nearly black, does not count any more.
+    return Seen(header.size, digest if header.depth is None else f"{digest}/{header.depth}")
+
+
+def depths(images: pa.Table) -> dict[str, int]:
+    """How many images have more than 8 bits, by their depth, a key of `samples.DEPTHS`."""
+    known = pc.drop_null(images["content"])
+    deep = known.filter(pc.match_substring(known, "/")).to_pylist()
+    return dict(Counter(content.partition("/")[2] for content in deep).most_common())
 
 
 def refuse_unnamed(location: str, found: Sequence[str]) -> None:

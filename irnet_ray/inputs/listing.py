@@ -30,7 +30,7 @@ class Seen(NamedTuple):
     """What reading an image found out."""
 
     size: tuple[int, int] | None  # width, height in pixels; None if its header cannot be read
-    content: str | None  # hash of its bytes; None if they cannot be read
+    content: str | None  # hash of its bytes, with its depth above 8 bits; None if they cannot be read
     missing: bool = False  # whether there is no such file
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from irnet_ray.inputs import parallel
-from irnet_ray.inputs.decode import EXTENSIONS, read_size, size_of_bytes
+from irnet_ray.inputs.decode import EXTENSIONS, describe_pixels, read_size
 from irnet_ray.storage.files import open_binary
 from irnet_ray.storage.locations import join
 
@@ -74,7 +74,7 @@ def images(folder: str, names: Sequence[str]) -> list[str]:
 
 def is_image_bytes(data: bytes) -> bool:
     """Whether the bytes of a whole file are an image."""
-    return is_image_head(data[:HEAD]) or size_of_bytes(data) is not None
+    return is_image_head(data[:HEAD]) or describe_pixels(data) is not None
 
 
 def _is_image_file(location: str) -> bool:

@@ -90,8 +90,7 @@ def listed(place: Place) -> Listing:
     images = {}
     for name, objects in zip(files, found, strict=True):
         tags = clean(objects or [])
-        if tags:
-            check_tags(join(devkit.location, "Annotations"), _xml(name), name, tags)
+        check_tags(join(devkit.location, "Annotations"), _xml(name), name, tags)
         images[_IMAGES + name] = Listed(name, tags, join(folder, name))
     reasons = {path: TAGS_FILE for path in devkit.files if path.startswith("Annotations/")}
     others = {path: "an image outside JPEGImages" for path in devkit.images if not path.startswith(_IMAGES)}

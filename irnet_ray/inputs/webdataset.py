@@ -128,8 +128,7 @@ def _read(tar: tuple[str, str]) -> Listing:
             if tags is None:
                 entries.left_out.add(NO_TAGS, f"{name}/{entry}")
                 continue
-            if tags:
-                check_tags(location, "an entry", entry, tags)
+            check_tags(location, "an entry", entry, tags)
             images.append(Listed(f"{name}/{entry}", tags, uri, seen))
     return Listing(images, entries.seen, entries.left_out, unit="entry")
 

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from irnet_ray.algorithms.maps import STRIDE
+from irnet_ray.evaluation.evaluate import CAM_THRESHOLD
 from irnet_ray.masks import decode_cam, decode_png
 from irnet_ray.tables import Row
 
@@ -27,7 +28,6 @@ class Tally:
 
     images: int = 0
     empty: int = 0  # images without an instance
-    untagged: int = 0  # images without a tag, of which no instance is expected
     instances: int = 0
     quality: float = 0.0  # sum over the instances
     area: int = 0  # pixels of the images
@@ -37,6 +37,7 @@ class Tally:
     label: int = 0  # cells of the semantic label
     both: int = 0  # cells of the same class in both
     either: int = 0  # cells of either
+    untagged: int = 0  # images without a tag, of which no instance is expected
 
     def merge(self, other: Tally) -> None:
         """Add the counts of other images."""
@@ -85,11 +86,11 @@ class Summary:
         for k, tag in enumerate(tags, start=1):
             found = qualities[tag]
             counts = (pixels[k], cells, cam[k], wins[k], both[k], cam[k] + wins[k] - both[k])
-            one = Tally(1, int(not found), 0, len(found), sum(found), semantic_HW.size, *counts)
+            one = Tally(1, int(not found), len(found), sum(found), semantic_HW.size, *counts)
             self.classes.setdefault(tag, Tally()).merge(one)
         quality = sum(instance["quality"] for instance in instances)
         counts = (sum(pixels[1:]), cells, sum(cam[1:]), sum(wins[1:]), sum(both[1:]), cells - both[0])
-        one = Tally(1, int(not instances), int(not tags), len(instances), quality, semantic_HW.size, *counts)
+        one = Tally(1, int(not instances), len(instances), quality, semantic_HW.size, *counts, int(not tags))
         self.every.merge(one)
         self.histogram[min(len(instances), MOST)] += 1
 
@@ -114,14 +115,14 @@ class Summary:
 def compare(semantic_HW: np.ndarray, seed: Row) -> np.ndarray:
     """Count cells by class in the raw CAM (rows) and in the label (columns), int64 (K+1, K+1); 0 is background.
 
-    The two are compared on the grid of the CAM, at stride 4. The CAM is cut at the published threshold of labels (paper
+    The two are compared on the grid of the CAM, at stride 4. The CAM is cut at the default threshold of labels (paper
     5.2). Of the label, the pixel in the middle of each cell counts.
     """
     import torch
 
     from irnet_ray.algorithms.synthesis import cam_semantic
 
-    cam_hw = cam_semantic(torch.from_numpy(decode_cam(seed))).numpy()
+    cam_hw = cam_semantic(torch.from_numpy(decode_cam(seed)), threshold=CAM_THRESHOLD).numpy()
     # The confident map has the size that the image was worked on at. Only the header of its PNG is read.
     width, height = Image.open(io.BytesIO(seed["confident_map"])).size
     label_hw = at_cells(semantic_HW, cam_hw.shape, (height, width))

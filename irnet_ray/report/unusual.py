@@ -51,7 +51,7 @@ def _overall(overall: Class) -> list[str]:
     if images and overall["pixels_share"] > COVERED:
         found.append(f"{_percent(overall['pixels_share'])} of pixels labelled")
     if empty >= EMPTY_IMAGES and empty > EMPTY_SHARE * tagged:
-        found.append(f"no instance in {_percent(empty / tagged)} of the tagged images")
+        found.append(f"no instance in {_percent(empty / tagged)} of {'tagged ' * bool(untagged)}images")
     if images and overall["instances_per_image"] > MANY_INSTANCES:
         found.append(f"{overall['instances_per_image']:.1f} instances per image")
     return found

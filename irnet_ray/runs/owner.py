@@ -99,7 +99,7 @@ def _started(pid: int) -> str:
     except OSError:
         pass
     try:
-        # No shell, and no argument but a number; `ps` lies elsewhere on every system.
+        # Safe: no shell, and the only argument is a number. The path of `ps` differs between systems.
         done = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True)  # nosec B603 B607
     except OSError:
         return ""

@@ -117,7 +117,7 @@ class Version:
 
     @property
     def base(self) -> Version:
-        """The version that trained its networks: itself, or an earlier one, of which only the identity is known."""
+        """The version that trained its networks: itself, or an earlier one that has only the entries of `identity`."""
         known = self.content.get("base")
         if known is None:
             return self

@@ -1,4 +1,4 @@
-"""What the comparisons of the paper make of an image (6.1, 6.2; Tables 1 and 2); no stage of labeling."""
+"""The simpler methods that the paper compares labels with (6.1, 6.2; Tables 1 and 2). Labeling does not run them."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def stage(
     irnet: Folder,
     affinitynet: Folder,
 ) -> MapStage:
-    """The comparisons for every image that has seeds."""
+    """Run the simpler methods on every image that has seeds."""
     return MapStage(
         name="ablation",
         schema=tables.ABLATION,
         sources=(images, seeds),
-        load=partial(load, max_side=config.max_side),
+        load=partial(load, max_side=config.max_side, window=config.window),
         network=partial(
             AblationNetwork,
             config,
@@ -61,7 +61,7 @@ def stage(
 
 
 class AblationNetwork:
-    """The CAM of all scales, IRNet without its displacement field, and AffinityNet, all trained, on one device."""
+    """The trained classifier, IRNet and AffinityNet on one device, for the simpler methods."""
 
     def __init__(
         self,
@@ -79,12 +79,12 @@ class AblationNetwork:
         self.seeds = SeedsNetwork(config, backbone, method, class_of, classifier, None, gpu)
         self.labels = LabelsNetwork(config, backbone, irnet, gpu)
         network = AffinityNet(backbone)
-        fold_batch_norm(network.backbone.eval())  # as it was trained and saved
+        fold_batch_norm(network.backbone.eval())  # it was trained and saved so
         load_weights(network, affinitynet.read(WEIGHTS), affinitynet.location)
         self.network = for_inference(network, self.labels.device)
 
     def __call__(self, row: Row, image_HW3: np.ndarray) -> Ablated:
-        """The comparisons for one image, from the attention maps of its row."""
+        """The results of the simpler methods for one image, from the attention maps of its row."""
         attention_Khw = decode_attention(row)
         return Ablated(
             self.boundary(attention_Khw, image_HW3),
@@ -93,15 +93,18 @@ class AblationNetwork:
         )
 
     def cam(self, row: Row, image_HW3: np.ndarray) -> np.ndarray:
-        """The first line of both tables: the row's own CAM, unless the seed method took it at scale 1 alone."""
+        """The CAM over all scales, the first line of both tables, float32 (K, h, w).
+
+        It is in the row, unless the seed method computed the CAM at scale 1 only.
+        """
         if not self.seeds.method.one_scale:
             return decode_cam(row)
         return self.seeds.cam(row["tags"], image_HW3, self.scales)
 
     def boundary(self, attention_Khw: np.ndarray, image_HW3: np.ndarray) -> Masks:
-        """ "CAM + class boundary" of Table 1: labels that no displacement field splits into instances.
+        """ "CAM + class boundary" of Table 1: labels made without the displacement field.
 
-        Where nothing moves all cells are one group, so instances are the connected parts of a class.
+        With a field of zeros, all cells are one group. So instances are the connected parts of a class.
         """
         (relations,) = self.labels.relations([image_HW3])
         still = relations._replace(field=torch.zeros_like(relations.field))
@@ -109,21 +112,22 @@ class AblationNetwork:
 
     @torch.inference_mode()
     def affinitynet(self, attention_Khw: np.ndarray, image_HW3: np.ndarray) -> np.ndarray:
-        """AffinityNet of Table 2: semantic labels from the same walk, with the run's knobs, on its affinities.
+        """AffinityNet of Table 2: semantic labels, uint8 (H, W). The walk and its knobs are those of the labels.
 
         Raises:
-            FloatingPointError: the network's answer is not finite.
+            FloatingPointError: the network's output is not finite.
         """
         knobs, device = self.labels.knobs, self.labels.device
         with precision(device):
             embedding = self.network.predict(to_network(image_HW3, device), self.labels.scales[0])
         if not bool(torch.isfinite(embedding).all()):
-            raise FloatingPointError("AffinityNet's answer is not finite: its weights are broken.")
+            raise FloatingPointError("AffinityNet's output is not finite: its weights are broken.")
         walked = affinity_walk(
             torch.from_numpy(attention_Khw).to(device),
             embedding_affinities(embedding, knobs.radius),
-            knobs.radius,
-            knobs.beta,
-            knobs.steps,
+            radius=knobs.radius,
+            beta=knobs.beta,
+            steps=knobs.steps,
         )
-        return walked_semantic(walked, image_HW3.shape[:2], background=knobs.background).cpu().numpy()
+        size = image_HW3.shape[:2]
+        return walked_semantic(walked, size, background=knobs.background, per_class=False).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Train AffinityNet on what IRNet learnt from, to compare the two (paper 6.1); no stage of labeling."""
+"""Train AffinityNet on the same samples as IRNet, to compare the two (paper 6.1). Labeling does not run it."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def stage(config: Config, images: Shards, seeds: Shards, classifier: Folder, usa
 
 
 class AffinityNetTask:
-    """The embedding on pairs of pixels of the confident maps, in IRNet's crops and within IRNet's radius."""
+    """Learn the embedding from pairs of pixels of the confident maps, with IRNet's crops and radius."""
 
     def __init__(self, config: Config, backbone: Backbone, images: Shards, seeds: Shards, classifier: Folder) -> None:
         self.rate = config.affinitynet.rate
         self.side = config.irnet.crop // STRIDE * STRIDE
-        # In cells of this network: its pairs are those of IRNet that lie on every other cell.
+        # IRNet's radius in cells of this network, which are larger.
         self.radius = max(2, config.irnet.radius * STRIDES[0] // STRIDE)
         self.samples = RelationSamples(config, images, seeds)
         self.images = len(self.samples)
@@ -51,7 +51,7 @@ class AffinityNetTask:
         fold_batch_norm(self.model.backbone.eval())
 
     def groups(self) -> list[dict[str, Any]]:
-        """All layers but the backbone's."""
+        """All layers except the backbone's."""
         return [{"params": [p for p in self.model.parameters() if p.requires_grad], "lr": self.rate}]
 
     def sample(self, index: int, rng: np.random.Generator) -> Batch:
@@ -65,5 +65,5 @@ class AffinityNetTask:
         return loss._asdict()
 
     def finish(self, device: torch.device, rank: int, world: int) -> dict[str, Any]:
-        """Nothing is measured."""
+        """Measure nothing."""
         return {}

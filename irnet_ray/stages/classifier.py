@@ -33,8 +33,8 @@ from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import GREY, crop, load_image, random_corner, resize
 
-ENOUGH = 20  # images of a tag, from which some may be held out
-MEASURED = 4096  # held-out images: enough for an average precision, few enough not to wait for
+ENOUGH = 20  # a tag with fewer images has none held out
+MEASURED = 4096  # held-out images to measure at most: enough for an average precision, and quick
 
 
 def stage(config: Config, images: Shards, vocabulary: list[str], usable: int) -> TrainStage:
@@ -49,9 +49,10 @@ def stage(config: Config, images: Shards, vocabulary: list[str], usable: int) ->
 
 
 def pretrained(config: Config, vocabulary: list[str]) -> Classifier:
-    """The backbone with its own ImageNet classifier, of which only the vocabulary's classes are kept.
+    """The backbone with its own ImageNet classifier, reduced to the classes of the vocabulary.
 
-    Raises UserError where a tag is no ImageNet class, or the weights will not do.
+    Raises:
+        UserError: a tag is not an ImageNet class, or the weights are missing or of another network.
     """
     try:
         indices = class_indices(vocabulary)
@@ -59,8 +60,8 @@ def pretrained(config: Config, vocabulary: list[str]) -> Classifier:
         if unknown:
             shown = ", ".join(unknown[:5]) + (", ..." if unknown[5:] else "")
             raise UserError(
-                f"{len(unknown):,} of the {len(vocabulary):,} tags name no class of ImageNet, or several ({shown}): "
-                "rename them, or leave the classifier to be trained."
+                f"{len(unknown):,} of the {len(vocabulary):,} tags match no ImageNet class, or several ({shown}): "
+                "rename them, or set classifier.pretrained to false so that the classifier is trained."
             )
         backbone = find_backbone(config.backbone)
         model = Classifier(backbone, len(vocabulary))
@@ -76,7 +77,7 @@ def pretrained(config: Config, vocabulary: list[str]) -> Classifier:
 
 
 def take_pretrained(config: Config, vocabulary: list[str]) -> Callable[[Folder], str]:
-    """What writes the network of `pretrained` where a trained one would lie, and says so in a few words."""
+    """A function that writes the weights of `pretrained` to a folder and returns what they are in a few words."""
 
     def write(folder: Folder) -> str:
         state = pretrained(config, vocabulary).state_dict()
@@ -116,17 +117,17 @@ class ClassifierTask:
     def sample(self, index: int, rng: np.random.Generator) -> Batch:
         """A resized, mirrored and cropped image with its tags as a 0/1 vector; `known` is 0 at tags that are unknown.
 
-        An image that cannot be decoded is replaced by the next one: the seeds stage records its error.
+        The next image replaces one that cannot be decoded. The seeds stage records the error.
         """
         for offset in range(self.images):
             row = (index + offset) % self.images
             try:
-                image = load_image(self.table["uri"][row].as_py(), self.config.max_side)
+                image = load_image(self.table["uri"][row].as_py(), self.config.max_side, self.config.window)
                 break
             except ImageError:
                 continue
         else:
-            raise RuntimeError("classifier: not one image can be decoded.")
+            raise RuntimeError("classifier: none of the images can be decoded.")
         height, width = image.shape[:2]
         scale = rng.integers(self.knobs.resize[0], self.knobs.resize[1] + 1) / max(height, width)
         image = resize(image, (max(1, round(height * scale)), max(1, round(width * scale))))
@@ -152,11 +153,11 @@ class ClassifierTask:
 
     @torch.no_grad()
     def finish(self, device: torch.device, rank: int, world: int) -> dict[str, Any]:
-        """Average precision of each tag on the held-out images, whole and at the middle size of training.
+        """Average precision of each tag on whole held-out images, resized to the middle of the training sizes.
 
         Returns:
-            `held_out`, how many images were measured, and `tags`: for each tag that one of them has, its `ap` in
-            [0, 1] and its `images` among them.
+            `held_out`: the number of images measured.
+            `tags`: for each tag of these images, its `ap` in [0, 1] and its number of `images`.
         """
         rows = np.linspace(0, len(self.held_out) - 1, min(len(self.held_out), MEASURED)).astype(int)
         model = self.model.eval()
@@ -180,9 +181,10 @@ class ClassifierTask:
         return {"held_out": len(answers), "tags": measured}
 
     def _logits(self, row: int, device: torch.device) -> list[float] | None:
-        """Class logits of a held-out image, or None for one that cannot be decoded: seeds records its error."""
+        """Class logits of a held-out image, or None if it cannot be decoded. The seeds stage records the error."""
         try:
-            image = to_network(load_image(self.held_out["uri"][row].as_py(), self.config.max_side), device)
+            uri = self.held_out["uri"][row].as_py()
+            image = to_network(load_image(uri, self.config.max_side, self.config.window), device)
         except ImageError:
             return None
         side = sum(self.knobs.resize) / 2
@@ -201,9 +203,9 @@ def _read(images: Shards) -> pa.Table:
 
 
 def held_out(images: pa.Table, share: float) -> np.ndarray:
-    """Which images stay out of training, bool (N,): drawn by their ids alone, so adding images moves no other.
+    """Which images stay out of training, bool (N,). It depends on the id alone, so new images do not move others.
 
-    Images of a tag that few others have are never held out: they are needed more for training.
+    An image of a rare tag is never held out: training needs it more.
     """
     tags = images["tags"].to_pylist()
     counts = Counter(tag for row in tags for tag in row)

@@ -35,7 +35,7 @@ def stage(student: Student, rows: LabelRows, images: int) -> TrainStage:
         weight_decay=student.knobs.weight_decay,
         rows=partial(rows.dataset, COLUMNS),
         optimizer="momentum",
-        clip=10.0,  # far above a step's usual norm: it only stops the rare step that ends in NaN
+        clip=10.0,  # far above the usual norm: it only prevents the rare step that ends in NaN
     )
 
 
@@ -45,7 +45,7 @@ def build(student: Student) -> Segmenter:
 
 
 class DeepLabTask:
-    """Cross-entropy of crops of the labels' semantic maps."""
+    """Learn semantic maps from crops of the labels, by cross-entropy."""
 
     def __init__(self, student: Student, rows: LabelRows) -> None:
         self.student, self.rows, self.knobs = student, rows, student.config.deeplab
@@ -56,7 +56,7 @@ class DeepLabTask:
         load_body(self.model.backbone, state, student.weights or backbone.name)
 
     def groups(self) -> list[dict[str, Any]]:
-        """The backbone, and the pyramid pooling at a higher rate."""
+        """The backbone, and the head at a higher rate."""
         body = [p for p in self.model.body_parameters() if p.requires_grad]
         return [
             {"params": body, "lr": self.knobs.rate},
@@ -66,11 +66,11 @@ class DeepLabTask:
     def sample(self, row: Row, rng: np.random.Generator) -> dict[str, Tensor] | None:
         """A rescaled, mirrored and cropped image with its target; None if it cannot be decoded."""
         try:
-            image = load_image(row["uri"], self.student.config.max_side)
+            image = load_image(row["uri"], self.student.config.max_side, self.student.config.window)
         except ImageError:
             return None
         target = semantic_target(row, self.class_of, self.rows)
-        scale = rng.uniform(*self.knobs.rescale)  # the target may be larger: it has the size of the image's file
+        scale = rng.uniform(*self.knobs.rescale)  # the target has the size of the image file, which may be larger
         size = tuple(max(1, round(n * scale)) for n in image.shape[:2])
         image, target = resize(image, size), resize_map(target, size)
         if rng.random() < 0.5:
@@ -87,7 +87,7 @@ class DeepLabTask:
         return {"total": loss(model(image), batch["target"])}
 
     def finish(self, device: torch.device, rank: int, world: int) -> dict[str, Any]:
-        """Nothing is measured."""
+        """Measure nothing."""
         return {}
 
 
@@ -103,11 +103,11 @@ class DeepLabPredictor:
 
     @torch.inference_mode()
     def __call__(self, image_HW3: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """As `MaskRCNNPredictor`; there are no instances: DeepLab tells classes apart only."""
+        """As `MaskRCNNPredictor`, without instances: DeepLab predicts classes only."""
         with precision(self.device):
             found = probabilities(self.network, to_network(image_HW3, self.device), self.knobs.scales)
         if not bool(torch.isfinite(found).all()):
-            raise FloatingPointError("DeepLab's answer is not finite: its weights are broken.")
+            raise FloatingPointError("DeepLab's output is not finite: its weights are broken.")
         if self.knobs.crf:
             semantic = refine(image_HW3, found.cpu().numpy()).astype(np.int32)
         else:

@@ -1,9 +1,9 @@
-"""The stages of labeling, said once: what each reads, what its answer depends on, how it is built, in order.
+"""The stages of labeling in order: what each reads, what its result depends on, and how it is built.
 
 Order, fingerprints, dispatch, plan, `status` and the report read this table. Importing it does not import torch or Ray.
 
 A stage's folder is named by its fingerprint, which covers its own knobs, its own revision, and the stages it follows.
-The version of the package does not count: an upgrade recomputes the stages whose revision it raises, and those after.
+The version of the package does not count: an upgrade recomputes the stages whose revision it raises, and later stages.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Inputs(Protocol):
-    """What a stage is built from: a plan."""
+    """What a stage is built from. A plan provides it."""
 
     @property
     def config(self) -> Config:
@@ -45,7 +45,7 @@ class Inputs(Protocol):
         """Sharded result of a map stage, or of a table of inputs: `images`, `tags`."""
 
     def samples(self, table: str) -> int:
-        """How many rows of a table a training can use. Raises UserError if there is none."""
+        """The number of rows of a table that a training can use. Raises UserError if there is none."""
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,24 @@ class Stage:
 
     name: str
     kind: Literal["map", "train"]
-    # What to run: a stage of the engine, or a function that writes the weights and says what they are.
+    # Returns a stage of the engine, or a function that writes the weights and returns what they are in a few words.
     build: Callable[[Inputs], MapStage | TrainStage | Callable[[Folder], str]]
-    needs: tuple[str, ...] = ()  # stages that it reads
-    # What its fingerprint covers: stages, and with them all that those cover; knobs by their dotted names, where
-    # `common` stands for those of every stage; and of the data `content` (ids, tags, bytes), `images` (these and where
-    # they lie) and `shards`.
+    needs: tuple[str, ...] = ()  # stages whose results it reads
+    # What its fingerprint covers:
+    # - `follows`: stages, with everything that their fingerprints cover;
+    # - `knobs`: dotted names, where `common` stands for the knobs of every stage;
+    # - `data`: `content` (ids, tags, bytes), `images` (the same and the locations), `shards` (their number).
     follows: tuple[str, ...] = ()
     knobs: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
-    rows: Literal["images", "tags"] = "images"  # the table of inputs that a map stage goes over
-    per_image: bool = False  # a row follows from its own image and the networks, so it outlives the rest of its table
-    revision: int = 1  # raise it when the answer to the same input changes; 1 is the answer of 0.5.4
-    wanted: Callable[[Config], bool] = lambda config: True  # whether a config makes this stage
+    rows: Literal["images", "tags"] = "images"  # the table whose rows a map stage processes
+    per_image: bool = False  # a row depends on its own image and the networks only, so a later version may reuse it
+    revision: int = 1  # raise it when the result for the same input changes; 1 is the result of 0.5.4
+    wanted: Callable[[Config], bool] = lambda config: True  # whether the stage runs with a config
 
     @property
     def unit(self) -> str:
-        """What its progress counts."""
+        """The unit in which its progress is counted."""
         return "iterations" if self.kind == "train" else self.rows
 
 
@@ -130,7 +131,7 @@ STAGES = {
             _seeds,
             needs=("classifier", "prototypes"),
             follows=("classifier",),
-            knobs=("seeds",),  # those of the prototypes among them
+            knobs=("seeds",),  # includes the knobs of the prototypes
             data=("shards",),
             per_image=True,
         ),
@@ -150,16 +151,16 @@ STAGES = {
 
 
 def wanted(config: Config) -> tuple[Stage, ...]:
-    """The stages that a config makes, in order."""
+    """The stages that run with a config, in order."""
     return tuple(stage for stage in STAGES.values() if stage.wanted(config))
 
 
 def fingerprints(config: Config, weights: str, data: dict[str, Any]) -> dict[str, str]:
-    """Fingerprint of every stage, also of those that the config does not make.
+    """Fingerprints of all stages, also of stages that do not run with this config.
 
     Args:
         config: the run's knobs.
-        weights: what tells the backbone's ImageNet weights from others.
+        weights: identifies the backbone's ImageNet weights.
         data: the fingerprints `content` and `images`, and `shards`, a number.
     """
     found: dict[str, str] = {}
@@ -174,8 +175,13 @@ def fingerprints(config: Config, weights: str, data: dict[str, Any]) -> dict[str
 def knobs_of(stage: Stage, config: Config, weights: str | None) -> list[Any]:
     """The values of a stage's knobs."""
     # 0.5.4 had the package's version in first place. The same value there keeps its run directories valid.
-    common = [ORIGIN, config.backbone, weights, config.seed, config.max_side]
+    common = [ORIGIN, config.backbone, weights, config.seed, config.max_side, *window_of(config)]
     return [common if name == "common" else _knob(config, name) for name in stage.knobs]
+
+
+def window_of(config: Config) -> list[Any]:
+    """What stands for the window in a fingerprint: nothing where none is set, as before there was one."""
+    return [] if config.window is None else [["window", *config.window]]
 
 
 def _knob(config: Config, name: str) -> Any:
@@ -187,5 +193,5 @@ def _knob(config: Config, name: str) -> Any:
 
 
 def revised(revision: int) -> Any:
-    """What stands for a revision in the fingerprint of a stage outside this table: 0.5.4 had its own version there."""
+    """The entry for a revision in the fingerprint of a stage outside this table. 0.5.4 wrote its own version there."""
     return ORIGIN if revision == 1 else revision

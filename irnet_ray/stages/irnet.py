@@ -27,7 +27,7 @@ from irnet_ray.stages.relation_samples import RelationSamples
 
 
 def stage(config: Config, images: Shards, seeds: Shards, classifier: Folder, usable: int) -> TrainStage:
-    """IRNet's training on the `usable` images that have seeds, on the trained classifier's backbone (4.1)."""
+    """IRNet's training on the `usable` images that have seeds, starting from the classifier's backbone (4.1)."""
     knobs = config.irnet
     return TrainStage(
         name="irnet",
@@ -38,7 +38,7 @@ def stage(config: Config, images: Shards, seeds: Shards, classifier: Folder, usa
 
 
 class IRNetTask:
-    """Both branches on pairs of pixels of the confident maps."""
+    """Learn both branches from pairs of pixels of the confident maps."""
 
     def __init__(self, config: Config, backbone: Backbone, images: Shards, seeds: Shards, classifier: Folder) -> None:
         self.knobs = config.irnet
@@ -46,8 +46,8 @@ class IRNetTask:
         self.images = len(self.samples)
         self.background_weight = 1.0
         self.model = IRNet(backbone, self.knobs.contrast)
-        # The features that tell the tags apart tell objects from background, and the displacement field leaves
-        # zero on photos sooner with them than with ImageNet's.
+        # Features that separate the tags also separate objects from background. On photos, the displacement field
+        # leaves zero sooner with them than with ImageNet's features.
         load_part(self.model.backbone, "backbone.", classifier.read(WEIGHTS), classifier.location)
         fold_batch_norm(self.model.backbone.eval())
 
@@ -66,10 +66,10 @@ class IRNetTask:
         return self.samples.sample(index, rng, self.knobs.crop, STRIDES[0])
 
     def advance(self, done: float) -> None:
-        """Let background pairs count more (Eq. 6), until they count in full.
+        """Raise the weight of background pairs (Eq. 6) up to 1.
 
-        At once in full, they keep the field from leaving zero for hundreds of iterations: their L1 loss punishes the
-        least noise of a field as hard as a large one, and what the field can learn first is small and noisy.
+        With full weight from the start, they keep the field at zero for hundreds of iterations: the gradient of their
+        L1 loss is the same for a small field as for a large one, and at first the field can only be small and noisy.
         """
         rise = self.knobs.background_rise
         self.background_weight = min(1.0, done / rise) if rise else 1.0
@@ -91,7 +91,7 @@ class IRNetTask:
 
     @torch.no_grad()
     def finish(self, device: torch.device, rank: int, world: int) -> dict[str, Any]:
-        """Measure the mean displacement over the training images; the branch subtracts it from now on (4.3)."""
+        """Measure the mean displacement over the training images. From now on the branch subtracts it (4.3)."""
         count = min(self.images, self.knobs.mean_images)
         chosen = np.linspace(0, self.images - 1, count).astype(int)[rank::world]
         sums = torch.zeros(3, dtype=torch.float64, device=device)  # dy, dx, pixels

@@ -1,4 +1,4 @@
-"""Rows of a labels table as students train on them: filtered, streamed by Ray Data, decoded in the workers."""
+"""The rows of a labels table that students train on. Ray Data streams them, and the workers decode them."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from irnet_ray.tables import Row
 if TYPE_CHECKING:
     import ray.data
 
-IGNORED = 255  # of a semantic target: pixels that teach nothing
+IGNORED = 255  # in a semantic target: the loss leaves the pixel out
 
 
 @dataclass(frozen=True)
 class LabelRows:
-    """What a student trains on: some parts of a labels table without some of their images and instances."""
+    """What a student trains on: parts of a labels table, without images and instances that its knobs exclude."""
 
     folder: Folder
     parts: tuple[str, ...]
-    held_out: frozenset[str]  # ids of images that are left out
+    held_out: frozenset[str]  # ids of images to leave out
     min_score: float
     min_quality: float
     skip_empty: bool
 
     @staticmethod
     def of(knobs: Student, folder: Folder, parts: list[str], held_out: frozenset[str] = frozenset()) -> LabelRows:
-        """The rows that a student's knobs let through."""
+        """The rows that a student's knobs select."""
         skip = knobs.background == "skip"
         return LabelRows(folder, tuple(parts), held_out, knobs.min_score, knobs.min_quality, skip)
 
     def keeps(self, instance: Row) -> bool:
-        """Whether an instance is good enough to learn from."""
+        """Whether an instance is good enough to train on."""
         return bool(instance["score"] >= self.min_score and instance["quality"] >= self.min_quality)
 
     def wanted(self, row: Row) -> bool:
-        """Whether an image is one to learn from; asks for the columns `image_id` and `instances` only."""
+        """Whether to train on an image. Reads the columns `image_id` and `instances` only."""
         if row["image_id"] in self.held_out:
             return False
         return not self.skip_empty or any(self.keeps(instance) for instance in row["instances"])
 
     def count(self) -> int:
-        """How many images there are to learn from; no more than a row group is in memory."""
+        """The number of images to train on. Only one row group is in memory at a time."""
         if not self.held_out and not self.skip_empty:
             return self.folder.count_rows(self.parts)
         columns = ["image_id", *(["instances"] if self.skip_empty else [])]
         return sum(self.wanted(row) for part in self.parts for row in self.folder.stream_rows(part, columns))
 
     def dataset(self, columns: list[str]) -> ray.data.Dataset:
-        """The wanted images as a lazy data set of these columns."""
+        """The wanted images as a lazy Ray dataset with these columns, `image_id` and `instances`."""
         import ray.data
 
         paths = [f"{self.folder.location}/{part}" for part in self.parts]
@@ -70,10 +70,10 @@ class LabelRows:
 
 
 def semantic_target(row: Row, class_of: dict[str, int], rows: LabelRows) -> np.ndarray:
-    """Uint8 (H, W) of a label: 0 background, its class's number + 1, or `IGNORED`.
+    """The semantic target of a label, uint8 (H, W): 0 background, class number + 1, or `IGNORED`.
 
-    Ignored are the pixels of instances that are not good enough, where no better one of the class lies: they are
-    of the class less surely than the rest, and not background either. So are classes that the student has not.
+    Pixels are ignored if they belong to an instance that is not good enough and to no good one: their class is in
+    doubt, and they are not background either. Pixels of a class that the student does not have are ignored too.
     """
     semantic = decode_png(row["semantic"])
     numbers = np.full(256, IGNORED, np.uint8)

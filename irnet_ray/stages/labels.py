@@ -28,33 +28,33 @@ from irnet_ray.stages.images import load
 from irnet_ray.stages.rows import Masks, labels_row, no_masks
 from irnet_ray.tables import Row
 
-# Of the photos that a GPU takes in one pass, as IRNet sees them: eight of 500x375 pixels at 1.33 times their size. On
-# an H100 a pass of 8 images, mirror images counted, has five times the rate of one of 2, of 32 six times. On a
-# processor, whose cache one photo's layers fill, 8 photos together take half as long again as one by one.
+# Pixels in one pass of a GPU, at the size that IRNet sees: eight photos of 500x375 pixels, scaled by 1.33. On an H100,
+# a pass of 8 images, mirror images included, has five times the rate of a pass of 2; a pass of 32 has six times. On a
+# CPU, whose cache one photo's layers fill, 8 photos together take 1.5 times as long as one by one.
 GPU_PIXELS = 8 * 672 * 496
 
 
 class Relations(NamedTuple):
-    """IRNet's answer for one image, float32: boundary (h, w) in [0, 1] and field (2, h, w) in cells of stride 4."""
+    """IRNet's output for one image, float32: boundary (h, w) in [0, 1] and field (2, h, w) in cells of stride 4."""
 
     boundary: torch.Tensor
     field: torch.Tensor
 
 
 def stage(config: Config, images: Shards, seeds: Shards, irnet: Folder, fingerprint: str) -> MapStage:
-    """Labels of every image that has seeds; `fingerprint` goes into each row."""
+    """Make labels for every image that has seeds. `fingerprint` goes into each row."""
     return MapStage(
         name="labels",
         schema=tables.LABELS,
         sources=(images, seeds),
-        load=partial(load, max_side=config.max_side),
+        load=partial(load, max_side=config.max_side, window=config.window),
         network=partial(LabelsNetwork, config, find_backbone(config.backbone), irnet),
         finish=partial(labels_row, fingerprint),
     )
 
 
 class LabelsNetwork:
-    """The trained IRNet on one device, and the label synthesis: the walk runs where the network runs."""
+    """The trained IRNet and the label synthesis on one device. The walk runs on the network's device."""
 
     def __init__(self, config: Config, backbone: Backbone, weights: Folder, gpu: bool) -> None:
         self.knobs = config.labels
@@ -63,14 +63,15 @@ class LabelsNetwork:
         self.device = torch.device("cuda" if gpu else "cpu")
         self.pixels = GPU_PIXELS if gpu else 0
         network = IRNet(backbone, config.irnet.contrast)
-        fold_batch_norm(network.backbone.eval())  # as it was trained and saved
+        fold_batch_norm(network.backbone.eval())  # it was trained and saved so
         load_weights(network, weights.read(WEIGHTS), weights.location)
         self.network = for_inference(network, self.device)
-        # On a GPU this compiles the walk: where there is no compiler the stage stops, instead of failing every image.
-        random_walk(torch.zeros(1, 8, 8, device=self.device), torch.zeros(8, 8, device=self.device))
+        # On a GPU this compiles the walk. Without a compiler the stage stops here, instead of failing every image.
+        nothing, knobs = torch.zeros(1, 8, 8, device=self.device), self.knobs
+        random_walk(nothing, nothing[0], radius=knobs.radius, beta=knobs.beta, steps=knobs.steps)
 
     def batches(self, images: list[np.ndarray]) -> list[list[int]]:
-        """Images that IRNet sees at the same sizes, of so many pixels at most: all places in the list, each once."""
+        """Group images that IRNet sees at the same sizes, within the pixels of one pass. Returns places in the list."""
         alike: dict[tuple[tuple[int, int], ...], list[int]] = {}
         for place, image in enumerate(images):
             alike.setdefault(tuple(seen_size(image.shape[:2], scale) for scale in self.scales), []).append(place)
@@ -84,12 +85,12 @@ class LabelsNetwork:
     def relations(self, images: Sequence[np.ndarray]) -> list[Relations]:
         """Boundary map and displacement field of the images of one batch, each uint8 (H, W, 3).
 
-        A boundary that the network sees at any of the scales is one: the walk leaks through every gap. The field is the
-        mean over the scales: what is noise at one of them is not at the other.
+        The boundary is the maximum over the scales, because the walk leaks through every gap. The field is the mean,
+        because noise differs from scale to scale.
 
         Raises:
-            FloatingPointError: the network's answer is not finite.
-            RuntimeError: images that the network sees at different sizes.
+            FloatingPointError: the network's output is not finite.
+            RuntimeError: the network sees the images at different sizes.
         """
         given = [to_network(image, self.device) for image in images]
         with precision(self.device):
@@ -98,14 +99,14 @@ class LabelsNetwork:
         for boundaries, fields in (zip(*answers, strict=True) for answers in zip(*at_scales, strict=True)):
             found.append(Relations(reduce(torch.maximum, boundaries), sum(fields[1:], fields[0]) / len(fields)))
         if not torch.stack([torch.isfinite(tensor).all() for each in found for tensor in each]).all():
-            raise FloatingPointError("IRNet's answer is not finite: its weights are broken.")
+            raise FloatingPointError("IRNet's output is not finite: its weights are broken.")
         return found
 
     @torch.inference_mode()
     def synthesize(self, attention_Khw: np.ndarray, relations: Relations, size: tuple[int, int]) -> Masks:
-        """Eq. 10 to 15: labels of an image of (H, W) pixels from its seeds' attention and IRNet's answer."""
+        """Eq. 10 to 15: labels of an image of (H, W) pixels from its attention and IRNet's output."""
         knobs = self.knobs
-        longest = float(torch.hypot(*relations.field).max())  # a norm takes ten times as long
+        longest = float(torch.hypot(*relations.field).max())  # torch.norm takes ten times as long
         found = synthesis.labels(
             torch.from_numpy(attention_Khw).to(self.device),
             relations.boundary,

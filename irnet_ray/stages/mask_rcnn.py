@@ -1,4 +1,4 @@
-"""Train Mask R-CNN on instance labels, and detect with it (paper 6.3)."""
+"""Train Mask R-CNN on instance labels, and predict with it (paper 6.3)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stage(student: Student, rows: LabelRows, images: int) -> TrainStage:
         weight_decay=student.knobs.weight_decay,
         rows=partial(rows.dataset, COLUMNS),
         optimizer="momentum",
-        clip=10.0,  # far above a step's usual norm: it only stops the rare step that ends in NaN
+        clip=10.0,  # far above the usual norm: it only prevents the rare step that ends in NaN
     )
 
 
@@ -53,7 +53,7 @@ def build(student: Student) -> MaskRCNN:
 
 
 class MaskRCNNTask:
-    """Detection and segmentation losses on labels, their masks decoded image by image."""
+    """Learn boxes and masks from labels. Masks are decoded image by image."""
 
     def __init__(self, student: Student, rows: LabelRows) -> None:
         self.student, self.rows = student, rows
@@ -63,17 +63,17 @@ class MaskRCNNTask:
         load_body(self.model.backbone.body, state, student.weights or student.backbone.name)
 
     def groups(self) -> list[dict[str, Any]]:
-        """All layers that learn, at one rate."""
+        """All trainable layers, at one rate."""
         learning = [p for p in self.model.parameters() if p.requires_grad]
         return [{"params": learning, "lr": self.student.knobs.rate}]
 
     def sample(self, row: Row, rng: np.random.Generator) -> dict[str, Any] | None:
-        """An image, mirrored half of the time, with its boxes, classes and masks; None if it cannot be decoded.
+        """An image, mirrored half of the time, with its boxes, classes and masks. None if it cannot be decoded.
 
-        The network resizes both itself. An instance of a class that is not in the vocabulary is left out.
+        The network resizes image and masks itself. Instances of classes outside the vocabulary are left out.
         """
         try:
-            image = load_image(row["uri"], self.student.config.max_side)
+            image = load_image(row["uri"], self.student.config.max_side, self.student.config.window)
         except ImageError:
             return None
         known = [i for i in row["instances"] if self.rows.keeps(i) and i["class_name"] in self.class_of]
@@ -94,19 +94,19 @@ class MaskRCNNTask:
         }
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        """Images of different sizes stay a list."""
+        """Keep the images in a list, because their sizes differ."""
         targets = [{key: sample[key] for key in ("boxes", "labels", "masks")} for sample in samples]
         return {"images": [sample["image"] for sample in samples], "targets": targets}
 
     def losses(self, model: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
         """The losses of Mask R-CNN."""
         images = [image.float() for image in batch["images"]]
-        # On a processor too, where it has bfloat16: most of the work is in plain convolutions, which it speeds up.
+        # Also on a CPU with bfloat16: most of the work is plain convolutions, which bfloat16 speeds up.
         with precision(images[0].device):
             return losses(model, images, batch["targets"])
 
     def finish(self, device: torch.device, rank: int, world: int) -> dict[str, Any]:
-        """Nothing is measured."""
+        """Measure nothing."""
         return {}
 
 
@@ -124,7 +124,7 @@ class MaskRCNNPredictor:
     def __call__(self, image_HW3: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Masks bool (N, H, W), class numbers (N,), scores (N,) and the semantic map int32 (H, W) of an image.
 
-        In the semantic map 0 is background and c + 1 class c, of the mask with the highest score at each pixel.
+        In the semantic map 0 is background and c + 1 is class c. Each pixel has the class of its highest-scoring mask.
         """
         image = torch.from_numpy(image_HW3.transpose(2, 0, 1).copy()).to(self.device).float()
         with precision(self.device):
@@ -138,7 +138,7 @@ class MaskRCNNPredictor:
 
 
 def _box(mask_HW: np.ndarray) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of a mask, the last two exclusive; zeros where it is empty."""
+    """Left, top, right and bottom of a mask, the last two exclusive. All zeros for an empty mask."""
     rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
     if not len(rows):
         return 0, 0, 0, 0

@@ -1,4 +1,4 @@
-"""Predictions of a trained student for every image, in the labels' schema."""
+"""Predict every image with a trained student. Rows have the schema of labels."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from irnet_ray.tables import Row
 
 
 def stage(student: Student, folder: Folder, images: Shards, fingerprint: str) -> MapStage:
-    """Predictions for every image; `folder` holds the student's weights, `fingerprint` goes into each row."""
+    """Predict every image. `folder` holds the student's weights; `fingerprint` goes into each row."""
     return MapStage(
         name="predict",
         schema=tables.LABELS,
         sources=(images,),
-        load=partial(load, max_side=student.config.max_side),
+        load=partial(load, max_side=student.config.max_side, window=student.config.window),
         network=partial(StudentNetwork, student, folder),
         finish=partial(predictions_row, student.vocabulary, fingerprint),
     )
@@ -35,5 +35,5 @@ class StudentNetwork:
         self.predict = student.kind.predictor(student, folder, gpu)
 
     def __call__(self, row: Row, image_HW3: np.ndarray) -> Predicted:
-        """Predictions for one image, from its pixels alone."""
+        """The prediction for one image, from its pixels only."""
         return Predicted(*self.predict(image_HW3))

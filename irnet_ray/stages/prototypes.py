@@ -1,9 +1,8 @@
-"""Stage 2: the local prototypes of each tag, from a few of its images. A map over tags instead of images."""
+"""Stage 2: the local prototypes of each tag, from a few of its images. This stage maps over tags, not images."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,17 +24,17 @@ from irnet_ray.stages.images import load_tag
 from irnet_ray.stages.rows import prototypes_row
 from irnet_ray.tables import Row
 
-SAMPLES = 12_000  # of a tag, clustered: more change its prototypes little
+SAMPLES = 12_000  # features of a tag that are clustered; more would hardly change its prototypes
 
 
 def stage(config: Config, tags: Shards, vocabulary: list[str], classifier: Folder) -> MapStage:
-    """Prototypes of every tag, from the weights of the classifier stage; `tags` is sharded by tag."""
+    """Make the prototypes of every tag with the trained classifier. `tags` is sharded by tag."""
     class_of = {name: number for number, name in enumerate(vocabulary)}
     return MapStage(
         name="prototypes",
         schema=tables.PROTOTYPES,
         sources=(tags,),
-        load=partial(load_tag, max_side=config.max_side),
+        load=partial(load_tag, max_side=config.max_side, window=config.window),
         network=partial(PrototypesNetwork, config, find_backbone(config.backbone), class_of, classifier),
         finish=prototypes_row,
         unit="tags",
@@ -43,7 +42,7 @@ def stage(config: Config, tags: Shards, vocabulary: list[str], classifier: Folde
 
 
 class PrototypesNetwork:
-    """The trained classifier on one device: images of a tag to the tag's prototypes."""
+    """The trained classifier on one device. It turns the images of a tag into the tag's prototypes."""
 
     def __init__(
         self, config: Config, backbone: Backbone, class_of: dict[str, int], weights: Folder, gpu: bool
@@ -56,12 +55,12 @@ class PrototypesNetwork:
 
     @torch.inference_mode()
     def __call__(self, row: Row, images: list[np.ndarray]) -> Row:
-        """The last level's features over the tag's images, clustered: the columns of `prototypes_of`."""
+        """Cluster the last level's features over the tag's images. Returns the columns that `prototypes_of` reads."""
         class_id = torch.tensor([self.class_of[row["image_id"]]], device=self.device)
         samples = [self._sample(image, class_id) for image in images]
         features_ND, attention_N = (torch.cat(part) for part in zip(*samples, strict=True))
         if not bool(torch.isfinite(features_ND).all() & torch.isfinite(attention_N).all()):
-            raise FloatingPointError("The classifier's answer is not finite: its weights are broken.")
+            raise FloatingPointError("The classifier's output is not finite: its weights are broken.")
         chosen = torch.linspace(0, len(features_ND) - 1, min(len(features_ND), SAMPLES)).long()
         made = local_prototypes(features_ND[chosen], attention_N[chosen], self.count, self.seed)
         return {
@@ -78,8 +77,8 @@ class PrototypesNetwork:
         return features[0].float().flatten(1).T[::2], (attention / peak)[::2]
 
 
-def prototypes_of(row: dict[str, Any]) -> Prototypes:
-    """What a row of `tables.PROTOTYPES` holds."""
+def prototypes_of(row: Row) -> Prototypes:
+    """Decode a row of `tables.PROTOTYPES`."""
     attention = torch.tensor(row["attention"], dtype=torch.float32)
     centers = np.frombuffer(row["centers"], np.float16).reshape(len(attention), -1).astype(np.float32)
     return Prototypes(torch.from_numpy(centers), attention)

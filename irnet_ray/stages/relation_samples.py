@@ -1,4 +1,4 @@
-"""What networks learn inter-pixel relations from: crops of images, each with its confident map (paper 4.2)."""
+"""Samples for learning inter-pixel relations: crops of images with their confident maps (paper 4.2)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from irnet_ray.stages.images import GREY, crop, load_image, random_corner, resiz
 
 
 class RelationSamples:
-    """Images that have seeds, with their confident maps, and crops of both."""
+    """The images that have seeds, and their confident maps."""
 
     def __init__(self, config: Config, images: Shards, seeds: Shards) -> None:
-        self.max_side, self.rescale = config.max_side, config.irnet.rescale
+        self.max_side, self.window, self.rescale = config.max_side, config.window, config.irnet.rescale
         uris: dict[str, str] = {}
         maps = []
         for name in seeds.rows.files():
@@ -36,8 +36,8 @@ class RelationSamples:
     def sample(self, index: int, rng: np.random.Generator, side: int, stride: int) -> Batch:
         """A rescaled, mirrored and cropped image, uint8 (3, side, side), with its class map at `stride`.
 
-        `side` is a multiple of `stride`, and so is the crop's corner, that the map's pixels stay on the image's
-        grid.
+        `side` must be a multiple of `stride`. So is the corner of the crop, so that the map's pixels stay on the
+        image's grid.
         """
         image, class_map = self.pair(index)
         scale = rng.uniform(*self.rescale)
@@ -56,18 +56,18 @@ class RelationSamples:
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """An image at working size, uint8 (H, W, 3), and its confident map, uint8 (H, W).
 
-        Images were readable when their seeds were made; one that has gone since is replaced by the next.
+        All images were readable when their seeds were made. The next image replaces one that is gone since then.
 
         Raises:
-            RuntimeError: all of them have gone.
+            RuntimeError: all images are gone.
         """
         for offset in range(len(self)):
             row = (index + offset) % len(self)
             class_map = decode_png(self.maps[row].as_py())
             try:
-                image = load_image(self.uris[row].as_py(), self.max_side)
+                image = load_image(self.uris[row].as_py(), self.max_side, self.window)
             except ImageError:
                 continue
             if image.shape[:2] == class_map.shape:
                 return image, class_map
-        raise RuntimeError("Not one image with seeds can be decoded.")
+        raise RuntimeError("None of the images with seeds can be decoded.")

@@ -1,6 +1,6 @@
-"""What networks find in an image, and the rows that the last step of the map stages makes of it.
+"""What the networks return for an image, and the table rows that the last step of the map stages makes of it.
 
-The processes that load and finish are many, one for each core. Nothing here imports torch, which they do without.
+Nothing here imports torch: loading and finishing run in one process per core, and these do without torch.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from irnet_ray.tables import Row
 
 
 class Attention(NamedTuple):
-    """Of an image, for seeds."""
+    """The attention of an image, from the seeds network."""
 
     image: np.ndarray  # uint8 (H, W, 3)
     cam: np.ndarray  # float32 (K, h, w), the class attention map
-    chosen: np.ndarray | None  # float32 (K, h, w), another method's attention
-    full: np.ndarray  # float32 (K, H, W), what the confident map is made from
+    chosen: np.ndarray | None  # float32 (K, h, w), the seed method's own attention, if it has one
+    full: np.ndarray  # float32 (K, H, W), the attention that the confident map is made from
 
 
 class Masks(NamedTuple):
@@ -43,7 +43,7 @@ def no_masks(size: tuple[int, ...]) -> Masks:
 
 
 class Predicted(NamedTuple):
-    """A student's answer for an image of working size (H, W)."""
+    """A student's prediction for an image of working size (H, W)."""
 
     masks: np.ndarray  # bool (N, H, W)
     class_index: np.ndarray  # int64 (N,), into the vocabulary
@@ -52,7 +52,7 @@ class Predicted(NamedTuple):
 
 
 class Ablated(NamedTuple):
-    """What the paper's comparisons make of an image of working size (H, W)."""
+    """Results of the paper's simpler methods for an image of working size (H, W)."""
 
     boundary: Masks  # labels without the displacement field
     affinitynet: np.ndarray  # uint8 (H, W), semantic labels
@@ -60,14 +60,14 @@ class Ablated(NamedTuple):
 
 
 def prototypes_row(row: Row, value: Row) -> Row:
-    """A row of `tables.PROTOTYPES`, `row` being of the tags table and `value` the other columns."""
+    """A row of `tables.PROTOTYPES`. `row` is of the tags table; `value` holds the other columns."""
     return {"image_id": row["image_id"], **value}
 
 
 def seeds_row(config: Config, class_of: dict[str, int], row: Row, value: Attention) -> Row:
-    """A row of `tables.SEEDS`, `row` being of the images table."""
+    """A row of `tables.SEEDS`. `row` is of the images table."""
     knobs = config.seeds
-    mined = confident_map(value.image, value.full, knobs.foreground, knobs.background)
+    mined = confident_map(value.image, value.full, foreground=knobs.foreground, background=knobs.background)
     chosen = None if value.chosen is None else encode_cam(value.chosen)["cam"]
     return {
         "image_id": row["image_id"],
@@ -79,7 +79,7 @@ def seeds_row(config: Config, class_of: dict[str, int], row: Row, value: Attenti
 
 
 def labels_row(fingerprint: str, row: Row, value: Masks) -> Row:
-    """A row of `tables.LABELS`, `row` being of the images and seeds tables."""
+    """A row of `tables.LABELS`. `row` joins the images and seeds tables."""
     size = (row["height"], row["width"])
     return {
         **{key: row[key] for key in ("image_id", "tags", "width", "height")},
@@ -90,21 +90,23 @@ def labels_row(fingerprint: str, row: Row, value: Masks) -> Row:
 
 
 def predictions_row(vocabulary: tuple[str, ...], fingerprint: str, row: Row, value: Predicted) -> Row:
-    """A row of `tables.LABELS` whose tags are the classes that a student saw, `row` being of the images table.
+    """A row of `tables.LABELS` whose tags are the classes that a student predicted. `row` is of the images table.
 
     Raises:
-        ValueError: it saw more than `MAX_TAGS`.
+        ValueError: it predicted more than `MAX_TAGS` classes.
     """
     size = (row["height"], row["width"])
     seen = sorted({*value.class_index.tolist(), *(int(n) - 1 for n in np.unique(value.semantic) if n)})
     if len(seen) > MAX_TAGS:
-        raise ValueError(f"{len(seen)} classes were predicted in one image: its semantic map holds {MAX_TAGS}.")
+        raise ValueError(
+            f"{len(seen)} classes were predicted in one image, but its semantic map can hold {MAX_TAGS} at most."
+        )
     number_of = np.zeros(len(vocabulary) + 1, np.uint8)
     for number, name in enumerate(seen):
         number_of[name + 1] = number + 1
     named = {**row, "tags": [vocabulary[n] for n in seen], "class_ids": seen}
     index = number_of[value.class_index + 1].astype(np.int64) - 1
-    # A student's own confidence is the best that is known of its masks' quality.
+    # The student's confidence is the best estimate of its masks' quality.
     masks = Masks(value.masks, index, value.score, value.score, value.semantic)
     return {
         **{key: named[key] for key in ("image_id", "tags", "width", "height")},
@@ -115,7 +117,7 @@ def predictions_row(vocabulary: tuple[str, ...], fingerprint: str, row: Row, val
 
 
 def ablation_row(row: Row, value: Ablated) -> Row:
-    """A row of `tables.ABLATION`, `row` being of the images and seeds tables."""
+    """A row of `tables.ABLATION`. `row` joins the images and seeds tables."""
     size = (row["height"], row["width"])
     return {
         **{key: row[key] for key in ("image_id", "tags", "width", "height", "class_ids", "confident_map")},
@@ -126,7 +128,7 @@ def ablation_row(row: Row, value: Ablated) -> Row:
 
 
 def encode_instances(row: Row, found: Masks) -> list[Row]:
-    """The `instances` column of an image: masks at its own size, `row` being of the images and seeds tables."""
+    """The `instances` column of an image, with masks at its own size. `row` joins the images and seeds tables."""
     size = (row["height"], row["width"])
     vocabulary_of = dict(zip(row["tags"], row["class_ids"], strict=True))
     names = [row["tags"][index] for index in found.class_index]

@@ -1,4 +1,4 @@
-"""Stage 3: class attention maps, a stronger attention made from them, confident map (paper 3 and 4.2)."""
+"""Stage 3: class attention maps, a stronger attention made from them, and the confident map (paper 3 and 4.2)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 
 from irnet_ray import tables
 from irnet_ray.algorithms.attention import merge_scales, upsample
+from irnet_ray.algorithms.maps import STRIDE
 from irnet_ray.algorithms.prototypes import Prototypes
 from irnet_ray.algorithms.seed_methods import METHODS, SeedMethod
 from irnet_ray.config.load import Config
@@ -29,19 +30,19 @@ from irnet_ray.stages.prototypes import prototypes_of
 from irnet_ray.stages.rows import Attention, seeds_row
 from irnet_ray.tables import Row
 
-LEVELS = 3  # that a seed method sees, from the last: the first two hold edges and colours
+LEVELS = 3  # the last levels, which a seed method sees; the first two hold edges and colours
 
 
 def stage(
     config: Config, images: Shards, vocabulary: list[str], classifier: Folder, prototypes: Shards | None
 ) -> MapStage:
-    """Seeds of every image, from the weights of the classifier stage and, if the method wants them, prototypes."""
+    """Make the seeds of every image with the trained classifier and, if the method uses them, prototypes."""
     class_of = {name: number for number, name in enumerate(vocabulary)}
     return MapStage(
         name="seeds",
         schema=tables.SEEDS,
         sources=(images,),
-        load=partial(load, max_side=config.max_side),
+        load=partial(load, max_side=config.max_side, window=config.window),
         network=partial(
             SeedsNetwork,
             config,
@@ -56,7 +57,7 @@ def stage(
 
 
 class SeedsNetwork:
-    """The trained classifier on one device: an image to the attention maps of its own tags."""
+    """The trained classifier on one device. It turns an image into the attention maps of its own tags."""
 
     def __init__(
         self,
@@ -79,8 +80,11 @@ class SeedsNetwork:
 
     @torch.inference_mode()
     def __call__(self, row: Row, image_HW3: np.ndarray) -> Attention:
-        """The CAM over the scales of the seed method, then the method's own attention from the features at scale 1."""
+        """The CAM over the seed method's scales, and the method's own attention from the features at scale 1."""
         size = image_HW3.shape[:2]
+        if not row["tags"]:  # nothing to attend to
+            none = np.zeros((0, *(-(-side // STRIDE) for side in size)), np.float32)
+            return Attention(image_HW3, none, none if self.method.attention else None, np.zeros((0, *size), np.float32))
         image = to_network(image_HW3, self.device)
         levels_at = {scale: self._levels(image, scale) for scale in self.scales}
         cam, full = self._cam(row["tags"], levels_at.values(), size)
@@ -99,8 +103,8 @@ class SeedsNetwork:
         return self._cam(tags, pairs, image_HW3.shape[:2])[0].cpu().numpy()
 
     def _cam(self, tags: list[str], pairs: Iterable[list[Tensor]], size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Eq. 1 over levels of an image and its mirror image: (K, h, w) and (K, H, W), each map at most 1."""
-        class_ids = torch.tensor([self.class_of[tag] for tag in tags], dtype=torch.int64, device=self.device)
+        """Eq. 1 over the levels of an image and its mirror image: (K, h, w) and (K, H, W), each map at most 1."""
+        class_ids = torch.tensor([self.class_of[tag] for tag in tags], device=self.device)
         maps = []
         for levels in pairs:
             attention, mirrored = self.network.attention(levels[-1], class_ids)
@@ -110,24 +114,24 @@ class SeedsNetwork:
         return merge_scales(maps, (size[0], size[1]), range(len(class_ids)))
 
     def _levels(self, image_13HW: Tensor, scale: float) -> list[Tensor]:
-        """Features of an image at a scale and of its mirror image."""
+        """Features of an image and of its mirror image at a scale."""
         scaled = rescale(image_13HW, scale)
         pair = torch.cat([scaled, scaled.flip(-1)]).contiguous(memory_format=torch.channels_last)
         with precision(self.device):
             return self.network.backbone(pair)
 
     def _attention(self, tags: list[str], pair: list[Tensor], cam_Khw: Tensor) -> Tensor:
-        """The attention of the method, (K, h, w); `pair` holds the levels of the image and of its mirror image."""
+        """The method's own attention, (K, h, w). `pair` holds the levels of the image and of its mirror image."""
         if self.method.attention is None:
             return cam_Khw
         levels = [((x[0] + x[1].flip(-1)) / 2).float() for x in pair[-LEVELS:]]
         maps = interpolate(cam_Khw[None], levels[-1].shape[1:], mode="bilinear", antialias=True)[0]
         maps = self.method.attention(maps, levels, [self._prototypes(tag) for tag in tags])
-        # Means over near and equal features are smooth: the finer grid of the answer needs no finer features.
+        # Means over near and similar features are smooth. So interpolation is enough for the finer grid.
         return interpolate(maps[None], cam_Khw.shape[1:], mode="bilinear", align_corners=False)[0]
 
     def _prototypes(self, tag: str) -> Prototypes | None:
-        """A tag's prototypes, read once; None for another method, and for a tag whose prototypes failed."""
+        """A tag's prototypes, read once. None for other methods, and for a tag whose prototypes failed."""
         if self.prototypes is None:
             return None
         if tag not in self.known:

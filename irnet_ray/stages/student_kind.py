@@ -1,4 +1,4 @@
-"""What a kind of student is, and what a trained one does. Importing this does not import torch."""
+"""The interfaces of students: a row of `student_kinds.KINDS`, and a trained student. Does not import torch."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 class Kind:
     """One kind of student.
 
-    Worker processes import this package anew, and so do not know a row that the calling process added. They get the
-    kind itself: its functions must be picklable, and importable where the workers run.
+    Worker processes import this package again, so they do not know rows that the calling process added. They get the
+    kind itself. So its functions must be picklable, and importable where the workers run.
     """
 
     name: str
-    section: str  # of the config, a `config.sections.Student`
-    says: str  # in a few words, for `--help`
-    # A `students.Student`, the labels, and how many images they are of, to the training.
+    section: str  # its section of the config, a `config.sections.Student`
+    says: str  # what it learns in a few words, for `--help`
+    # Its training, from a `students.Student`, the labels and their number of images.
     stage: Callable[[Any, LabelRows, int], TrainStage]
-    # A `students.Student`, the folder of its weights, and whether a GPU is there, to the trained student.
+    # A trained one, from a `students.Student`, the folder of its weights and whether to use a GPU.
     predictor: Callable[[Any, Folder, bool], Predictor]
-    instances: bool  # whether it tells objects of one class apart
-    revision: int = 1  # raise it when the same training or the same weights give another answer; 1 is that of 0.5.4
+    instances: bool  # whether it separates objects of one class
+    revision: int = 1  # raise it when the same training or weights give another result; 1 is the result of 0.5.4
 
 
 class Predictor(Protocol):
@@ -39,5 +39,5 @@ class Predictor(Protocol):
     def __call__(self, image_HW3: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Masks bool (N, H, W), class numbers (N,), scores (N,) and the semantic map int32 (H, W) of a uint8 image.
 
-        In the semantic map 0 is background and c + 1 class c.
+        In the semantic map 0 is background and c + 1 is class c.
         """

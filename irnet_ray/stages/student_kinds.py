@@ -1,7 +1,7 @@
 """The kinds of students by name: how each is trained, and how a trained one predicts.
 
-Adding one takes a row here, its network and task in modules of their own, and a section of `config/sections.py` for its
-knobs. Importing this module does not import torch: `--help` needs the names alone.
+To add a kind, add a row here, modules for its network and its task, and a section for its knobs in
+`config/sections.py`. Importing this module does not import torch: `--help` only needs the names.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ KINDS = {
 
 
 def find_kind(name: str) -> Kind:
-    """A row of `KINDS`. Raises UserError for another name."""
+    """A row of `KINDS`. Raises UserError for an unknown name."""
     if name not in KINDS:
         raise UserError(f"No student {name!r}: there is {' and '.join(KINDS)}.")
     return KINDS[name]
 
 
 def load_student(folder: Folder) -> Student:
-    """Read the record of a trained student. Raises UserError if there is none, or no weights beside it."""
+    """Read the record of a trained student. Raises UserError if it cannot be read, or there are no weights."""
     from irnet_ray.config.load import Config
     from irnet_ray.runs.run import WEIGHTS
     from irnet_ray.stages.students import RECORD, Student
@@ -67,7 +67,7 @@ def load_student(folder: Folder) -> Student:
     try:
         record = folder.read_json(RECORD)
     except ValueError as error:
-        raise UserError(f"{folder.location}/{RECORD} is no model record: train the student again.") from error
+        raise UserError(f"{folder.location}/{RECORD} is not a model record: train the student again.") from error
     if record is None or not folder.exists(WEIGHTS):
         raise UserError(
             f"No trained student in {folder.location}: name a folder that `irnet-ray train` wrote, "
@@ -77,7 +77,9 @@ def load_student(folder: Folder) -> Student:
         config, vocabulary = Config.model_validate(record["config"]), tuple(record["vocabulary"])
         kind, labels = str(record["kind"]), record["labels"]
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder.location}/{RECORD} is not of this version: train the student again.") from error
+        raise UserError(
+            f"{folder.location}/{RECORD} cannot be read by this version: train the student again."
+        ) from error
     if kind not in KINDS:
         raise UserError(f"{folder.location} holds a {kind!r}: expected one of {', '.join(KINDS)}.")
     return Student(KINDS[kind], config, vocabulary, labels)

@@ -1,7 +1,7 @@
-"""Students: networks trained on labels with full supervision (paper 6.3), and what a trained one is on disk.
+"""Students: networks trained on labels with full supervision (paper 6.3), and the files of a trained one.
 
 <folder>/weights.safetensors      its weights
-<folder>/model.json               what it is: kind, config, vocabulary, and the labels it learnt from
+<folder>/model.json               its kind, config and vocabulary, and the labels it was trained on
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from irnet_ray.networks.backbone import Backbone
 from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import fingerprint
-from irnet_ray.stages.graph import revised
+from irnet_ray.stages.graph import revised, window_of
 from irnet_ray.stages.student_kind import Kind
 
 RECORD = "model.json"
@@ -25,16 +25,16 @@ RECORD = "model.json"
 
 @dataclass(frozen=True)
 class Student:
-    """A student to train or trained: its kind, config and classes."""
+    """A student, trained or not: its kind, config and classes."""
 
     kind: Kind
     config: Config
     vocabulary: tuple[str, ...]  # names of its classes
-    labels: str  # version of the labels it learns from
+    labels: str  # version of the labels it is trained on
     backbone: Backbone = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Found here and not by its name in a worker process, which does not know what a caller added to BACKBONES.
+        # Looked up here: a worker process does not know rows that the calling process added to BACKBONES.
         object.__setattr__(self, "backbone", find_backbone(self.knobs.backbone or self.config.backbone))
 
     @property
@@ -45,11 +45,11 @@ class Student:
 
     @property
     def weights(self) -> str | None:
-        """Path of its backbone's ImageNet weights, None for the published ones."""
+        """Path of its backbone's ImageNet weights. None for the published weights."""
         return self.knobs.weights or (None if self.knobs.backbone else self.config.weights)
 
     def schedule(self, images: int) -> Schedule:
-        """How long to train on so many images."""
+        """The schedule of its training on a number of images."""
         knobs = self.knobs
         plan = Schedule.plan(
             images, knobs.epochs, knobs.min_iterations, knobs.batch_size, knobs.power, self.config.seed
@@ -57,13 +57,14 @@ class Student:
         return replace(plan, warmup=min(knobs.warmup, plan.iterations // 10))
 
     def trained_for(self, iterations: int) -> Student:
-        """The same student, trained for at least so many iterations."""
+        """The same student, to be trained for at least this many iterations."""
         knobs = self.knobs.model_copy(update={"min_iterations": max(iterations, self.knobs.min_iterations)})
         return replace(self, config=self.config.model_copy(update={self.kind.section: knobs}))
 
     def fingerprint(self, *data: Any) -> str:
-        """Changes with everything that the trained weights follow from; `data` tells what they learn from."""
+        """Changes with everything that the trained weights depend on. `data` identifies the training images."""
         config = [self.config.seed, self.config.max_side, self.backbone.name, self.weights, self.knobs.model_dump()]
+        config += window_of(self.config)
         return fingerprint(
             self.kind.name, revised(self.kind.revision), config, list(self.vocabulary), self.labels, data
         )

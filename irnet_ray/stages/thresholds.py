@@ -1,4 +1,4 @@
-"""Counts of an image at many thresholds of seeds and labels, from a finished run's attention and weights."""
+"""Counts of one image at many thresholds of seeds and labels, from a finished run's attention and weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from irnet_ray.tables import Row
 
 @dataclass(frozen=True)
 class Grid:
-    """The candidates that are measured in every image, and the numbers, from 1, of the truth's classes."""
+    """The candidates to measure in every image, and the numbers of the truth's classes, from 1."""
 
     seeds: Sequence[Candidate]  # foreground, background
     labels: Sequence[Candidate]  # background
@@ -44,16 +44,19 @@ class Counts:
 
 
 def measure(config: Config, backbone: Backbone, irnet: Folder, grid: Grid, row: Row, truth: TruthImage) -> Counts:
-    """Counts of one image, `row` being of the images and seeds tables, for each candidate.
+    """Counts of one image for each candidate. `row` joins the images and seeds tables.
 
-    The network of `irnet` is kept for the next image of this process. Raises ImageError, and FloatingPointError
-    where the network is broken.
+    The network of `irnet` is kept for the next image of this process.
+
+    Raises:
+        ImageError: the image cannot be decoded.
+        FloatingPointError: the network's output is not finite.
     """
-    image_HW3 = load_image(row["uri"], config.max_side)
+    image_HW3 = load_image(row["uri"], config.max_side, config.window)
     size, own_size = image_HW3.shape[:2], (truth.height, truth.width)
     attention_Khw = decode_attention(row)
     truth_HW = semantic_map(truth.instances, dict(grid.numbers), own_size)
-    other = len(grid.numbers) + 1  # a tag that no truth holds: always wrong
+    other = len(grid.numbers) + 1  # stands for a tag that the truth does not have: always wrong
     class_of = np.array([0, *(grid.numbers.get(tag, other) for tag in row["tags"])])
 
     thresholds = sorted({threshold for pair in grid.seeds for threshold in pair})
@@ -76,7 +79,7 @@ def measure(config: Config, backbone: Backbone, irnet: Folder, grid: Grid, row: 
 
 
 def _at(network: LabelsNetwork, config: Config, background: float) -> LabelsNetwork:
-    """The network with another background threshold and the same weights."""
+    """The same network with another background threshold."""
     other = copy.copy(network)
     other.knobs = config.labels.model_copy(update={"background": background})
     return other

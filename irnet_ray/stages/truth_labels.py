@@ -1,4 +1,4 @@
-"""Truth as a labels table, for a student that learns from it: the upper bound of labels (paper 6.3)."""
+"""Truth as a labels table. A student trained on it is the upper bound of training on labels (paper 6.3)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from irnet_ray.tables import Row
 
 
 def write_truth(folder: Folder, images: pa.Table, truth: dict[str, TruthImage], folds: int) -> Shards:
-    """Truth of those images of `images` (`tables.IMAGES`) that have it, one part for each fold; returns the parts.
+    """Write the truth of the images of `images` (`tables.IMAGES`) that have truth, one part per fold.
 
-    A fold is drawn by the image's id alone. What is there already is not written again.
+    The fold of an image depends on its id only. Parts that exist already are not written again.
+
+    Returns:
+        The parts.
     """
     mark = fingerprint([(name, i.class_name, str(i.rle)) for name in sorted(truth) for i in truth[name].instances])
     uris = dict(zip(images["image_id"].to_pylist(), images["uri"].to_pylist(), strict=True))
@@ -30,7 +33,7 @@ def write_truth(folder: Folder, images: pa.Table, truth: dict[str, TruthImage], 
 
 
 def truth_row(image_id: str, uri: str, image: TruthImage, mark: str) -> Row:
-    """A row of `tables.LABELS` that says what is true; crowds are of no class, and `IGNORED` in the semantic map."""
+    """The truth of an image as a row of `tables.LABELS`. Crowds have no class: `IGNORED` in the semantic map."""
     from pycocotools import mask as coco
 
     true = [instance for instance in image.instances if not instance.crowd]

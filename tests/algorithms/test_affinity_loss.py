@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from irnet_ray.algorithms.affinity import embedding_affinities, offsets
-from irnet_ray.algorithms.affinity_loss import affinity_loss
+from tests.algorithms.published import affinity_loss
 
 
 def plain_loss(embedding: Tensor, class_map: Tensor, radius: int) -> dict[str, Tensor]:

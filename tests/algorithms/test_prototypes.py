@@ -43,7 +43,7 @@ def test_fewer_samples_than_clusters_are_all_prototypes() -> None:
 
 def test_no_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="N > 0"):
-        local_prototypes(torch.zeros(0, 3), torch.zeros(0))
+        local_prototypes(torch.zeros(0, 3), torch.zeros(0), 4)
 
 
 def test_legs_are_attended_to_as_the_head_is_and_grass_is_not() -> None:

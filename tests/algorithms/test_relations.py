@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from irnet_ray.algorithms.relations import agreed, confident_map, refined_tags
+from irnet_ray.algorithms.relations import agreed, refined_tags
+from tests.algorithms.published import confident_map
 
 
 def plain_crf(image, label_map, labels):

@@ -1,7 +1,7 @@
-"""Stands in for `irnet-ray label` in a test of chaos: passes through its stages, and publishes tables made before.
+"""Stands in for `irnet-ray label` in a test of chaos: goes through its stages, and publishes prepared tables.
 
-STANDIN_GOOD names the folder of tables, STANDIN_BAD that of a run in which a worker died. Its workers are sleeping
-processes with the titles of Ray's. Imports little: it is started again and again.
+STANDIN_GOOD names the folder of the tables, and STANDIN_BAD that for a run in which a worker died. The workers are
+sleeping processes with the titles of Ray's workers. It imports little, because it is started many times.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-SECONDS = 0.6  # of a stage
+SECONDS = 0.6  # per stage
 WORKERS = {
     "classifier": ["ray::RayTrainWorker"],
     "prototypes": ["ray::MapWorker(Map(_Network))", "ray::Map(_Load)"],
@@ -26,7 +26,7 @@ def worker(title: str) -> "subprocess.Popen[bytes]":
 
 
 def stage(folder: Path, images: Path, titles: list[str]) -> bool:
-    """Whether all workers lived to its end."""
+    """Run a stage. Returns whether all workers lived until its end."""
     lived, workers = True, [worker(title) for title in titles]
     for image in images.iterdir():
         image.read_bytes()

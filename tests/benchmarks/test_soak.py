@@ -1,4 +1,4 @@
-"""The soak, small: that it runs, samples along the way, and finds nothing left behind."""
+"""The soak with few images runs, takes samples, and finds no leftovers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.engine.processes import Marked
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="reads /proc")
-def test_a_few_hundred_images_leave_nothing_behind(tmp_path: Path) -> None:
+def test_a_few_hundred_images_leave_nothing_over(tmp_path: Path) -> None:
     arguments = ("--images", "300", "--unit", "10", "--step", "100")
     with Marked("-m", "benchmarks.soak", *arguments, log=tmp_path / "log") as soak:
         printed = soak.finish()

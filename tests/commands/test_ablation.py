@@ -1,4 +1,4 @@
-"""Comparisons of a run: what is checked before Ray is thought of. Whole ones are in end_to_end."""
+"""The ablation: what is checked before Ray starts. tests/end_to_end runs whole ones."""
 
 from __future__ import annotations
 
@@ -16,20 +16,14 @@ from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
+from tests.no_ray import StartedError
 
 SHARDS = 2
 
 
-class StartedError(Exception):
-    pass
-
-
 @pytest.fixture
-def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Folder]:
-    """A function that makes the folder of a finished run of two images; Ray's start raises."""
-
-    def started(address: str | None) -> None:
-        raise StartedError(address)
+def finished(tmp_path: Path, no_ray: None) -> Callable[..., Folder]:
+    """A function that makes the folder of a finished run of two images."""
 
     def make(**knobs: Any) -> Folder:
         out = Folder(str(tmp_path / "out"))
@@ -43,7 +37,6 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., F
             images.rows.write_table(images.part(shard), pa.Table.from_pylist([row], tables.IMAGES))
         return out
 
-    monkeypatch.setattr("irnet_ray.engine.session.session", started)
     return make
 
 
@@ -66,12 +59,12 @@ def folder_of(out: Folder, ids: list[str]) -> tuple[str, str]:
     return ablation.affinitynet.location, ablation.result.folder.location
 
 
-def test_results_are_named_by_all_that_makes_them(finished: Callable[..., Folder]) -> None:
+def test_results_are_named_by_everything_that_makes_them(finished: Callable[..., Folder]) -> None:
     network, rows = folder_of(finished(), ["0.png", "1.png"])
     assert folder_of(finished(), ["1.png", "unknown.png", "0.png"]) == (network, rows)
     assert folder_of(finished(), ["1.png"])[0] == network and folder_of(finished(), ["1.png"])[1] != rows
     for knobs in ({"affinitynet": {"rate": 0.5}}, {"irnet": {"crop": 64}}, {"seed": 1}):
         other = folder_of(finished(**knobs), ["0.png", "1.png"])
         assert other[0] != network and other[1] != rows
-    # The rate of IRNet is no knob of AffinityNet.
+    # AffinityNet does not use the rate of IRNet.
     assert folder_of(finished(irnet={"rate": 0.5}), ["0.png", "1.png"])[0] == network

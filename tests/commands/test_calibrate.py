@@ -1,4 +1,4 @@
-"""Thresholds of a run whose best ones are known, since its attention was made for them. No Ray."""
+"""Calibration of a run whose best thresholds are known, because its attention is made for them. No Ray."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pycocotools import mask as coco
 from rich.console import Console
 from safetensors.torch import save
 
-from irnet_ray import cli, tables
+from irnet_ray import tables
 from irnet_ray.commands.calibrate import Calibration, Knob, calibrate
 from irnet_ray.config.load import Config, load_config
 from irnet_ray.errors import UserError
@@ -80,7 +80,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_truth(
     folder: Path, images: int = IMAGES, width: int = SIZE[1], name: str = "{:02d}.png", classes: str = "cat dog"
 ) -> Path:
-    """Truth of the objects in the first so many images; the other arguments make it that of another run."""
+    """Truth of the objects in the first images; the other arguments make it the truth of another run."""
     whole = np.zeros((SIZE[0], width), np.uint8, order="F")
     whole[8:48, 8:32] = 1
     rle = coco.encode(whole)
@@ -105,7 +105,7 @@ def found(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Calibration:
 def test_the_thresholds_leave_the_lure_out_and_call_the_shade_background(found: Calibration) -> None:
     foreground, background, labels = found.knobs
     assert [knob.name for knob in found.knobs] == ["seeds.foreground", "seeds.background", "labels.background"]
-    # The lowest of those that do: 0.33 is under 0.35, and 0.12 under 0.15.
+    # The lowest thresholds that do: 0.33 is under 0.35, and 0.12 under 0.15.
     assert (foreground.own, foreground.chosen, foreground.folds) == (0.30, 0.35, (0.35,) * 5)
     assert (background.own, background.chosen, background.folds) == (0.05, 0.15, (0.15,) * 5)
     assert (foreground.before, foreground.after) == (background.before, background.after)
@@ -117,7 +117,7 @@ def test_the_thresholds_leave_the_lure_out_and_call_the_shade_background(found: 
 def test_the_config_holds_the_run_s_knobs_and_other_thresholds(found: Calibration, run: Path) -> None:
     assert found.config == run / "calibrated.yaml"
     written = load_config(found.config, {"backbone": None, "weights": None}, scenes=False)
-    assert written == load_config(found.config, {}, scenes=True)  # nothing is left to other defaults
+    assert written == load_config(found.config, {}, scenes=True)  # the file sets every knob
     own = {"seeds": CONFIG.seeds, "labels": written.labels.model_copy(update={"background": 0.33})}
     assert written != CONFIG and written.model_copy(update=own) == CONFIG
     assert (written.seeds.foreground, written.seeds.background) == (0.35, 0.15)
@@ -136,7 +136,7 @@ def test_the_table_and_the_next_command(found: Calibration, run: Path) -> None:
     assert found.command == words
 
 
-def test_a_knob_that_gains_nothing_is_said_to_stay() -> None:
+def test_a_knob_that_gains_nothing_keeps_its_value() -> None:
     stays = Knob("labels.background", 0.25, 0.4, 0.25, (0.25, 0.4, 0.4, 0.45, 0.4), 0.312, 0.304)
     moves = replace(stays, chosen=0.4, after=0.331)
     same = replace(stays, best=0.25, folds=(0.25,) * 5, after=0.312)
@@ -155,35 +155,9 @@ def test_a_knob_that_gains_nothing_is_said_to_stay() -> None:
     ]
 
 
-def test_the_command_prints_the_table_the_config_and_what_to_type_next(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    seen: list[tuple[Any, ...]] = []
-
-    def found_it(*arguments: Any) -> Calibration:
-        seen.append(arguments)
-        value = 0.4 if arguments[2] else 0.3
-        knob = Knob("seeds.foreground", 0.3, value, value, (value,) * 5, 0.5, 0.6)
-        return Calibration([knob], 20, Path("/out/calibrated.yaml"), "irnet-ray label --config c")
-
-    def main(*arguments: str) -> str:
-        monkeypatch.setattr("sys.argv", ["irnet-ray", "calibrate", "o", "--truth", "t.json", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert not ended.value.code
-        return capsys.readouterr().out
-
-    monkeypatch.setattr("irnet_ray.commands.calibrate.calibrate", found_it)
-    out = main("--to", "c.yaml")
-    assert out.startswith("knob ")
-    assert out.endswith("\n\nconfig  /out/calibrated.yaml\nnext    irnet-ray label --config c\n")
-    assert main().endswith("\nNothing gains: the config is the run's own.\n")
-    assert seen == [("o", Path("t.json"), Path("c.yaml")), ("o", Path("t.json"), None)]
-
-
 @pytest.fixture
 def refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """The one sentence with which a calibration is refused, before anything is computed."""
+    """The sentence that refuses a calibration before anything is computed."""
 
     def refuse(truth: Path, out: Path = run, to: Path | None = None) -> str:
         def computed(*_: object) -> None:

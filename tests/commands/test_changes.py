@@ -1,4 +1,4 @@
-"""What became of the images of a folder."""
+"""How the images of a folder have changed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def table(images: Images) -> pa.Table:
 
 @settings(deadline=None)
 @given(before=folders, after=folders)
-def test_every_image_is_in_the_one_list_that_says_what_became_of_it(before: Images, after: Images) -> None:
+def test_every_image_is_in_exactly_one_list(before: Images, after: Images) -> None:
     found = compare(table(before), table(after))
     lists = vars(found)
     assert sorted(i for listed in lists.values() for i in listed) == sorted(before.keys() | after.keys())
@@ -48,7 +48,7 @@ def test_every_image_is_in_the_one_list_that_says_what_became_of_it(before: Imag
     assert compare(table(after), table(after)).same == tuple(sorted(after))
 
 
-def test_a_touched_file_is_the_same_and_another_order_of_tags_is_not(tmp_path: Path) -> None:
+def test_touching_a_file_changes_nothing_but_reordering_its_tags_does(tmp_path: Path) -> None:
     data = write_photos(tmp_path / "data", {"a.png": (9, "cat;dog"), "b.png": (9, "cat")})
     before = read_folder(data, 1)
     (data / "images" / "b.png").touch()

@@ -43,7 +43,7 @@ QUIET = Console(file=io.StringIO())
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """A copy of the run, with random weights in place of those that are left out."""
+    """A copy of the run, with random weights in place of the missing ones."""
     out = tmp_path / "out"
     shutil.copytree(MADE / "out", out, symlinks=True)
     run, lite0 = FinishedRun.open(out), BACKBONES["lite0"]
@@ -66,7 +66,7 @@ def test_its_labels_and_errors_are_read(out: Path) -> None:
     assert found.images == 4
 
 
-def test_status_and_versions_tell_of_it(out: Path) -> None:
+def test_status_and_versions_list_it(out: Path) -> None:
     told = status(out)
     assert [stage["stage"] for stage in told["stages"]] == list(STAGES)
     assert {stage["state"] for stage in told["stages"]} == {"done"}
@@ -97,7 +97,7 @@ def test_its_fingerprints_are_todays(out: Path) -> None:
     images = run.shards("images")
     table = table_of(images)
     plan = Plan(run.folder, run.config, table, images.count)
-    assert plan.names == run.version.stages  # so `irnet-ray label` computes nothing that 0.5.4 has done
+    assert plan.names == run.version.stages  # so `irnet-ray label` computes nothing again
     assert all(plan.is_done(stage) for stage in plan.order) and plan.made_by == run.version.made_by
 
 
@@ -128,7 +128,7 @@ def table_of(images: Shards) -> pa.Table:
 
 
 def moved_to(data: Path, out: Path) -> None:
-    """Let the labels' rows name the images where they lie today: the folder that 0.5.4 read them from is gone."""
+    """Let the labels' rows name today's place of the images: the folder that 0.5.4 read is gone."""
     run = FinishedRun.open(out)
     place = {row["image_id"]: row["uri"] for row in read_folder(data, 2).to_pylist()}
     for name in run.shards("labels").rows.files():

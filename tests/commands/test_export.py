@@ -1,12 +1,9 @@
-"""The command `export`: what it opens, what it refuses before it writes a file, and what it leaves behind."""
+"""Exports: what can be exported, what is refused before a file is written, and what a failed export leaves."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,7 @@ MASK = box((6, 8), (0, 0, 6, 3))
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run of 30 images with two instances each, of which the second is poor. The image files do not exist."""
+    """A run of 30 images with a good and a poor instance each. The image files do not exist."""
     pair = [instance(MASK, "dog", 0.75, 0.75), instance(MASK, "cat", 0.5, 0.25)]
     return write_run(tmp_path / "run", [image(f"{number}.jpg", pair) for number in range(30)], failed=["broken.jpg"])
 
@@ -86,7 +83,7 @@ def test_an_empty_folder_is_taken_and_a_link_to_one_is_followed(run: Path, tmp_p
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs, good and useless, and of a folder that is not empty."""
+    """A folder with good and useless runs, and with a folder that is not empty."""
     place = tmp_path_factory.mktemp("place")
     write_run(place / "run", [image("a.jpg")])
     write_run(place / "nothing", [], failed=["a.jpg"])
@@ -153,28 +150,3 @@ def test_a_folder_filled_meanwhile_is_left_alone(run: Path, tmp_path: Path, monk
     with pytest.raises(OSError, match="not empty"):
         made(run, "coco", tmp_path / "new")
     assert files(tmp_path / "new") == ["mine"] and not list(tmp_path.glob(".*"))
-
-
-def command(*arguments: Any) -> tuple[int, str, str]:
-    """Run the command in a process of its own, in which importing torch or Ray fails."""
-    code = "import sys; sys.modules.update(torch=None, ray=None); from irnet_ray.cli import main; main()"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    words = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(words, capture_output=True, text=True, env=environment)
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_the_command_exports_and_refuses_with_one_sentence(run: Path, tmp_path: Path) -> None:
-    out = tmp_path / "new"
-    options = ["--out", out, "--min-quality", 0.5, "--min-score", 0.25]
-    code, said, wrong = command("export", run / "labels", "--format", "voc", *options)
-    assert (code, wrong) == (0, "")
-    lines = said.splitlines()
-    assert lines[:2] == ["30 images, 30 annotations, 3 classes", "left out  30 of quality below 0.5"]
-    assert lines[-1] == f"written   {out}/VOC" and (out / "VOC" / "labels.txt").is_file()
-    code, said, wrong = command("export", run, "--format", "coco", "--out", out)
-    assert (code, said) == (2, "")
-    assert wrong == f"irnet-ray: {out} is not empty: name a new folder, or empty this one.\n"
-    code, said, wrong = command("export", run, "--format", "png", "--out", tmp_path / "other")
-    assert (code, said) == (2, "")
-    assert wrong == "irnet-ray: Unknown format 'png': the formats are coco, voc, yolo.\n"

@@ -1,4 +1,4 @@
-"""A change starts exactly the stages anew that it reaches."""
+"""A change restarts exactly the stages that depend on it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 
 from irnet_ray import tables
 from irnet_ray.commands.plan import Plan
@@ -40,7 +42,7 @@ def differing(one: Plan, other: Plan) -> set[str]:
         ({"backbone": "resnet50"}, TRAINED),
     ],
 )
-def test_a_knob_reaches_its_stage_and_those_after(
+def test_a_knob_changes_its_stage_and_those_after_it(
     make_plan: Callable[..., Plan], knobs: dict[str, Any], reached: set[str]
 ) -> None:
     merged = {
@@ -50,14 +52,28 @@ def test_a_knob_reaches_its_stage_and_those_after(
     assert differing(make_plan(), make_plan(**merged)) == reached
 
 
-def test_shards_reach_every_table_but_not_the_classifier(make_plan: Callable[..., Plan]) -> None:
+def test_a_window_reaches_all_that_see_deep_images_and_nothing_without_any(
+    make_plan: Callable[..., Plan], scenes: Path, tmp_path: Path
+) -> None:
+    assert differing(make_plan(), make_plan(window=(0, 4095))) == set()
+    deep = tmp_path / "deep"
+    shutil.copytree(scenes, deep)
+    first = deep / "images" / "scene_00000.png"
+    Image.fromarray(np.asarray(Image.open(first).convert("L")).astype(np.uint16) * 16).save(first)
+    assert differing(make_plan(deep), make_plan(deep, window=(0, 4095))) == TRAINED
+    assert make_plan(deep).depths.lines() == ["1 image of 16 bits, scaled by their 12-bit range"]
+
+
+def test_the_number_of_shards_changes_every_table_but_not_the_classifier(make_plan: Callable[..., Plan]) -> None:
     assert differing(make_plan(), make_plan(shards=3)) == EVERYTHING - {"classifier"}
 
 
-def test_content_counts_and_not_the_place(make_plan: Callable[..., Plan], scenes: Path, tmp_path: Path) -> None:
+def test_fingerprints_follow_the_content_not_the_place(
+    make_plan: Callable[..., Plan], scenes: Path, tmp_path: Path
+) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(scenes, moved)
-    assert differing(make_plan(), make_plan(moved)) == {"images", "tags", "labels"}  # their rows hold the place
+    assert differing(make_plan(), make_plan(moved)) == {"images", "tags", "labels"}  # their rows hold the uri
     tags = (moved / "tags.csv").read_text().splitlines()
     (moved / "tags.csv").write_text("\n".join([tags[0], *reversed(tags[1:])]) + "\n")
     assert differing(make_plan(), make_plan(moved)) == {"images", "tags", "labels"}
@@ -65,7 +81,7 @@ def test_content_counts_and_not_the_place(make_plan: Callable[..., Plan], scenes
     assert differing(make_plan(), make_plan(moved)) == EVERYTHING
 
 
-def test_tags_count(make_plan: Callable[..., Plan], scenes: Path, tmp_path: Path) -> None:
+def test_tags_change_every_stage(make_plan: Callable[..., Plan], scenes: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(scenes, moved)
     before = make_plan(moved)
@@ -74,7 +90,7 @@ def test_tags_count(make_plan: Callable[..., Plan], scenes: Path, tmp_path: Path
     assert differing(before, make_plan(moved)) == EVERYTHING
 
 
-def test_weights_count_by_their_bytes(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+def test_weights_are_compared_by_their_bytes(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
     for name, value in (("a.pth", 1.0), ("b.pth", 1.0), ("c.pth", 2.0)):
         torch.save({"w": torch.full((2,), value)}, tmp_path / name)
     shutil.copy(tmp_path / "a.pth", tmp_path / "b.pth")

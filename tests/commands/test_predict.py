@@ -20,22 +20,10 @@ from irnet_ray.runs.run import FinishedRun
 from irnet_ray.stages.student_kinds import KINDS, load_student
 from irnet_ray.stages.students import Student
 from tests.labelled import labelled_scenes
+from tests.no_ray import StartedError
 
 pytest.importorskip("timm")
-
-
-class StartedError(Exception):
-    pass
-
-
-@pytest.fixture(autouse=True)
-def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray's start raises instead; a test that reaches it has passed every check."""
-
-    def started(address: str | None) -> None:
-        raise StartedError(address)
-
-    monkeypatch.setattr("irnet_ray.engine.session.session", started)
+pytestmark = pytest.mark.usefixtures("no_ray")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +58,7 @@ def test_images_without_tags_are_predicted(model: Path, photos: Path, tmp_path: 
         predict(model, photos, tmp_path / "out")
 
 
-def test_a_mistake_in_predicting_is_said_before_anything_starts(
+def test_mistakes_in_predicting_are_reported_before_anything_starts(
     model: Path, photos: Path, out: Path, tmp_path: Path
 ) -> None:
     for named, sentence in (

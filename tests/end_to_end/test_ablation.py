@@ -1,4 +1,4 @@
-"""The paper's comparisons on a finished run: computed once, and only for the images asked for."""
+"""The paper's simpler methods on a finished run: computed once, and only for the requested images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ print(json.dumps([[row["image_id"], len(row["boundary_instances"])] for row in r
 """
 
 
-def test_comparisons_are_made_once_and_of_the_images_asked_for(
+def test_results_are_computed_once_and_for_the_requested_images(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Marked("-c", CODE, str(run.out), BROKEN, *WANTED, log=tmp_path / "log") as comparing:
@@ -48,6 +48,6 @@ def test_comparisons_are_made_once_and_of_the_images_asked_for(
     assert any(row["boundary_instances"] for row in rows)
     folders = sorted(path.name.split("-")[0] for path in (run.out / "stages").iterdir())
     assert (folders.count("affinitynet"), folders.count("ablation")) == (1, 1)
-    # Other images are another result, from the same AffinityNet.
+    # Other images need another result, from the same AffinityNet.
     with pytest.raises(AssertionError, match="Ray starts"):
         ablation_rows(run.out, WANTED[:1])

@@ -1,4 +1,4 @@
-"""Every kind of bad input gets what the corpus says: a label, a row of errors, or one sentence and exit code 2."""
+"""Every kind of bad input has the outcome in the corpus: a label, a row of errors, or one sentence and exit code 2."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ def test_a_rotated_photo_is_seen_upright(tmp_path: Path) -> None:
     (rotated,) = (image for image in IMAGES if image.kind.startswith("rotated"))
     rotated.make(tmp_path / "x.jpg")
     seen = decode_rgb(str(tmp_path / "x.jpg"))
-    flat = photo().rotate(-90, expand=True)  # orientation 6: the camera was turned, the picture is to be turned right
+    flat = photo().rotate(-90, expand=True)  # orientation 6: viewers turn the picture to the right
     assert seen.shape[:2] == (flat.height, flat.width)
     bright = seen[..., 0] > 190
     rows, columns = bright.any(axis=1).nonzero()[0], bright.any(axis=0).nonzero()[0]
-    # The square lies above and left of the middle before, above and right of it after.
+    # In the file the square lies above and left of the middle, and after rotation above and right.
     assert rows.mean() < flat.height / 2 and columns.mean() > flat.width / 2
 
 
-def test_a_file_that_may_not_be_read_is_a_row_of_errors() -> None:
+def test_a_file_without_permission_to_read_is_a_row_of_errors() -> None:
     (secret,) = (image for image in IMAGES if image.kind == PERMISSION)
-    with tempfile.TemporaryDirectory() as folder:  # not below a folder that only its owner may enter
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path lies in a folder that only its owner may enter
         path = Path(folder) / secret.file
         secret.make(path)
         os.chmod(folder, 0o755)
@@ -85,7 +85,7 @@ def test_a_file_that_may_not_be_read_is_a_row_of_errors() -> None:
 
 
 def _as_nobody(path: Path) -> str:
-    """What decoding gives to a process without privileges."""
+    """The outcome of decoding in a process without privileges."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -107,7 +107,7 @@ def _as_nobody(path: Path) -> str:
 
 
 @pytest.mark.parametrize("bad", [bad for bad in FOLDERS if not bad.refused], ids=kinds)
-def test_a_folder_that_is_only_odd_is_used(bad: BadFolder, tmp_path: Path) -> None:
+def test_an_unusual_folder_is_used(bad: BadFolder, tmp_path: Path) -> None:
     write_good(tmp_path / "data")
     bad.make(tmp_path / "data")
     images = read_folder(tmp_path / "data", 2)
@@ -116,7 +116,7 @@ def test_a_folder_that_is_only_odd_is_used(bad: BadFolder, tmp_path: Path) -> No
 
 
 def refusal(arguments: list[str | Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> str:
-    """The one printable line that a command ends with, and exit code 2, before Ray is started."""
+    """Run a command that must fail before Ray starts, with exit code 2 and one printable line. Returns the line."""
 
     def started(*_: object) -> None:
         raise AssertionError("Ray was started")
@@ -133,7 +133,7 @@ def refusal(arguments: list[str | Path], monkeypatch: pytest.MonkeyPatch, capfd:
 
 
 @pytest.mark.parametrize("bad", [bad for bad in FOLDERS if bad.refused], ids=kinds)
-def test_a_folder_that_a_person_should_mend_is_refused(
+def test_a_faulty_folder_is_refused(
     bad: BadFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_good(tmp_path / "data")
@@ -152,15 +152,15 @@ def test_wrong_knobs_and_weights_are_refused(
     arguments = ["label", "--data", tmp_path / "data", "--out", tmp_path / "out", "--backbone", "lite0"]
     said = refusal([*arguments, bad.option, tmp_path / "bad"], monkeypatch, capfd)
     assert bad.refused in said and str(tmp_path / "bad") in said
-    assert not (tmp_path / "bad.trace").exists()  # what the pickle would have left
+    assert not (tmp_path / "bad.trace").exists()  # the file that the pickle would have written
 
 
-def test_images_for_prediction_need_names_in_utf8_and_no_pipe_is_opened(tmp_path: Path) -> None:
+def test_images_for_prediction_need_utf8_names_and_pipes_are_not_opened(tmp_path: Path) -> None:
     write_good(tmp_path)
     (tmp_path / "tags.csv").unlink()
     os.mkfifo(tmp_path / "images" / "pipe.png")
     (tmp_path / "images" / "gone.png").symlink_to("nowhere")
-    ids = ["a.png", "b.png", "gone.png"]  # the last is to be a row of errors
+    ids = ["a.png", "b.png", "gone.png"]  # the last becomes a row of errors
     assert read_images(tmp_path, 1).table["image_id"].to_pylist() == ids
     with open(os.fsencode(tmp_path) + b"/\xff.png", "wb"), pytest.raises(UserError, match=r"not UTF-8 \(\\udcff.png\)"):
         read_images(tmp_path, 1)

@@ -1,4 +1,4 @@
-"""`irnet-ray calibrate` on a finished run, and the command that it says comes next."""
+"""`irnet-ray calibrate` on a finished run, and the next command that it prints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IMAGES = 10
 
 
 def truth_of(run: Run, path: Path, images: int) -> Path:
-    """The scenes' truth, of the first so many of them."""
+    """The truth of the first scenes."""
     content = json.loads((run.data / "truth.json").read_text())
     content["images"] = sorted(content["images"], key=lambda image: image["file_name"])[:images]
     kept = {image["id"] for image in content["images"]}
@@ -27,7 +27,7 @@ def truth_of(run: Run, path: Path, images: int) -> Path:
     return path
 
 
-def test_the_config_it_writes_labels_the_same_images_with_other_thresholds(run: Run, tmp_path: Path) -> None:
+def test_its_config_labels_the_same_images_with_other_thresholds(run: Run, tmp_path: Path) -> None:
     to = tmp_path / "few words.yaml"
     done = command("calibrate", run.out, "--truth", truth_of(run, tmp_path / "few.json", IMAGES), "--to", to)
     assert done.returncode == 0, done.stderr
@@ -53,7 +53,7 @@ def test_the_config_it_writes_labels_the_same_images_with_other_thresholds(run: 
     assert chosen.model_copy(update=back) == own
 
     if chosen == own:
-        assert lines[-1] == "Nothing gains: the config is the run's own."
+        assert lines[-1] == "No threshold gains anything: the config is the run's own."
         return
     words = shlex.split(lines[-1])
     assert words[:3] == ["next", "irnet-ray", "label"]
@@ -64,7 +64,7 @@ def test_the_config_it_writes_labels_the_same_images_with_other_thresholds(run: 
         "--out": str(run.out),
         "--shards": str(SHARDS),
     }
-    # It goes on from this run's classifier.
+    # The next run reuses this run's classifier.
     plan = Plan(Folder(str(run.out)), chosen, read_folder(run.data, SHARDS), SHARDS)
     assert plan.is_done(STAGES["classifier"]) and not plan.is_done(STAGES["labels"])
     assert plan.is_done(STAGES["irnet"]) == (chosen.seeds == own.seeds)

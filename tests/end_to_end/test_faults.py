@@ -1,4 +1,4 @@
-"""Faults in the middle of the whole command: broken weights, and clocks that jump."""
+"""Faults during the whole command: broken weights, and clocks that jump."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ import os, time
 real, born, moved = time.time, time.monotonic(), []
 
 def jumping():
-    # Some processes live in the past, some in the future, and all leap there a second after their start.
+    # A second after its start, a process jumps to the past or to the future, or stays.
     days = (os.getpid() % 3 - 1) * 400
     if time.monotonic() - born < 1 or not days:
         return real()
@@ -39,14 +39,14 @@ time.time = jumping
 
 
 def copy_stages(run: Run, out: Path, *stages: str) -> None:
-    """Let `out` begin with some stages done."""
+    """Copy finished stages of the run to `out`."""
     names = json.loads((run.out / "current.json").read_text())["stages"]
     for stage in stages:
         shutil.copytree(run.out / "stages" / names[stage], out / "stages" / names[stage])
 
 
 def same_labels(run: Run, out: Path) -> None:
-    """Every part of the labels and of their errors is byte for byte the uninterrupted run's."""
+    """Check that every part of labels and errors equals that of the run without interruption, byte for byte."""
     for kind in ("labels", "errors"):
         parts = sorted(path.name for path in (run.out / kind).iterdir())
         assert parts and parts == sorted(path.name for path in (out / kind).iterdir())
@@ -54,7 +54,7 @@ def same_labels(run: Run, out: Path) -> None:
             assert (out / kind / part).read_bytes() == (run.out / kind / part).read_bytes(), part
 
 
-def test_broken_weights_of_the_classifier_give_errors_and_one_sentence_and_no_label(run: Run, tmp_path: Path) -> None:
+def test_broken_weights_of_the_classifier_end_in_errors_and_one_sentence(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "out"
     copy_stages(run, out, "images", "tags", "classifier")
     (weights,) = out.glob("stages/classifier-*/weights.safetensors")
@@ -74,7 +74,7 @@ def test_broken_weights_of_the_classifier_give_errors_and_one_sentence_and_no_la
 
 
 def test_clocks_that_jump_change_no_label(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each process's clock and the times of all files go their own ways; one run is killed besides."""
+    """Clocks of processes and times of files are all wrong, and one run is killed."""
     site, out = tmp_path / "site", tmp_path / "out"
     site.mkdir()
     (site / "sitecustomize.py").write_text(JUMPS)

@@ -1,4 +1,4 @@
-"""Kill -9 in the middle, and the same command again: nothing lost, nothing twice, only the missing units computed."""
+"""Kill -9, then the same command again: nothing is lost or doubled, and only missing units are computed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.engine.processes import Marked
 
 
 def interrupt(run: Run, out: Path, stage: Path, log: Path) -> tuple[str, set[str]]:
-    """Label into `out` until `stage` has committed a unit, and kill: what was printed, and the images committed."""
+    """Label into `out` until `stage` has committed a unit, then kill. Returns the output and the committed images."""
     with Marked(*run.command(out), log=log) as labeling:
         labeling.wait_for(lambda: any(stage.glob("units/*/[!.]*.parquet")))
         labeling.kill()
@@ -24,11 +24,11 @@ def interrupt(run: Run, out: Path, stage: Path, log: Path) -> tuple[str, set[str
     return log.read_text(), set(ids)
 
 
-@pytest.mark.slow  # ten kills at random moments, of the same command, are among the ordinary tests
+@pytest.mark.slow  # tests/benchmarks/test_chaos.py kills the same command ten times in the default tests
 def test_a_run_killed_in_seeds_and_in_labels_ends_as_if_it_had_not(run: Run, tmp_path: Path) -> None:
     names = json.loads((run.out / "current.json").read_text())["stages"]
     out = tmp_path / "out"
-    # Both trainings are done already: what is killed here is the labeling.
+    # Both trainings are done already, so labeling is killed.
     for stage in ("images", "classifier", "irnet"):
         shutil.copytree(run.out / "stages" / names[stage], out / "stages" / names[stage])
     seeds, labels = (out / "stages" / names[stage] for stage in ("seeds", "labels"))

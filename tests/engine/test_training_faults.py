@@ -29,5 +29,6 @@ def test_a_full_disk_stops_a_training_and_the_next_goes_on_from_the_last_checkpo
         (stage / "ballast").unlink()
         (tmp_path / "fill").unlink()
         with Marked(SCRIPT, tmp_path, "indexed", log=tmp_path / "second.log") as second:
-            second.finish()
+            printed = second.finish()
+        assert printed.startswith("indexed: starting 2 workers\n")  # before anything can be counted
         check(stage, drawn(tmp_path, "indexed", starts=[0, 3]))

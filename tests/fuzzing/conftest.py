@@ -1,3 +1,3 @@
-"""One local Ray for all tests here that need it, where their calls find it and leave it running."""
+"""One local Ray for all tests here that need it. Their calls find it and leave it running."""
 
 from tests.engine.conftest import devices as devices

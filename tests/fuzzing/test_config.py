@@ -1,4 +1,4 @@
-"""Any file for a config gives a config or one sentence."""
+"""Any config file gives a config or one sentence."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEYS = {name: sorted(type(value).model_fields) for name, value in load_config(No
 
 @st.composite
 def contents(draw: st.DrawFn) -> dict[Any, Any]:
-    """Keys that exist, and sometimes others, with any value."""
+    """Known keys, and sometimes others, with any value."""
     made: dict[Any, Any] = {}
     for name in draw(st.lists(st.sampled_from(SECTIONS), max_size=3)):
         if name in KEYS and draw(st.booleans()):
@@ -46,7 +46,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def check(path: Path, data: bytes, preset: str | None = None) -> Config | None:
     write(path, data)
-    overrides = {"backbone": None, "weights": None, "seeds": {"method": None}}  # as the command gives them
+    overrides = {"backbone": None, "weights": None, "seeds": {"method": None}}  # as the command passes them
     found = outcome(lambda: load_config(path, overrides, preset=preset))
     assert found is None or load_config(None, found.model_dump(mode="json")) == found
     return found
@@ -86,7 +86,7 @@ def test_any_content(path: Path, content: dict[Any, Any], form: str, preset: str
     dumped = yaml.safe_dump(content) if form == "yaml" else json.dumps(content, default=str, skipkeys=True)
     found = check(path, dumped.encode(), preset)
     for name, value in content.items():
-        if name in KEYS and not isinstance(value, dict):  # nothing that is no section is passed over
+        if name in KEYS and not isinstance(value, dict):  # a value that is not a section is not ignored
             assert found is None
 
 

@@ -1,4 +1,4 @@
-"""Masks of a foreign table: malformed counts are refused before pycocotools, which does not check them, sees them."""
+"""Masks of unknown tables: malformed counts are refused before pycocotools reads them, which does not check them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from irnet_ray.masks import decode_mask, decode_masks, decode_png, encode_mask, 
 from tests.fuzzing.sentences import FUZZ, damaged, outcome
 
 SIDES = st.integers(1, 40)
-# A run is five bits a character, from '0' on: these are what a reader of the format may meet, and some others.
+# A character holds five bits of a run, from '0' on: characters of the format, and some others.
 COUNTS = st.text(st.characters(min_codepoint=48, max_codepoint=111), max_size=30)
 
 
@@ -63,7 +63,7 @@ def test_runs_are_read_as_pycocotools_reads_them(runs: list[int]) -> None:
 @FUZZ
 @given(counts=COUNTS | st.text(max_size=20), height=SIDES, width=SIDES)
 @example(counts="", height=1, width=1)
-@example(counts="P", height=1, width=1)  # a group that says that more follow
+@example(counts="P", height=1, width=1)  # a group that announces another one
 @example(counts="o" * 50, height=9, width=9)
 @example(counts="0", height=2**31 - 1, width=2**31 - 1)
 @example(counts="PPPPPPPP1", height=2**20, width=2**20)  # 2^40 pixels, which are not allocated

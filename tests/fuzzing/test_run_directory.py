@@ -1,4 +1,4 @@
-"""Readers of a damaged run: what they give is right, or they refuse in one sentence that names the file."""
+"""Readers of a damaged run give the right result, or refuse with one sentence that names the file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.fuzzing.sentences import DAMAGES, FUZZ, flipped_page, outcome, trunca
 from tests.labelled import labelled_scenes
 
 IMAGES = 6
-FEW = settings(FUZZ, max_examples=12)  # each reads a whole run in every way
+FEW = settings(FUZZ, max_examples=12)  # each example reads a whole run with all readers
 QUIET = Console(quiet=True)
 VALUES = (
     st.none() | st.booleans() | st.integers(-1, 3) | st.text(max_size=5) | st.lists(st.text(max_size=3), max_size=2)
@@ -38,17 +38,17 @@ OTHERS = VALUES | st.dictionaries(st.sampled_from(["images", "labels", "seeds"])
 
 @dataclass(frozen=True)
 class Whole:
-    """A run that nothing is wrong with, a place for damaged copies of it, and what its readers give."""
+    """An undamaged run, a place for damaged copies, and the results of its readers."""
 
     out: Path
     copy: Path
     truth: Path
-    files: list[Path]  # below `out`
+    files: list[Path]  # relative to `out`
     read: dict[str, Any] = field(repr=False)
 
 
 def readers(out: Path, truth: Path, scratch: Path) -> dict[str, Any]:
-    """What each reader of a finished run gives; None for a sentence."""
+    """The result of each reader of a finished run. None for a sentence."""
     shutil.rmtree(scratch, ignore_errors=True)
     coco, voc = scratch / "coco", scratch / "voc"
     exported = outcome(lambda: export(out, "coco", coco, console=QUIET))
@@ -107,14 +107,14 @@ def fresh(whole: Whole) -> Path:
 
 @FEW
 @given(data=st.data(), rng=st.randoms(use_true_random=False))
-def test_a_damaged_file_changes_no_result_unseen(whole: Whole, data: st.DataObject, rng: random.Random) -> None:
+def test_a_damaged_table_changes_no_result(whole: Whole, data: st.DataObject, rng: random.Random) -> None:
     out = fresh(whole)
     file = data.draw(st.sampled_from(whole.files))
     before = (out / file).read_bytes()
     table = file.suffix == ".parquet"
     write(out / file, data.draw(st.sampled_from((flipped_page, truncated) if table else DAMAGES))(before, rng))
     found = readers(out, whole.truth, whole.copy / "exports")
-    # Only JSON may change unseen: it is text that people may edit, and a number in it may become another number.
+    # Only in JSON may a change go unnoticed: people may edit it, and a number may become another number.
     if table:
         differing = {name for name, value in found.items() if value is not None and value != whole.read[name]}
         assert not differing, file

@@ -1,9 +1,9 @@
-"""A random walk over a finished run: whatever happens to its files, the same command ends complete or says what to do.
+"""Random damage to a finished run: the same command completes it again, or says what to do.
 
-Each step damages some files of a run, by a seed, then labels again. Where that refuses, its sentence names a file or a
-folder; that is deleted, and the command run again, as a person would. At the end every image is in labels or errors.
+Each step damages some files of a run, by a seed, then labels again. If that refuses, its sentence names a file or a
+folder. The test deletes it and runs the command again, as a user would. At the end every image is in labels or errors.
 
-Most steps compute without Ray (tests/nights.py), so that there can be many; the slow ones are whole runs.
+Most steps compute without Ray (tests/nights.py), so that there can be many. The slow ones are whole runs.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ seeds: {method: cam, scales: [1.0]}
 irnet: {epochs: 1, min_iterations: 1, batch_size: 2, crop: 64, mean_images: 4}
 """
 BROKEN = "broken.png"
-REFUSALS = 4  # files that a person deletes before losing patience: no step damages more
+REFUSALS = 4  # refusals at most; no step damages more files
 TRAINED = ("classifier-", "irnet-")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, and what labels it again."""
+    """A finished run, and how to label it again."""
 
     label: Callable[[Path], None]
     out: Path
@@ -84,7 +84,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, devices: Devices) -> Run:
 
 
 def whole_labels(out: Path) -> dict[str, dict[str, Any]]:
-    """Every row of labels by its id, after all of the run has been looked through."""
+    """Check the whole run. Returns all rows of labels by id."""
     current = Folder(str(out)).read_json("current.json")
     folder = Folder(str(out)).folder("stages", current["stages"]["labels"])
     labels = [
@@ -102,13 +102,13 @@ def whole_labels(out: Path) -> dict[str, dict[str, Any]]:
         assert decode_png(row["semantic"]).shape == (row["height"], row["width"])
         assert all(fits(instance["rle"], row["height"], row["width"]) for instance in row["instances"])
         assert all(instance["class_name"] in row["tags"] for instance in row["instances"])
-    for name in ("labels", "errors", "images"):  # the links lead to whole tables
+    for name in ("labels", "errors", "images"):  # the links lead to complete tables
         assert sum(pq.read_metadata(path).num_rows for path in (out / name).iterdir()) in (1, IMAGES - 1, IMAGES)
     return {row["image_id"]: row for row in labels}
 
 
 def files(out: Path, chosen: Callable[[str], bool]) -> list[Path]:
-    """Files of a run that may be damaged; not through links, and not the lock."""
+    """Files of a run to damage, except the lock and files behind links."""
     found = [path for path in sorted(out.rglob("*")) if path.is_file() and not path.is_symlink()]
     real = out.resolve()
     names = {path: str(path.relative_to(out)) for path in found if path.resolve() == real / path.relative_to(out)}
@@ -116,7 +116,7 @@ def files(out: Path, chosen: Callable[[str], bool]) -> list[Path]:
 
 
 def damage(out: Path, rng: random.Random, chosen: Callable[[str], bool]) -> str:
-    """One or two things happen to files of the run; returns what."""
+    """Damage one or two files of the run. Returns what was done."""
     said = []
     for _ in range(rng.choice((1, 1, 2))):
         there = files(out, chosen)
@@ -135,7 +135,7 @@ def damage(out: Path, rng: random.Random, chosen: Callable[[str], bool]) -> str:
             write(other, one)
         elif kind == "folder" and file.parent != out:
             shutil.rmtree(file.parent)
-        elif kind == "unseal" and file.parent.name == "rows":  # as if it had stopped just before the seal
+        elif kind == "unseal" and file.parent.name == "rows":  # as if it had stopped before sealing the shard
             unit = out / "stages" / file.parent.parent.name / "units" / file.stem / "0123456789ab.parquet"
             write(unit, file.read_bytes())
             file.unlink()
@@ -154,13 +154,13 @@ def named(sentence: str, out: Path) -> Path | None:
 
 
 def mended(run: Run, out: Path, what: str) -> list[str]:
-    """Label again, and do as each refusal says; returns the refusals."""
+    """Label again, and do what each refusal says. Returns the refusals."""
     refusals: list[str] = []
     while True:
         try:
             run.label(out)
             return refusals
-        except (UserError, RuntimeError, OSError) as error:  # which the command prints as they are
+        except (UserError, RuntimeError, OSError) as error:  # the command prints them as they are
             sentence = str(error)
         assert is_sentence(sentence), (what, sentence)
         refusals.append(sentence)
@@ -177,7 +177,7 @@ def step(run: Run, place: Path, seed: int, chosen: Callable[[str], bool]) -> Non
     mended(run, out, what)
     try:
         labels = whole_labels(out)
-    except UserError as error:  # a flipped bit in a finished table: its readers see it, and so does who deletes it
+    except UserError as error:  # a flipped bit in a finished table: its readers notice it
         place_named = named(str(error), out)
         assert place_named is not None, (what, str(error))
         place_named.unlink()
@@ -188,11 +188,11 @@ def step(run: Run, place: Path, seed: int, chosen: Callable[[str], bool]) -> Non
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_a_damaged_run_is_whole_again_or_says_what_to_delete(quick: Run, tmp_path: Path, seed: int) -> None:
+def test_a_damaged_run_is_completed_or_says_what_to_delete(quick: Run, tmp_path: Path, seed: int) -> None:
     step(quick, tmp_path, seed, lambda name: True)
 
 
-@pytest.mark.slow  # labels, and trains networks again where theirs are damaged
+@pytest.mark.slow  # labels again, and trains networks again if theirs are damaged
 @pytest.mark.parametrize("seed", range(100, 140))
-def test_so_is_one_that_ray_computes(run: Run, tmp_path: Path, seed: int) -> None:
+def test_a_damaged_run_is_completed_by_ray(run: Run, tmp_path: Path, seed: int) -> None:
     step(run, tmp_path, seed, lambda name: seed >= 115 or not any(trained in name for trained in TRAINED))

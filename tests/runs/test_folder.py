@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import pickle
 import stat
+import threading
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -99,14 +102,51 @@ def test_a_rename_that_may_be_lost_is_no_commit(number: int, tmp_path: Path, mon
         Folder(str(tmp_path)).write("file", b"1")
 
 
-def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    versions = [bytes([number]) * 2_000_000 for number in range(4)]
+    folder.write("file", versions[0])
+    stop = threading.Event()
+
+    def write() -> None:
+        for version in itertools.cycle(versions):
+            folder.write("file", version)
+            if stop.is_set():
+                return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(50):
+            assert folder.read("file") in versions
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_a_failed_write_leaves_the_old_content_and_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = Folder(str(tmp_path))
     folder.write("file", b"old")
 
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match=r"^Cannot write to .*: no space is left; make room there, then run"):
-        folder.write("file", b"new")
-    assert folder.read("file") == b"old" and os.listdir(tmp_path) == ["file"]
+    for step in ("fsync", "replace"):
+        with monkeypatch.context() as broken:
+            broken.setattr(os, step, full)
+            with pytest.raises(UserError, match=f"^Cannot write to {tmp_path}: no space is left; make room there"):
+                folder.write("file", b"new")
+        assert contents(tmp_path) == {"file": b"old"}
+
+
+def test_what_a_killed_writer_leaves_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / ".0123.tmp").write_bytes(b"half")
+    folder = Folder(str(tmp_path))
+    assert folder.files() == []
+    assert folder.count_rows() == 0

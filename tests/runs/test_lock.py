@@ -1,4 +1,4 @@
-"""The lock of a run directory: one run at a time, whoever dies, and whatever the clocks say."""
+"""The lock of a run directory: one run at a time, even if processes die or clocks jump."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from irnet_ray.runs.owner import RunOwner
 
 HOLDER = """
 import signal, sys
-# Ignored in a shell's background, which these tests may run in.
+# A shell's background jobs ignore it, and these tests may be one.
 signal.signal(signal.SIGINT, signal.SIG_IGN if sys.argv[3] == "ignored" else signal.default_int_handler)
 from irnet_ray.runs import lock
 from irnet_ray.runs.folder import Folder
@@ -42,7 +42,7 @@ print("done", flush=True)
 
 @contextmanager
 def holder(out: Path, beat: float = 20, ignored: bool = False) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the lock until it is told a word."""
+    """A process that holds the lock until it reads a word."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(out), str(beat), "ignored" if ignored else "heeded"],
         stdin=subprocess.PIPE,
@@ -61,7 +61,7 @@ def holder(out: Path, beat: float = 20, ignored: bool = False) -> Iterator[subpr
 
 
 def taken(out: Path) -> bool:
-    """Whether the lock can be had."""
+    """Whether the lock can be taken."""
     try:
         with hold(Folder(str(out))):
             held = json.loads((out / NAME).read_text())
@@ -77,7 +77,7 @@ def left_over(out: Path) -> list[str]:
 
 
 def write(out: Path, holder: RunOwner, age: float = 0) -> None:
-    """Leave a lock of somebody else behind, touched `age` seconds ago."""
+    """Write a lock of another run, touched `age` seconds ago."""
     (out / NAME).write_text(json.dumps(asdict(holder)))
     touched = time.time() - age
     os.utime(out / NAME, (touched, touched))
@@ -92,7 +92,7 @@ def short_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "WATCH", 0.5)
 
 
-def test_the_second_run_is_refused_while_the_first_goes_on_and_ends(tmp_path: Path) -> None:
+def test_a_second_run_is_refused_and_the_first_continues(tmp_path: Path) -> None:
     with holder(tmp_path) as first:
         with pytest.raises(UserError) as caught, hold(Folder(str(tmp_path))):
             raise AssertionError("two runs hold the lock")
@@ -104,10 +104,10 @@ def test_the_second_run_is_refused_while_the_first_goes_on_and_ends(tmp_path: Pa
     assert taken(tmp_path)
 
 
-def test_a_killed_run_s_lock_is_taken_over_even_before_its_parent_has_noticed(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_run_is_taken_over_even_while_it_is_a_zombie(tmp_path: Path) -> None:
     with holder(tmp_path) as first:
         os.kill(first.pid, signal.SIGKILL)
-        os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)  # dead, and not collected: a zombie
+        os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)  # dead but not collected: a zombie
         assert (tmp_path / NAME).exists()
         assert taken(tmp_path)
         write(tmp_path, replace(RunOwner.this(), pid=first.pid))
@@ -116,7 +116,7 @@ def test_a_killed_run_s_lock_is_taken_over_even_before_its_parent_has_noticed(tm
 
 
 @pytest.mark.parametrize("word", ["fail", "interrupt"])
-def test_an_error_and_ctrl_c_release_it(tmp_path: Path, word: str) -> None:
+def test_an_error_and_ctrl_c_release_the_lock(tmp_path: Path, word: str) -> None:
     with holder(tmp_path) as first:
         if word == "interrupt":
             first.send_signal(signal.SIGINT)
@@ -133,14 +133,16 @@ def test_a_later_process_of_the_same_pid_is_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("age", [-1e6, 1e6], ids=["future", "past"])
-def test_no_jump_of_the_clock_says_who_lives_here(tmp_path: Path, age: float, short_watch: None) -> None:
+def test_a_clock_that_jumps_does_not_decide_whether_a_local_run_is_alive(
+    tmp_path: Path, age: float, short_watch: None
+) -> None:
     write(tmp_path, RunOwner.this(), age)
     assert not taken(tmp_path)
     write(tmp_path, replace(RunOwner.this(), started="1"), age)
     assert taken(tmp_path)
 
 
-def test_another_machine_s_run_lives_by_its_heartbeat(tmp_path: Path, short_watch: None) -> None:
+def test_a_remote_run_is_judged_by_its_heartbeat(tmp_path: Path, short_watch: None) -> None:
     write(tmp_path, elsewhere(), age=lock.STALE - 60)
     with (
         pytest.raises(UserError, match="host other, pid 1, since .*`irnet-ray label --out x`"),
@@ -151,9 +153,7 @@ def test_another_machine_s_run_lives_by_its_heartbeat(tmp_path: Path, short_watc
     assert taken(tmp_path)
 
 
-def test_another_machine_s_run_that_still_beats_is_not_dead_though_the_clock_has_jumped(
-    tmp_path: Path, short_watch: None
-) -> None:
+def test_a_remote_run_with_a_heartbeat_is_alive_even_if_the_clock_has_jumped(tmp_path: Path, short_watch: None) -> None:
     write(tmp_path, elsewhere(), age=1e6)
     ended = threading.Event()
 
@@ -173,7 +173,7 @@ def test_another_machine_s_run_that_still_beats_is_not_dead_though_the_clock_has
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": "x"}', b"\xff\xfe"])
-def test_a_lock_that_cannot_be_read_counts_by_its_age(tmp_path: Path, content: bytes, short_watch: None) -> None:
+def test_a_damaged_lock_is_judged_by_its_age(tmp_path: Path, content: bytes, short_watch: None) -> None:
     (tmp_path / NAME).write_bytes(content)
     with pytest.raises(UserError, match="left no name"), hold(_folder(tmp_path)):
         pass
@@ -181,13 +181,13 @@ def test_a_lock_that_cannot_be_read_counts_by_its_age(tmp_path: Path, content: b
     assert taken(tmp_path)
 
 
-def test_it_beats(tmp_path: Path) -> None:
+def test_a_lock_is_touched_regularly(tmp_path: Path) -> None:
     with holder(tmp_path, beat=0.05):
         os.utime(tmp_path / NAME, (0, 0))
         _wait_for(lambda: (tmp_path / NAME).stat().st_mtime > 0)
 
 
-def test_a_lock_deleted_by_hand_comes_back(tmp_path: Path) -> None:
+def test_a_deleted_lock_is_created_again(tmp_path: Path) -> None:
     with holder(tmp_path, beat=0.05) as first:
         (tmp_path / NAME).unlink()
         _wait_for((tmp_path / NAME).exists)
@@ -197,7 +197,7 @@ def test_a_lock_deleted_by_hand_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ignored", [False, True], ids=["", "with Ctrl-C ignored"])
-def test_a_run_that_was_taken_for_dead_stops(tmp_path: Path, ignored: bool) -> None:
+def test_a_run_whose_lock_was_taken_over_stops(tmp_path: Path, ignored: bool) -> None:
     with holder(tmp_path, beat=0.05, ignored=ignored) as first:
         aside = tmp_path / "new"
         aside.write_text(json.dumps(asdict(elsewhere())))
@@ -205,10 +205,10 @@ def test_a_run_that_was_taken_for_dead_stops(tmp_path: Path, ignored: bool) -> N
         assert first.wait(60) == 1 and first.stderr is not None
         said = first.stderr.read()
         assert f"another run took over {tmp_path}: host other, pid 1" in said.splitlines()[-1]
-    assert json.loads((tmp_path / NAME).read_text())["host"] == "other"  # not ours to remove
+    assert json.loads((tmp_path / NAME).read_text())["host"] == "other"  # it belongs to the other run
 
 
-def test_one_of_many_gets_a_dead_run_s_lock(tmp_path: Path) -> None:
+def test_only_one_of_many_takes_over_a_dead_lock(tmp_path: Path) -> None:
     for trial in range(20):
         out = tmp_path / str(trial)
         out.mkdir()
@@ -216,7 +216,7 @@ def test_one_of_many_gets_a_dead_run_s_lock(tmp_path: Path) -> None:
         _contend(out)
 
 
-def test_one_of_many_gets_it_where_the_file_system_knows_neither_flock_nor_links(
+def test_only_one_of_many_gets_the_lock_without_flock_and_hard_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unsupported(*_: object) -> None:
@@ -256,7 +256,7 @@ def _contend(out: Path) -> None:
     assert left_over(out) == []
 
 
-def test_within_a_held_lock_the_same_run_passes(tmp_path: Path) -> None:
+def test_a_run_can_enter_its_own_lock_again(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     with hold(_folder(tmp_path)):
         with hold(_folder(tmp_path / "link")):
@@ -278,7 +278,7 @@ def test_the_second_command_ends_in_one_sentence(
     assert left_over(tmp_path) == [NAME]  # no scenes, no config
 
 
-def test_a_folder_that_cannot_be_written_is_a_mistake(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     with (
         pytest.raises(UserError, match=r"Cannot lock the run directory .*absent: "),
         hold(_folder(tmp_path / "absent")),

@@ -1,4 +1,4 @@
-"""Records of versions: each published one, what it holds, and what is said where one cannot be read."""
+"""Records of versions: what each holds, and how a damaged one is reported."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_version_s_errors_are_counted_by_stage_and_kind(made: Versioned) -> No
     assert records.known(made.folder)[-1].errors_by_stage == {"seeds": {"unreadable": 4}, "labels": {"worker-died": 2}}
 
 
-def test_what_software_without_records_published_is_a_version_too(tmp_path: Path, source: Path) -> None:
+def test_a_version_published_without_a_record_is_listed(tmp_path: Path, source: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(source, out, symlinks=True)
     (only,) = listed(out)
@@ -69,7 +69,7 @@ def test_a_run_is_on_record_from_its_start_and_again_after_an_interruption(made:
     made.begin("i1", "c2", "s3", "n4", "d")
     (begun,) = [record for record in records.known(made.folder) if record.is_unfinished]
     assert begun.id == "d" and begun.by["pid"] == os.getpid() and not begun.is_version
-    records.begin(made.folder, made.version(*A))  # done already, and to be labeled again: it stays a version
+    records.begin(made.folder, made.version(*A))  # labeled again: it stays a version
     assert [record.id for record in records.known(made.folder)] == ["a", "b", "c", "d"]
     assert made.publish("i1", "c2", "s3", "n4", "d") == made.current
     assert [record.is_version for record in records.known(made.folder)] == [True] * 4
@@ -78,21 +78,21 @@ def test_a_run_is_on_record_from_its_start_and_again_after_an_interruption(made:
 def test_a_version_that_is_published_again_becomes_the_newest(made: Versioned) -> None:
     before = records.known(made.folder)
     records.publish(made.folder, made.version(*C))
-    assert records.known(made.folder) == before  # it was the current one: nothing moved
+    assert records.known(made.folder) == before  # it is the current one: nothing changes
     made.publish(*A)
     assert [record.id for record in records.known(made.folder)] == ["b", "c", "a"]
     assert rollback(made.out)[1].id == "c"
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"version": {}, "folders": []}', '{"later": 1, "folders": []}'])
-def test_a_record_that_cannot_be_read_is_named_before_a_run_begins(made: Versioned, content: str) -> None:
+def test_a_damaged_record_is_reported_before_a_run_begins(made: Versioned, content: str) -> None:
     (made.out / "versions" / "b.json").write_text(content)
     for call in (lambda: listed(made.out), lambda: records.begin(made.folder, made.version(*A))):
         with pytest.raises(UserError, match=r"versions/b.json is (no record|damaged)"):
             call()
 
 
-def test_a_pointer_that_is_another_file_is_named(made: Versioned) -> None:
+def test_a_damaged_pointer_is_reported(made: Versioned) -> None:
     made.folder.write_json("current.json", {"seconds": 3})
     for call in (lambda: listed(made.out), lambda: records.publish(made.folder, made.version(*A))):
         with pytest.raises(UserError, match=r"current\.json is damaged \(it names no stages\): delete it and run"):

@@ -1,12 +1,8 @@
-"""A run directory: whole files or none, units that seal to one part whatever their order, links that move."""
+"""The sharded result of a stage: units seal to the same part whatever their order, and nothing else is sealed."""
 
 from __future__ import annotations
 
-import itertools
-import os
-import pickle
 import tempfile
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +14,7 @@ from hypothesis import strategies as st
 from irnet_ray import tables
 from irnet_ray.errors import UserError
 from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.run import publish
 from irnet_ray.runs.shards import Shards, fingerprint, unit_schema
-from irnet_ray.runs.version import Version
 
 SCHEMA = pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("size", pa.int64(), nullable=False)])
 ERROR = {"stage": "seeds", "kind": "unreadable", "message": "no JPEG"}
@@ -38,88 +32,6 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-# Folder
-
-
-def test_a_folder_stays_where_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    folder = Folder("out")
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    monkeypatch.chdir(elsewhere)
-    folder.write("file", b"1")
-    assert (tmp_path / "out" / "file").read_bytes() == b"1"
-    assert pickle.loads(pickle.dumps(folder)).local_path == str(tmp_path / "out")
-    assert folder.folder("a", "b").local_path == str(tmp_path / "out" / "a" / "b")
-
-
-def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path))
-    versions = [bytes([number]) * 2_000_000 for number in range(4)]
-    folder.write("file", versions[0])
-    stop = threading.Event()
-
-    def write() -> None:
-        for version in itertools.cycle(versions):
-            folder.write("file", version)
-            if stop.is_set():
-                return
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        for _ in range(50):
-            assert folder.read("file") in versions
-    finally:
-        stop.set()
-        writer.join()
-
-
-def test_a_failed_write_leaves_the_old_content_and_no_other_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = Folder(str(tmp_path))
-    folder.write("file", b"old")
-
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    for step in ("fsync", "replace"):
-        with monkeypatch.context() as broken:
-            broken.setattr(os, step, full)
-            with pytest.raises(UserError, match=f"^Cannot write to {tmp_path}: no space is left; make room there"):
-                folder.write("file", b"new")
-        assert contents(tmp_path) == {"file": b"old"}
-
-
-def test_what_a_killed_writer_leaves_is_no_file(tmp_path: Path) -> None:
-    (tmp_path / ".0123.tmp").write_bytes(b"half")
-    folder = Folder(str(tmp_path))
-    assert folder.files() == []
-    assert folder.count_rows() == 0
-
-
-def test_absence_is_no_error(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path)).folder("never", "made")
-    assert (folder.files(), folder.exists("x"), folder.read_json("x"), folder.count_rows()) == ([], False, None, 0)
-    folder.delete()
-    with pytest.raises(FileNotFoundError):
-        folder.read("x")
-
-
-def test_json_and_tables_come_back(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path / "deep" / "folder"))
-    folder.write_json("state.json", {"a": [1, None]})
-    assert folder.read_json("state.json") == {"a": [1, None]}
-    table = pa.table({"image_id": [f"{n:03d}" for n in range(200)], "n": list(range(200))})
-    folder.write_table("t.parquet", table)
-    assert folder.read_table("t.parquet") == table
-    assert folder.read_table("t.parquet", columns=["n"], ids=["150", "007"]).to_pydict() == {"n": [7, 150]}
-    assert folder.count_rows() == 200
-    folder.delete()
-    assert not (tmp_path / "deep" / "folder").exists()
-
-
 @given(st.dictionaries(st.text(max_size=4), st.integers(), min_size=2, max_size=5), st.randoms())
 @settings(max_examples=30)
 def test_fingerprints_follow_content_and_not_order(knobs: dict[str, int], random: Any) -> None:
@@ -130,9 +42,6 @@ def test_fingerprints_follow_content_and_not_order(knobs: dict[str, int], random
     assert len(own) == 12 and set(own) <= set("0123456789abcdef")
     changed = {**knobs, keys[0]: knobs[keys[0]] + 1}
     assert len({own, fingerprint("seeds", changed), fingerprint("labels", knobs), fingerprint("seeds", knobs, 1)}) == 4
-
-
-# Shards
 
 
 @st.composite
@@ -171,7 +80,7 @@ def shards(tmp_path: Path) -> Shards:
     return Shards(Folder(str(tmp_path)), 2)
 
 
-def test_missing_is_what_no_unit_holds(shards: Shards) -> None:
+def test_missing_images_are_those_that_no_unit_holds(shards: Shards) -> None:
     assert shards.missing(0, ["b", "a"]) == ["a", "b"]
     shards.commit(0, SCHEMA, [good("b")])
     shards.commit(0, SCHEMA, [failed("c")])
@@ -209,7 +118,7 @@ def test_a_shard_with_another_set_of_images_is_not_sealed(shards: Shards, ids: l
     assert shards.missing(0, ["a", "b"]) == []
 
 
-def test_a_seal_that_died_half_way_is_done_again(shards: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_seal_is_repeated(shards: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
     shards.commit(0, SCHEMA, [good("a"), failed("b")])
     write = Folder.write_table
 
@@ -227,7 +136,7 @@ def test_a_seal_that_died_half_way_is_done_again(shards: Shards, monkeypatch: py
     assert (shards.sealed(), shards.counts()) == ({0}, (1, 1))
 
 
-def test_a_part_that_lies_among_the_units_is_named(shards: Shards) -> None:
+def test_a_part_among_the_units_is_reported(shards: Shards) -> None:
     shards.commit(0, SCHEMA, [good("a")])
     part = pa.Table.from_pylist([{"image_id": "b", "size": 1}], schema=SCHEMA)
     shards.units(0).write_table("part.parquet", part)
@@ -247,45 +156,3 @@ def test_units_hold_failed_images_whatever_the_schema() -> None:
         held = unit_schema(schema)
         assert [field.name for field in held if not field.nullable] == ["image_id"]
         assert {"uri", "error", *schema.names} == set(held.names)
-
-
-# publish
-
-
-def version(number: int) -> Version:
-    return Version({"version": str(number), "stages": {"labels": f"labels-{number}", "images": f"images-{number}"}})
-
-
-def test_readers_of_a_published_table_always_find_a_whole_version(tmp_path: Path) -> None:
-    for number in (0, 1):
-        for table in ("labels", "images"):
-            rows = tmp_path / "stages" / f"{table}-{number}" / "rows"
-            rows.mkdir(parents=True)
-            (rows / "part").write_text(str(number))
-        (tmp_path / "stages" / f"labels-{number}" / "errors").mkdir()
-    out = Folder(str(tmp_path))
-    publish(out, version(0))
-    stop = threading.Event()
-
-    def move() -> None:
-        for number in itertools.cycle((1, 0)):
-            publish(out, version(number))
-            if stop.is_set():
-                return
-
-    mover = threading.Thread(target=move)
-    mover.start()
-    try:
-        for _ in range(200):
-            assert (tmp_path / "labels" / "part").read_text() in "01"
-            assert out.read_json("current.json")["version"] in "01"
-    finally:
-        stop.set()
-        mover.join()
-    publish(out, version(1))
-    assert {name: os.readlink(tmp_path / name) for name in ("labels", "errors", "images")} == {
-        "labels": "stages/labels-1/rows",
-        "errors": "stages/labels-1/errors",
-        "images": "stages/images-1/rows",
-    }
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["current.json", "errors", "images", "labels", "stages"]

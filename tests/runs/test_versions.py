@@ -1,4 +1,4 @@
-"""Versions of a run directory: each on record, any to go back to, old ones removed; and all that killed anywhere."""
+"""Versions of a run directory: listing, rollback and pruning, and each of them killed anywhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from irnet_ray import cli
 from irnet_ray.errors import UserError
 from irnet_ray.runs import records
 from irnet_ray.runs.folder import Folder
@@ -66,7 +65,7 @@ def current_is(made: Versioned, marks: tuple[str, ...]) -> None:
     assert not (made.out / NAME).exists()
 
 
-def test_it_goes_back_one_by_one_and_to_any(made: Versioned) -> None:
+def test_rollback_goes_one_version_back_or_to_any_version(made: Versioned) -> None:
     before = made.stages
     assert rollback(made.out)[0] == "c"
     current_is(made, B)
@@ -79,11 +78,11 @@ def test_it_goes_back_one_by_one_and_to_any(made: Versioned) -> None:
     assert made.stages == before and [record.id for record in records.known(made.folder)] == ["a", "b", "c"]
 
 
-def test_a_report_stays_with_its_version_also_where_older_software_kept_it_at_the_top_alone(made: Versioned) -> None:
+def test_a_report_stays_with_its_version_even_if_older_software_wrote_it(made: Versioned) -> None:
     for version in "bc":
         (made.out / "stages" / f"labels-{version}" / "report.json").unlink()
     rollback(made.out)
-    assert made.current == "b" and not (made.out / "report.json").exists()  # there is none, and c's is not b's
+    assert made.current == "b" and not (made.out / "report.json").exists()  # b has none, and c's belongs to c
     rollback(made.out)
     current_is(made, A)
     rollback(made.out, "c")
@@ -109,7 +108,7 @@ def test_a_version_that_is_not_whole_is_refused_and_nothing_moves(made: Versione
     assert made.current == "c" and os.readlink(made.out / "labels") == "stages/labels-c/rows"
 
 
-def test_a_name_must_be_of_one_version(made: Versioned) -> None:
+def test_an_ambiguous_or_unknown_version_is_refused(made: Versioned) -> None:
     made.publish("i1", "c1", "s1", "n1", "ab")
     for name, said in (("x", "No version"), ("a", "More than one version")):
         with pytest.raises(UserError, match=f"{said} in .* begins with '{name}': choose one of a, b, c, ab."):
@@ -117,7 +116,7 @@ def test_a_name_must_be_of_one_version(made: Versioned) -> None:
     assert rollback(made.out, "b")[1].id == "b"
 
 
-def test_neither_moves_while_a_run_writes(made: Versioned) -> None:
+def test_rollback_and_prune_are_refused_while_a_run_writes(made: Versioned) -> None:
     (made.out / NAME).write_text(json.dumps(asdict(RunOwner.this())))
     before = made.stages
     for call in (lambda: rollback(made.out), lambda: prune(made.out, 1)):
@@ -130,7 +129,7 @@ def test_neither_moves_while_a_run_writes(made: Versioned) -> None:
 # prune
 
 
-def test_old_versions_go_with_what_only_they_need(made: Versioned) -> None:
+def test_old_versions_are_removed_with_the_stages_that_only_they_need(made: Versioned) -> None:
     made.student("mask-rcnn-1")
     made.student("deeplab-1", linked=False)
     would = prune(made.out, 2, dry_run=True)
@@ -143,14 +142,14 @@ def test_old_versions_go_with_what_only_they_need(made: Versioned) -> None:
     made.check()
 
 
-def test_the_current_version_stays_however_old(made: Versioned) -> None:
+def test_the_current_version_is_kept_even_if_it_is_old(made: Versioned) -> None:
     rollback(made.out, "a")
     assert prune(made.out, 1).versions == ("b",)
     assert made.stages == names(A, C)
     made.check()
 
 
-def test_an_interrupted_run_and_what_no_run_names_go_only_when_asked(made: Versioned) -> None:
+def test_interrupted_runs_and_unnamed_folders_are_removed_only_on_request(made: Versioned) -> None:
     made.begin("i1", "c1", "s1", "n9", "d")
     (made.out / "stages" / "affinitynet-1").mkdir()
     (made.out / "stages" / "affinitynet-1" / "weights.safetensors").write_bytes(b"1")
@@ -163,7 +162,7 @@ def test_an_interrupted_run_and_what_no_run_names_go_only_when_asked(made: Versi
     assert [path.name for path in (made.out / "versions").iterdir()] == ["c.json"]
 
 
-def test_only_finished_runs_and_real_numbers(tmp_path: Path, made: Versioned) -> None:
+def test_prune_needs_a_finished_run_and_a_positive_number(tmp_path: Path, made: Versioned) -> None:
     with pytest.raises(UserError, match="--keep must be at least 1, got 0"):
         prune(made.out, 0)
     for call in (lambda: prune(tmp_path, 1), lambda: rollback(tmp_path)):
@@ -173,7 +172,9 @@ def test_only_finished_runs_and_real_numbers(tmp_path: Path, made: Versioned) ->
         listed(tmp_path)
 
 
-def test_on_an_object_store_what_says_done_goes_first(made: Versioned, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_an_object_store_the_mark_of_a_done_stage_is_deleted_first(
+    made: Versioned, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write, order = Folder.write, []
     delete = Folder.delete
 
@@ -203,7 +204,7 @@ chains = st.lists(st.tuples(st.just("i"), marks, marks, marks), min_size=1, max_
 
 @given(chains, st.data())
 @settings(max_examples=12, deadline=None)
-def test_whatever_is_shared_nothing_kept_is_harmed_and_nothing_else_stays(
+def test_prune_keeps_exactly_what_the_kept_versions_need(
     tmp_path_factory: pytest.TempPathFactory, source: Path, chains: list[tuple[str, ...]], data: st.DataObject
 ) -> None:
     made = Versioned(tmp_path_factory.mktemp("case") / "out", source)
@@ -246,7 +247,7 @@ def killed(call: str, made: Versioned) -> Iterator[Versioned]:
         yield left
 
 
-def test_a_rollback_killed_anywhere_leaves_whole_versions_and_is_finished_by_the_next(made: Versioned) -> None:
+def test_a_rollback_killed_anywhere_leaves_whole_versions_and_can_be_repeated(made: Versioned) -> None:
     seen = []
     for left in killed("irnet_ray.runs.versions:rollback", made):
         left.check()
@@ -257,7 +258,7 @@ def test_a_rollback_killed_anywhere_leaves_whole_versions_and_is_finished_by_the
     assert {("c", "c"), ("b", "c"), ("b", "b")} <= set(seen)
 
 
-def test_a_prune_killed_anywhere_harms_no_kept_version_and_is_finished_by_the_next(made: Versioned) -> None:
+def test_a_prune_killed_anywhere_harms_no_kept_version_and_can_be_repeated(made: Versioned) -> None:
     made.student("mask-rcnn-1")
     made.begin("i1", "c2", "s1", "n9", "d")
     want = names(B, C, ("i1", "c2", "s1", "n9", "d")) | {"mask-rcnn-1"}
@@ -274,9 +275,9 @@ def test_a_prune_killed_anywhere_harms_no_kept_version_and_is_finished_by_the_ne
     assert half > 3
 
 
-def test_links_that_a_killed_rollback_left_behind_do_not_break(made: Versioned) -> None:
+def test_prune_repairs_links_after_a_killed_rollback(made: Versioned) -> None:
     publish(made.folder, made.version(*A))
-    made.folder.write_json("current.json", made.version(*C).content)  # the pointer alone has moved
+    made.folder.write_json("current.json", made.version(*C).content)  # only the pointer has moved
     prune(made.out, 1)
     made.check()
     assert os.readlink(made.out / "labels") == "stages/labels-c/rows"
@@ -291,35 +292,3 @@ def test_a_version_whose_removal_was_killed_can_be_made_again(made: Versioned) -
         assert left.current == "a"
         prune(left.out, 2)
         assert left.stages == names(C, A)
-
-
-# The command
-
-
-def test_the_commands_print_and_exit(
-    made: Versioned, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["irnet-ray", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return code, *capsys.readouterr()
-
-    out = str(made.out)
-    assert run("versions", out) == (0, table(listed(out)) + "\n", "")
-    assert [row["version"] for row in json.loads(run("versions", out, "--json")[1])] == ["a", "b", "c"]
-    code, printed, _ = run("rollback", out)
-    assert code == 0 and printed.startswith("current b, published 20") and printed.endswith("(was c)\n")
-    code, printed, _ = run("prune", out, "--keep", "1", "--dry-run")
-    assert code == 0 and "would remove  stages/labels-a  " in printed and "stages/labels-b" not in printed
-    assert made.stages == names(A, B, C)
-    code, printed, _ = run("prune", out, "--keep", "1")
-    assert code == 0 and printed.splitlines()[-1].startswith("removed 1 version and 3 stage folders, ")
-    assert run("rollback", out, "zz")[::2] == (
-        2,
-        f"irnet-ray: No version in {out} begins with 'zz': choose one of b, c.\n",
-    )
-    assert run("prune", out)[0] == 2

@@ -1,4 +1,4 @@
-"""A plan over a few small scenes, with networks of ImageNet weights standing in for trained ones. No Ray."""
+"""A plan over a few small scenes. Networks with ImageNet weights replace trained ones. No Ray."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def truth_map(index: int) -> np.ndarray:
 
 @pytest.fixture
 def make_plan(scenes: Path, tmp_path: Path) -> Callable[..., Plan]:
-    """A plan in a fresh folder; `knobs` as in a config file."""
+    """A plan in a new folder, with `knobs` as in a config file."""
 
     def make(data: Path = scenes, shards: int = 2, **knobs: object) -> Plan:
         config = Config.model_validate({**CONFIG.model_dump(), **knobs})

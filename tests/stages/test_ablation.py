@@ -1,4 +1,4 @@
-"""The paper's comparisons: instances that no field splits, semantic labels that walked on embeddings."""
+"""The paper's simpler methods: instances without a displacement field, and semantic labels from AffinityNet."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def affinitynet(plan: Plan) -> Folder:
 
 
 def row_of(plan: Plan) -> dict[str, Any]:
-    """A row of an image with several tags, each attended to in a square of its own."""
+    """The row of an image with several tags, each with attention in a square of its own."""
     row = next(row for row in plan.table.to_pylist() if len(row["tags"]) > 1)
     cam = np.zeros((len(row["tags"]), 24, 32), np.float32)
     for number in range(len(cam)):
@@ -57,7 +57,7 @@ def stage_of(plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder)
     return ablation.stage(plan.config, images, seeds, plan.vocabulary, classifier, irnet, affinitynet)
 
 
-def test_a_row_of_comparisons_from_an_image(plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder) -> None:
+def test_an_image_gives_a_row_of_ablation(plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder) -> None:
     stage = stage_of(plan, classifier, irnet, affinitynet)
     row = row_of(plan)
     made = stage.finish(row, stage.network(False)(row, stage.load(row)))
@@ -71,14 +71,14 @@ def test_a_row_of_comparisons_from_an_image(plan: Plan, classifier: Folder, irne
     semantic = decode_png(made["affinitynet_semantic"])
     assert semantic.shape == (96, 128) and set(np.unique(semantic)) <= set(range(len(row["tags"]) + 1))
     assert made["boundary_instances"] and semantic.any()
-    # Prototypes need the CAM at scale 1 only: the paper's, over all scales, is made for the comparison.
+    # Prototypes need the CAM at scale 1 only. The comparison needs the paper's CAM, over all scales.
     method, class_of = METHODS[plan.config.seeds.method], {tag: k for k, tag in enumerate(plan.vocabulary)}
     network = SeedsNetwork(plan.config, BACKBONES["lite0"], method, class_of, classifier, None, gpu=False)
     cam = network.cam(row["tags"], load_image(row["uri"], 1280), plan.config.seeds.scales)
     assert np.allclose(decode_cam(made), cam, atol=1e-3) and cam.shape == (len(row["tags"]), 24, 32)
 
 
-def test_the_cam_is_the_row_s_own_where_seeds_are_made_from_it(
+def test_the_cam_of_the_row_is_used_if_it_is_over_all_scales(
     plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder
 ) -> None:
     config = plan.config.model_copy(update={"seeds": plan.config.seeds.model_copy(update={"method": "cam"})})
@@ -96,7 +96,7 @@ def test_the_cam_is_the_row_s_own_where_seeds_are_made_from_it(
     assert np.array_equal(made.cam(row, load_image(row["uri"], 1280)), decode_cam(row))
 
 
-def test_its_instances_are_the_connected_parts_of_the_run_s_semantic_label(
+def test_without_a_field_instances_are_the_connected_parts_of_the_semantic_label(
     plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder
 ) -> None:
     row = row_of(plan)
@@ -112,7 +112,7 @@ def test_its_instances_are_the_connected_parts_of_the_run_s_semantic_label(
         affinitynet,
         gpu=False,
     )(row, image).boundary
-    assert np.array_equal(found.semantic, labels.semantic)  # for which a field is of no account
+    assert np.array_equal(found.semantic, labels.semantic)  # which does not depend on the field
     parts = set()
     for number in range(1, len(row["tags"]) + 1):
         marked, count = ndimage.label(found.semantic == number)
@@ -124,7 +124,7 @@ def test_its_instances_are_the_connected_parts_of_the_run_s_semantic_label(
 def test_attention_stays_where_the_embedding_changes(
     plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Two flat halves, far apart: attention on a corner fills its half and nothing else.
+    # Two flat halves that differ much: attention on a corner fills its half and nothing else.
     network = AblationNetwork(
         plan.config,
         BACKBONES["lite0"],
@@ -144,7 +144,7 @@ def test_attention_stays_where_the_embedding_changes(
     assert label[:, :62].all() and not label[:, 66:].any()
 
 
-def test_comparisons_have_the_image_s_own_size_whatever_it_was_worked_on_at(
+def test_results_have_the_image_s_own_size_at_any_working_size(
     plan: Plan, classifier: Folder, irnet: Folder, affinitynet: Folder
 ) -> None:
     stage = stage_of(plan, classifier, irnet, affinitynet)
@@ -175,7 +175,7 @@ def test_broken_weights_are_an_error_and_not_a_row(
         affinitynet,
         gpu=False,
     )
-    with pytest.raises(FloatingPointError, match="AffinityNet's answer is not finite"):
+    with pytest.raises(FloatingPointError, match="AffinityNet's output is not finite"):
         network.affinitynet(np.zeros((1, 16, 16), np.float32), np.zeros((64, 64, 3), np.uint8))
 
 

@@ -1,4 +1,4 @@
-"""AffinityNet's training task: IRNet's pairs on every other cell, and a loss that falls."""
+"""AffinityNet's training task: its pairs, and a loss that falls."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from irnet_ray.stages.affinitynet import AffinityNetTask
 
 @pytest.fixture
 def task(plan: Plan, truth_seeds: Shards, classifier: Folder) -> AffinityNetTask:
-    """On seeds whose confident maps are the truth."""
+    """The task on seeds whose confident maps are the truth."""
     torch.manual_seed(0)
     return AffinityNetTask(plan.config, BACKBONES["lite0"], plan.shards("images"), truth_seeds, classifier)
 
 
-def test_its_pairs_are_those_of_irnet_on_every_other_cell(task: AffinityNetTask, plan: Plan) -> None:
+def test_its_radius_is_irnet_s_in_larger_cells(task: AffinityNetTask, plan: Plan) -> None:
     ours = {(2 * dy, 2 * dx) for dy, dx in offsets(task.radius)}
     assert ours == {(dy, dx) for dy, dx in offsets(plan.config.irnet.radius) if dy % 2 == dx % 2 == 0}
 
 
-def test_the_schedule_is_its_own_and_its_batches_are_irnet_s(plan: Plan) -> None:
+def test_it_has_its_own_schedule_and_irnet_s_batch_size(plan: Plan) -> None:
     stage = affinitynet.stage(plan.config, plan.shards("images"), plan.shards("seeds"), plan.stage("classifier"), 6)
     assert (stage.name, stage.schedule.batch_size, stage.schedule.iterations) == ("affinitynet", 2, 1002)
     assert stage.weight_decay == plan.config.affinitynet.weight_decay
 
 
 @pytest.mark.parametrize("crop", [64, 100])
-def test_maps_fit_the_embedding_whatever_the_crop(plan: Plan, task: AffinityNetTask, crop: int) -> None:
+def test_maps_fit_the_embedding_at_any_crop(plan: Plan, task: AffinityNetTask, crop: int) -> None:
     knobs = {**plan.config.model_dump(), "irnet": {"crop": crop}}
     config = type(plan.config).model_validate(knobs)
     made = AffinityNetTask(
@@ -48,14 +48,14 @@ def test_maps_fit_the_embedding_whatever_the_crop(plan: Plan, task: AffinityNetT
     assert sample["class_map"].shape == embedding.shape[2:]
 
 
-def test_all_but_the_backbone_learns(task: AffinityNetTask) -> None:
+def test_all_layers_except_the_backbone_learn(task: AffinityNetTask) -> None:
     (group,) = task.groups()
     own = [*task.model.reduce.parameters(), *task.model.last.parameters()]
     assert {id(p) for p in group["params"]} == {id(p) for p in own}
 
 
 @torch.no_grad()
-def test_the_backbone_is_the_trained_classifier_s(task: AffinityNetTask, plan: Plan, classifier: Folder) -> None:
+def test_the_backbone_comes_from_the_trained_classifier(task: AffinityNetTask, plan: Plan, classifier: Folder) -> None:
     network = Classifier(BACKBONES["lite0"], len(plan.vocabulary))
     load_weights(network, classifier.read("weights.safetensors"), "the classifier")
     image = torch.rand(1, 3, 64, 64) * 255
@@ -82,5 +82,5 @@ def test_affinities_learn_their_scenes(task: AffinityNetTask) -> None:
     first, last = seen[0], seen[-1]
     assert set(first) == {"background", "foreground", "negative", "total"}
     assert last["total"] < 0.5 * first["total"]
-    # Pairs of one class are near, and those of two are apart: all three terms are under that of a coin, log 2.
+    # Pairs of one class are near, and pairs of two classes are far: all three terms are below chance, log 2.
     assert max(last["background"], last["foreground"], last["negative"]) < 0.69

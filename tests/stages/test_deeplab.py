@@ -1,4 +1,4 @@
-"""DeepLab's task: crops of an image and of its class map that show the same place."""
+"""DeepLab's task: crops of an image and of its class map show the same place."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def task() -> DeepLabTask:
 
 @pytest.fixture
 def row(tmp_path: Path) -> dict[str, Any]:
-    """White is dog, black is cat, grey is background."""
+    """The row of an image in which white is dog, black is cat and grey is background."""
     image = np.full((*SIZE, 3), 128, np.uint8)
     semantic = np.zeros(SIZE, np.uint8)
     image[10:50, 10:50], semantic[10:50, 10:50] = 255, 1
@@ -60,14 +60,14 @@ def test_image_and_target_show_the_same_place(task: DeepLabTask, row: dict[str, 
         image, target = sample["image"][0].numpy(), sample["target"].numpy()
         assert image.shape == target.shape == (96, 96)
         assert set(np.unique(target)) <= {0, 2, 3, IGNORED}
-        # But for a pixel at a border, where resizing mixes colours.
+        # Except a pixel at a border, where resizing mixes colours.
         for number, low, high in ((3, 200, 256), (2, 0, 60), (0, 90, 170)):
             of_class = target == number
             if of_class.sum() > 100:
                 assert ((image[of_class] >= low) & (image[of_class] < high)).mean() > 0.8
 
 
-def test_what_cannot_be_decoded_gives_no_sample(task: DeepLabTask, row: dict[str, Any]) -> None:
+def test_an_image_that_cannot_be_decoded_gives_no_sample(task: DeepLabTask, row: dict[str, Any]) -> None:
     assert task.sample({**row, "uri": "/nowhere.png"}, np.random.default_rng(0)) is None
 
 
@@ -95,7 +95,7 @@ def test_a_few_steps_lower_the_loss(task: DeepLabTask, row: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("crf", [False, True])
-def test_a_trained_one_gives_a_class_map_of_the_image_s_size(tmp_path: Path, crf: bool) -> None:
+def test_a_trained_network_gives_a_class_map_of_the_image_s_size(tmp_path: Path, crf: bool) -> None:
     from safetensors.torch import save
 
     config = CONFIG.model_copy(update={"deeplab": CONFIG.deeplab.model_copy(update={"crf": crf})})
@@ -108,7 +108,7 @@ def test_a_trained_one_gives_a_class_map_of_the_image_s_size(tmp_path: Path, crf
     assert semantic.shape == (50, 70) and semantic.max() <= len(student.vocabulary)
 
 
-def test_broken_weights_are_an_error_and_not_a_class_map(tmp_path: Path) -> None:
+def test_broken_weights_raise_an_error(tmp_path: Path) -> None:
     from safetensors.torch import save
 
     state = {name: tensor.contiguous() for name, tensor in build(STUDENT).state_dict().items()}
@@ -116,5 +116,5 @@ def test_broken_weights_are_an_error_and_not_a_class_map(tmp_path: Path) -> None
     state[name] = torch.full_like(state[name], torch.nan)
     folder = Folder(str(tmp_path))
     folder.write("weights.safetensors", save(state))
-    with pytest.raises(FloatingPointError, match="DeepLab's answer is not finite"):
+    with pytest.raises(FloatingPointError, match="DeepLab's output is not finite"):
         DeepLabPredictor(STUDENT, folder, gpu=False)(np.zeros((50, 70, 3), np.uint8))

@@ -1,4 +1,4 @@
-"""The table of stages: its order and needs agree, and a fingerprint changes with just what it covers."""
+"""The table of stages: order and needs agree, and a fingerprint changes with exactly what it covers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def prints(config: Config | None = None, **data: Any) -> dict[str, str]:
 
 
 def after(stage: str) -> set[str]:
-    """The stage and all that follow from it."""
+    """The stage and all stages that depend on it."""
     found = {stage}
     for name, known in STAGES.items():
         if found & {*known.needs, *known.follows}:
@@ -36,7 +36,7 @@ def test_every_stage_reads_only_stages_before_it() -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_raised_revision_reaches_its_stage_and_those_after(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_raised_revision_changes_its_stage_and_later_ones(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = prints()
     raised = {name: replace(known, revision=2) if name == stage else known for name, known in STAGES.items()}
     monkeypatch.setattr(graph, "STAGES", raised)
@@ -60,18 +60,19 @@ def test_the_version_of_the_package_does_not_count(monkeypatch: pytest.MonkeyPat
         ("irnet.rate=0.2", "irnet"),
         ("labels.background=0.3", "labels"),
         ("max_side=640", "classifier"),
+        ("window=[0, 4095]", "classifier"),
     ],
 )
-def test_a_knob_reaches_its_stage_and_those_after(setting: str, stage: str) -> None:
+def test_a_knob_changes_its_stage_and_later_ones(setting: str, stage: str) -> None:
     before, found = prints(), prints(load_config(None, {}, settings=[setting]))
     assert {name for name, value in found.items() if value != before[name]} == after(stage)
 
 
-def test_knobs_that_change_no_answer_reach_no_stage() -> None:
+def test_knobs_that_change_no_result_change_no_fingerprint() -> None:
     assert prints(load_config(None, {}, settings=["unit_size=3", "image_seconds=5"])) == prints()
 
 
 @pytest.mark.parametrize(("method", "made"), [("prototypes", True), ("correlation", False), ("cam", False)])
-def test_a_config_makes_the_stages_that_its_seed_method_needs(method: str, made: bool) -> None:
+def test_a_config_runs_the_stages_that_its_seed_method_needs(method: str, made: bool) -> None:
     names = [stage.name for stage in wanted(load_config(None, {"seeds": {"method": method}}))]
     assert names == [name for name in STAGES if made or name != "prototypes"]

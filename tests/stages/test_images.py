@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import irnet_ray
 from irnet_ray.inputs.decode import ImageError
-from irnet_ray.stages.images import crop, load_image, random_corner, resize, resize_map, working_size
+from irnet_ray.stages.images import crop, load, load_image, load_tag, random_corner, resize, resize_map, working_size
 
 SIDES = st.integers(1, 40)
 
@@ -37,6 +39,33 @@ def test_an_image_is_loaded_at_working_size(tmp_path: Path) -> None:
         load_image(str(tmp_path / "b.jpg"), 90)
 
 
+def test_an_image_of_ten_bits_in_sixteen_is_not_black_and_the_window_holds(tmp_path: Path) -> None:
+    photo = np.random.default_rng(0).integers(400, 469, (72, 96), np.uint16)
+    photo[20:40, 30:60] = 460
+    for name, image in (("ten.png", photo), ("full.png", photo * 64)):
+        Image.fromarray(image).save(tmp_path / name)
+        seen = load_image(str(tmp_path / name), 1280)
+        assert seen.shape == (72, 96, 3) and seen.max() > 200 and seen.std() > 20
+    row = {"image_id": "dog", "uri": str(tmp_path / "ten.png"), "uris": [str(tmp_path / "ten.png")]}
+    windowed = load_image(row["uri"], 1280, (0, 1023))
+    assert np.abs(windowed[..., 0].astype(int) - photo // 4).max() <= 1
+    assert np.array_equal(load(row, 1280, (0, 1023)), windowed)
+    assert np.array_equal(load_tag(row, 1280, (0, 1023))[0], windowed)
+
+
+def test_everything_that_loads_images_hands_the_window_on() -> None:
+    calls = []
+    for path in (Path(irnet_ray.__file__).parent / folder for folder in ("stages", "commands")):
+        for file in path.glob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call):
+                    said = ast.unparse(node)
+                    if said.startswith(("load_image(", "partial(load,", "partial(load_tag,")):
+                        calls.append((file.name, said))
+    assert len(calls) >= 12
+    assert not [call for call in calls if "window" not in call[1]]
+
+
 def test_shrinking_averages() -> None:
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
@@ -45,7 +74,7 @@ def test_shrinking_averages() -> None:
 
 @given(SIDES, SIDES, SIDES, SIDES, st.integers(1, 4))
 @settings(max_examples=50)
-def test_maps_are_resized_by_their_nearest_pixels(h: int, w: int, height: int, width: int, factor: int) -> None:
+def test_maps_are_resized_by_nearest_pixels(h: int, w: int, height: int, width: int, factor: int) -> None:
     index = np.arange(h * w, dtype=np.int64).reshape(h, w)
     assert np.array_equal(resize_map(index, (h, w)), index)
     assert np.array_equal(resize_map(index, (h * factor, w * factor)), index.repeat(factor, 0).repeat(factor, 1))
@@ -58,9 +87,7 @@ def test_maps_are_resized_by_their_nearest_pixels(h: int, w: int, height: int, w
 
 @given(SIDES, SIDES, st.integers(-30, 45), st.integers(-30, 45), SIDES)
 @settings(max_examples=50)
-def test_a_crop_is_the_array_where_there_is_one_and_fill_elsewhere(
-    h: int, w: int, top: int, left: int, side: int
-) -> None:
+def test_a_crop_is_the_array_inside_and_fill_outside(h: int, w: int, top: int, left: int, side: int) -> None:
     array = np.arange(h * w).reshape(h, w)
     square = crop(array, top, left, side, -1)
     for y in range(side):

@@ -1,4 +1,4 @@
-"""IRNet's training task: a mean that is measured, a displacement field that learns."""
+"""IRNet's training task: its rates and losses, and the mean displacement."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from irnet_ray.stages.irnet import IRNetTask
 
 @pytest.fixture
 def task(plan: Plan, truth_seeds: Shards) -> IRNetTask:
-    """On seeds whose confident maps are the truth."""
+    """The task on seeds whose confident maps are the truth."""
     classifier = ClassifierTask(plan.config, BACKBONES["lite0"], plan.shards("images"), plan.vocabulary)
     plan.stage("classifier").write("weights.safetensors", save(classifier.model.state_dict()))
     torch.manual_seed(0)
@@ -27,7 +27,7 @@ def task(plan: Plan, truth_seeds: Shards) -> IRNetTask:
 
 
 @torch.no_grad()
-def test_the_backbone_is_the_trained_classifier_s(task: IRNetTask, plan: Plan) -> None:
+def test_the_backbone_comes_from_the_trained_classifier(task: IRNetTask, plan: Plan) -> None:
     trained = ClassifierTask(plan.config, BACKBONES["lite0"], plan.shards("images"), plan.vocabulary).model
     state = load(plan.stage("classifier").read("weights.safetensors"))
     state["backbone.conv_stem.weight"] += 0.01  # no longer ImageNet's
@@ -64,7 +64,7 @@ def fixed_batch(task: IRNetTask, count: int) -> dict[str, torch.Tensor]:
     }
 
 
-def test_the_terms_shown_are_those_minimized(task: IRNetTask) -> None:
+def test_the_reported_terms_are_the_minimized_ones(task: IRNetTask) -> None:
     task.model.train()
     losses = task.losses(task.model, fixed_batch(task, 2))
     assert set(losses) == {"total", "displacement_foreground", "displacement_background", "boundary_negative"}
@@ -73,7 +73,7 @@ def test_the_terms_shown_are_those_minimized(task: IRNetTask) -> None:
     assert [name for name, p in task.model.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
-def test_background_pairs_count_more_and_more(task: IRNetTask) -> None:
+def test_the_weight_of_background_pairs_rises(task: IRNetTask) -> None:
     batch = fixed_batch(task, 2)
     task.model.train()
     totals = []
@@ -101,10 +101,10 @@ def test_displacements_learn_their_scenes(task: IRNetTask) -> None:
         optimizer.step()
         seen.append({name: value.item() for name, value in losses.items()})
     first, last = ({name: np.mean([s[name] for s in part]) for name in seen[0]} for part in (seen[:1], seen[-10:]))
-    # The mean distance of a pair is what a field of zeros costs.
+    # A field of zeros costs the mean distance of a pair.
     assert first["displacement_foreground"] > 3
     assert last["displacement_foreground"] < 0.5 * first["displacement_foreground"]
-    # Both sides of the boundary loss together: random weights may start with a boundary everywhere.
+    # Both parts of the boundary loss together: random weights may start with a boundary everywhere.
     boundary = [s["total"] - (s["displacement_foreground"] + s["displacement_background"]) / 2 for s in (first, last)]
     assert boundary[1] < 0.8 * boundary[0]
 
@@ -113,7 +113,7 @@ def test_the_mean_displacement_of_the_training_images_becomes_zero(task: IRNetTa
     torch.manual_seed(0)
     cpu = torch.device("cpu")
     with torch.no_grad():
-        # Far from zero, as a trained branch may be: a field knows pairs, not where it is.
+        # Far from zero, as a trained branch may be: the losses compare pairs, so they leave the mean free.
         last = task.model.displacement.decode[-1]
         assert isinstance(last, torch.nn.Conv2d)
         last.weight.uniform_(0, 0.1)

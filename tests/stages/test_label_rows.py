@@ -1,4 +1,4 @@
-"""What a student learns from: the wanted images, the instances that are good enough, and the rest ignored."""
+"""The rows that a student trains on: wanted images, instances that are good enough, and ignored pixels."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def folder(tmp_path: Path) -> Folder:
         ({}, ("good.jpg", "elsewhere.jpg"), ["poor", "doubtful", "empty"]),
     ],
 )
-def test_images_are_counted_without_those_held_out_and_those_to_skip(
+def test_held_out_and_skipped_images_are_not_counted(
     folder: Folder, knobs: dict[str, Any], held_out: tuple[str, ...], names: list[str]
 ) -> None:
     rows = LabelRows.of(DeepLab(**knobs), folder, folder.files(), frozenset(held_out))
@@ -82,7 +82,7 @@ def test_only_the_named_parts_are_counted(folder: Folder) -> None:
     assert LabelRows.of(DeepLab(), folder, folder.files()[1:]).count() == 2
 
 
-def test_a_target_numbers_classes_and_ignores_what_is_not_good_enough() -> None:
+def test_a_target_numbers_classes_and_ignores_poor_instances() -> None:
     semantic = np.zeros(SIZE, np.uint8)
     semantic[:2, :2] = 2  # cat
     semantic[2:, 2:4] = 1  # dog
@@ -90,7 +90,7 @@ def test_a_target_numbers_classes_and_ignores_what_is_not_good_enough() -> None:
     rows = LabelRows(Folder("/nowhere"), (), frozenset(), 0.0, 0.5, False)
     overlapping = [
         instance(box(0, 0, 2, 2), quality=0.9),
-        instance(box(1, 0, 4, 2), quality=0.1),  # half of it lies under a good one
+        instance(box(1, 0, 4, 2), quality=0.1),  # a good one covers half of it
         instance(box(2, 2, 4, 4), "dog"),
     ]
     target = semantic_target(row("a.jpg", overlapping, semantic), {"bird": 0, "cat": 1, "dog": 2}, rows)
@@ -103,7 +103,7 @@ def test_a_target_numbers_classes_and_ignores_what_is_not_good_enough() -> None:
     assert np.array_equal(target, expected)
 
 
-def test_a_class_that_the_student_has_not_is_ignored() -> None:
+def test_a_class_that_the_student_does_not_have_is_ignored() -> None:
     semantic = np.full(SIZE, 1, np.uint8)
     semantic[0] = 2
     rows = LabelRows(Folder("/nowhere"), (), frozenset(), 0.0, 0.0, False)

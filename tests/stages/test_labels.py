@@ -36,7 +36,7 @@ def test_masks_come_back_from_their_columns(mask: np.ndarray) -> None:
 
 
 def row_of(plan: Plan) -> dict[str, Any]:
-    """A row of an image with several tags, as the labels stage sees it, each tag attended to in its own square."""
+    """The input row of an image with several tags, each with attention in a square of its own."""
     row = next(row for row in plan.table.to_pylist() if len(row["tags"]) > 1)
     cam = np.zeros((len(row["tags"]), 24, 32), np.float32)
     for number in range(len(cam)):
@@ -45,7 +45,7 @@ def row_of(plan: Plan) -> dict[str, Any]:
     return {**row, "class_ids": ids, **encode_cam(cam), "attention": None}
 
 
-def test_a_row_of_labels_from_an_image(plan: Plan, irnet: Folder) -> None:
+def test_an_image_gives_a_row_of_labels(plan: Plan, irnet: Folder) -> None:
     stage = labels.stage(plan.config, plan.shards("images"), plan.shards("seeds"), irnet, "0123")
     row = row_of(plan)
     made = stage.finish(row, stage.network(False)(row, stage.load(row)))
@@ -57,7 +57,7 @@ def test_a_row_of_labels_from_an_image(plan: Plan, irnet: Folder) -> None:
         assert 0 <= instance["score"] <= 1 and 0 <= instance["quality"] <= 1 and instance["area"] > 0
 
 
-def test_labels_have_the_image_s_own_size_whatever_it_was_worked_on_at(plan: Plan, irnet: Folder) -> None:
+def test_labels_have_the_image_s_own_size_at_any_working_size(plan: Plan, irnet: Folder) -> None:
     stage = labels.stage(plan.config, plan.shards("images"), plan.shards("seeds"), irnet, "0123")
     row = row_of(plan)
     mask = np.zeros((1, 48, 64), bool)
@@ -70,7 +70,7 @@ def test_labels_have_the_image_s_own_size_whatever_it_was_worked_on_at(plan: Pla
     assert np.array_equal(decode_png(made["semantic"]), semantic.repeat(2, 0).repeat(2, 1))
 
 
-def test_an_image_without_instances_is_a_row_too(plan: Plan, irnet: Folder) -> None:
+def test_an_image_without_instances_has_a_row(plan: Plan, irnet: Folder) -> None:
     stage = labels.stage(plan.config, plan.shards("images"), plan.shards("seeds"), irnet, "0123")
     row = row_of(plan)
     nothing = encode_cam(np.zeros((len(row["tags"]), 24, 32)))
@@ -86,7 +86,7 @@ def test_relations_are_boundary_and_field_at_stride_four(plan: Plan, irnet: Fold
     assert 0 <= float(boundary.min()) <= float(boundary.max()) <= 1
 
 
-def test_a_boundary_seen_at_any_scale_is_one_and_the_field_is_their_mean(plan: Plan, irnet: Folder) -> None:
+def test_the_boundary_is_the_maximum_over_scales_and_the_field_is_the_mean(plan: Plan, irnet: Folder) -> None:
     image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
 
     def at(*scales: float) -> Relations:
@@ -97,25 +97,25 @@ def test_a_boundary_seen_at_any_scale_is_one_and_the_field_is_their_mean(plan: P
 
     one, two, three = at(), at(1.5), at(1.5, 1.0)
     assert (two.boundary >= one.boundary).all() and (two.boundary > one.boundary).any()
-    # The mean over three looks, two of them alike, tells what the third saw.
+    # The mean over three scales, two of them equal, gives the field at the third.
     other = 2 * two.field - one.field
     assert not torch.allclose(other, one.field, atol=1e-3)
     torch.testing.assert_close(three.field, (2 * one.field + other) / 3, rtol=1e-3, atol=1e-3)
     assert torch.equal(at(1.0).boundary, one.boundary) and torch.equal(at(1.0).field, one.field)
 
 
-def test_images_go_together_where_the_network_sees_them_at_one_size(plan: Plan, irnet: Folder) -> None:
+def test_images_that_the_network_sees_at_one_size_share_a_batch(plan: Plan, irnet: Folder) -> None:
     network = LabelsNetwork(plan.config, BACKBONES["lite0"], irnet, gpu=False)
     sizes = [(96, 128), (64, 64), (97, 127), (96, 128), (128, 96), (96, 129), (96, 128), (960, 1280)]
     images = [np.zeros((*size, 3), np.uint8) for size in sizes]
-    assert sorted(map(tuple, network.batches(images))) == [(n,) for n in range(8)]  # a processor takes one by one
-    network.pixels = 2 * (128 * 176) + 1  # what it sees of two of 96x128 at 1.33 times their size
+    assert sorted(map(tuple, network.batches(images))) == [(n,) for n in range(8)]  # a CPU takes them one by one
+    network.pixels = 2 * (128 * 176) + 1  # pixels of two images of 96x128, scaled by 1.33
     assert sorted(map(tuple, network.batches(images))) == [(0, 2), (1,), (3, 5), (4,), (6,), (7,)]
     assert network.batches([]) == []
 
 
 @pytest.mark.parametrize("gpu", [False, pytest.param(True, marks=pytest.mark.gpu)])
-def test_images_together_have_the_labels_that_each_has_alone(plan: Plan, irnet: Folder, gpu: bool) -> None:
+def test_a_batch_gives_the_labels_of_each_image_alone(plan: Plan, irnet: Folder, gpu: bool) -> None:
     network = LabelsNetwork(plan.config, BACKBONES["lite0"], irnet, gpu=gpu)
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (*size, 3), np.uint8) for size in ((96, 128), (97, 127), (94, 130))]
@@ -132,9 +132,9 @@ def test_images_together_have_the_labels_that_each_has_alone(plan: Plan, irnet: 
         assert all(np.array_equal(*pair) for pair in zip(made, kept, strict=True))
 
 
-def test_the_longer_a_field_the_wider_are_its_centroids(plan: Plan, irnet: Folder) -> None:
+def test_centroids_of_a_longer_field_are_wider(plan: Plan, irnet: Folder) -> None:
     rows, columns = np.indices((24, 32))
-    field = np.stack([12 - rows, np.where(columns < 16, 8, 24) - columns])  # to one of two centroids
+    field = np.stack([12 - rows, np.where(columns < 16, 8, 24) - columns])  # points to one of two centroids
     relations = Relations(torch.zeros(24, 32), torch.from_numpy(field).float())
 
     def found(share: float) -> int:
@@ -145,7 +145,7 @@ def test_the_longer_a_field_the_wider_are_its_centroids(plan: Plan, irnet: Folde
     assert (found(0), found(0.15), found(0.9)) == (2, 2, 1)
 
 
-def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, irnet: Folder) -> None:
+def test_broken_weights_raise_an_error(plan: Plan, irnet: Folder) -> None:
     state = load(irnet.read("weights.safetensors"))
     state["displacement.mean"] = torch.full((2,), torch.nan)
     irnet.write("weights.safetensors", save(state))
@@ -156,3 +156,23 @@ def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, irnet: Folder) ->
 def test_another_stage_s_weights_are_refused(plan: Plan, classifier: Folder) -> None:
     with pytest.raises(ValueError, match=r"classifier-\w+ holds weights of another network"):
         LabelsNetwork(plan.config, BACKBONES["lite0"], classifier, gpu=False)
+
+
+def test_an_image_without_a_tag_has_no_instance_and_needs_no_network(plan: Plan, irnet: Folder) -> None:
+    stage = labels.stage(plan.config, plan.shards("images"), plan.shards("seeds"), irnet, "0123")
+    network = stage.network(False)
+    nothing = {**row_of(plan), "tags": [], "class_ids": [], **encode_cam(np.zeros((0, 24, 32), np.float32))}
+    image = stage.load(nothing)
+    network.relations = lambda images: pytest.fail("IRNet saw an image of nothing")
+    made = stage.finish(nothing, network(nothing, image))
+    assert made["instances"] == [] and not decode_png(made["semantic"]).any()
+
+
+def test_images_of_nothing_do_not_move_the_others_of_a_batch(plan: Plan, irnet: Folder) -> None:
+    stage = labels.stage(plan.config, plan.shards("images"), plan.shards("seeds"), irnet, "0123")
+    network, row = stage.network(False), row_of(plan)
+    nothing = {**row, "tags": [], "class_ids": [], **encode_cam(np.zeros((0, 24, 32), np.float32))}
+    image = stage.load(row)
+    found = network.run_batch([nothing, row, nothing], [image] * 3)
+    assert [bool(len(one.masks)) for one in found] == [False, True, False]
+    assert np.array_equal(found[1].semantic, network(row, image).semantic)

@@ -1,4 +1,4 @@
-"""Mask R-CNN's task: samples whose boxes are those of their masks, and losses that fall."""
+"""Mask R-CNN's task: samples whose boxes fit their masks, and predictions of a trained network."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def task(made: tuple[Student, LabelRows, list[dict[str, Any]]]) -> MaskRCNNTask:
     return MaskRCNNTask(*made[:2])
 
 
-def test_a_sample_holds_what_its_label_says_mirrored_half_of_the_time(
+def test_a_sample_matches_its_label_and_is_mirrored_half_of_the_time(
     made: tuple[Student, LabelRows, list[dict[str, Any]]], task: MaskRCNNTask
 ) -> None:
     student, _, rows = made
@@ -62,13 +62,13 @@ def test_a_sample_holds_what_its_label_says_mirrored_half_of_the_time(
     assert 0 < mirrored < 8
 
 
-def test_what_cannot_be_decoded_gives_no_sample(
+def test_an_image_that_cannot_be_decoded_gives_no_sample(
     made: tuple[Student, LabelRows, list[dict[str, Any]]], task: MaskRCNNTask
 ) -> None:
     assert task.sample({**made[2][0], "uri": "/nowhere.jpg"}, np.random.default_rng(0)) is None
 
 
-def test_a_large_image_is_worked_on_smaller_with_its_masks(
+def test_a_large_image_and_its_masks_are_resized(
     made: tuple[Student, LabelRows, list[dict[str, Any]]],
 ) -> None:
     student, rows, found = made
@@ -89,7 +89,7 @@ def test_an_image_without_instances_is_background(
     assert all(torch.isfinite(term) for term in terms.values())
 
 
-def test_a_trained_one_predicts_as_its_weights_say(
+def test_a_trained_network_predicts_with_its_weights(
     made: tuple[Student, LabelRows, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     from safetensors.torch import save
@@ -104,6 +104,6 @@ def test_a_trained_one_predicts_as_its_weights_say(
     assert masks.shape == (len(classes), 96, 128) and masks.dtype == bool
     assert (scores >= student.config.mask_rcnn.threshold).all()
     assert semantic.shape == (96, 128)
-    # The surest mask lies on top of all others.
+    # The mask with the highest score lies on top.
     if len(scores):
         assert (semantic[masks[np.argmax(scores)]] == classes[np.argmax(scores)] + 1).all()

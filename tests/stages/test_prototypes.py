@@ -23,7 +23,7 @@ def stage(plan: Plan, classifier: Folder) -> MapStage:
     return prototypes.stage(plan.config, plan.shards("tags"), plan.vocabulary, classifier)
 
 
-def test_a_row_of_prototypes_from_a_tag_s_images(plan: Plan, stage: MapStage) -> None:
+def test_the_images_of_a_tag_give_a_row_of_prototypes(plan: Plan, stage: MapStage) -> None:
     row = plan.tags.to_pylist()[0]
     made = stage.finish(row, stage.network(False)(row, stage.load(row)))
     assert pa.Table.from_pylist([made], tables.PROTOTYPES).to_pylist()[0]["image_id"] == row["image_id"]
@@ -38,14 +38,14 @@ def test_a_broken_image_is_left_out(plan: Plan, stage: MapStage, tmp_path: Path)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     assert len(stage.load({**row, "uris": [str(broken), *row["uris"]]})) == len(row["uris"])
-    with pytest.raises(ValueError, match="Not one image of the tag"):
+    with pytest.raises(ValueError, match="None of the images of the tag"):
         stage.load({**row, "uris": [str(broken)]})
 
 
-def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, stage: MapStage, classifier: Folder) -> None:
+def test_broken_weights_raise_an_error(plan: Plan, stage: MapStage, classifier: Folder) -> None:
     state = load(classifier.read("weights.safetensors"))
     name = next(name for name in state if name.startswith("backbone.") and state[name].ndim == 4)
     classifier.write("weights.safetensors", save({**state, name: state[name] * torch.nan}))
     row = plan.tags.to_pylist()[0]
-    with pytest.raises(FloatingPointError, match="The classifier's answer is not finite"):
+    with pytest.raises(FloatingPointError, match="The classifier's output is not finite"):
         stage.network(False)(row, stage.load(row))

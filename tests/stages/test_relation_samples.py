@@ -1,4 +1,4 @@
-"""Samples of inter-pixel relations: images and confident maps that stay aligned."""
+"""Samples of inter-pixel relations: images and confident maps stay aligned."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_every_image_comes_with_its_own_map(samples: RelationSamples) -> None:
 def test_the_map_stays_on_the_image_through_scale_mirror_and_crop(
     samples: RelationSamples, monkeypatch: pytest.MonkeyPatch, stride: int
 ) -> None:
-    # An image that shows its own map: a smooth ramp, so that resizing blurs neither.
+    # The image shows its own map: a smooth ramp, so that resizing does not blur it.
     y, x = np.mgrid[0:90, 0:127]
     class_map = (x + y + 1).astype(np.uint8)
     monkeypatch.setattr(samples, "pair", lambda _: (np.repeat(class_map[..., None], 3, 2), class_map))
@@ -44,7 +44,7 @@ def test_the_map_stays_on_the_image_through_scale_mirror_and_crop(
         sample = samples.sample(0, np.random.default_rng(seed), 64, stride)
         image, shown = sample["image"].numpy().astype(int), sample["class_map"].numpy().astype(int)
         assert (image.shape, shown.shape) == ((3, 64, 64), (64 // stride, 64 // stride))
-        # The middle of each cell, away from the padding, whose colour resizing does not touch.
+        # Only cells away from the padding are compared: each map pixel lies in the middle of its cell.
         inside = shown != UNSURE
         edge = np.pad(inside, 1, constant_values=False)
         inner = inside & edge[:-2, 1:-1] & edge[2:, 1:-1] & edge[1:-1, :-2] & edge[1:-1, 2:]
@@ -56,13 +56,13 @@ def test_the_map_stays_on_the_image_through_scale_mirror_and_crop(
         assert (outside | inside).all(), seed
 
 
-def test_a_sample_follows_from_its_generator_alone(samples: RelationSamples) -> None:
+def test_a_sample_depends_on_its_generator_only(samples: RelationSamples) -> None:
     one, same, other = (samples.sample(0, np.random.default_rng(seed), 64, 4) for seed in (5, 5, 6))
     assert torch.equal(one["image"], same["image"]) and torch.equal(one["class_map"], same["class_map"])
     assert not torch.equal(one["image"], other["image"])
 
 
-def test_an_image_that_went_away_is_replaced_by_the_next(samples: RelationSamples) -> None:
+def test_the_next_image_replaces_one_that_is_gone(samples: RelationSamples) -> None:
     following = samples.pair(3)
     Path(samples.uris[2].as_py()).rename(Path(samples.uris[2].as_py() + ".gone"))
     try:
@@ -70,7 +70,7 @@ def test_an_image_that_went_away_is_replaced_by_the_next(samples: RelationSample
     finally:
         Path(samples.uris[2].as_py() + ".gone").rename(Path(samples.uris[2].as_py()))
     samples.uris = pa.array(["/absent.png"] * 6)
-    with pytest.raises(RuntimeError, match="Not one image"):
+    with pytest.raises(RuntimeError, match="None of the images"):
         samples.pair(0)
 
 

@@ -33,12 +33,12 @@ PINNED = Path(__file__).parents[1] / "data" / "answers.json"
 
 @pytest.fixture(autouse=True)
 def float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processors with bfloat16 instructions would round where others do not."""
+    """Turn bfloat16 off: CPUs with bfloat16 instructions round differently from others."""
     monkeypatch.setattr("irnet_ray.networks.inference.has_bfloat16", lambda device: False)
 
 
 def check(stage: str, numbers: Iterable[float]) -> None:
-    """Compare an answer with the pinned one, or pin it."""
+    """Compare a result with the pinned one, or pin it."""
     answer = [float(f"{number:.5g}") for number in numbers]
     pinned: dict[str, Any] = json.loads(PINNED.read_text()) if PINNED.exists() else {}
     if os.environ.get("IRNET_RAY_PIN"):
@@ -49,7 +49,7 @@ def check(stage: str, numbers: Iterable[float]) -> None:
 
 
 def compare(pinned: dict[str, Any], revision: int, answer: list[float]) -> str | None:
-    """What is wrong with an answer of this revision; None if it is the pinned one."""
+    """The fault of a result at this revision. None if it is the pinned one."""
     if pinned["revision"] != revision:
         return "the revision is new: pin its answer, as this file's docstring says"
     known = pinned["answer"]
@@ -59,17 +59,17 @@ def compare(pinned: dict[str, Any], revision: int, answer: list[float]) -> str |
 
 
 def grid(map_KHW: np.ndarray) -> list[float]:
-    """Means of a map over a grid of 3 x 4, over its first axis too."""
+    """Means of a map over its first axis and a grid of 3 x 4."""
     rows = np.array_split(map_KHW.astype(np.float64).reshape(-1, *map_KHW.shape[-2:]).mean(axis=0), 3)
     return [float(cell.mean()) for row in rows for cell in np.array_split(row, 4, axis=1)]
 
 
 def trained(stage: TrainStage, key: str) -> list[float]:
-    """A training's schedule and rates, one sample, and its losses before and after a step."""
+    """The result of a training stage: schedule, rates, one sample, and its losses before and after a step."""
     torch.manual_seed(0)
     task: Any = stage.build()
     samples = [task.sample(index, np.random.default_rng(index)) for index in range(task.images)]
-    sample = max(samples, key=lambda sample: len(torch.unique(sample[key])))  # one that says something
+    sample = max(samples, key=lambda sample: len(torch.unique(sample[key])))  # one with several classes
     batch = {name: torch.stack([tensor] * 2) for name, tensor in sample.items()}
     optimizer = torch.optim.SGD(task.groups(), lr=0.0, weight_decay=stage.weight_decay)
     numbers = [stage.schedule.iterations, stage.schedule.factor(10), *(group["lr"] for group in task.groups())]
@@ -86,7 +86,7 @@ def trained(stage: TrainStage, key: str) -> list[float]:
 
 
 def row_of(stage: MapStage, row: Row) -> Row:
-    """What a map stage makes of a row of its sources."""
+    """The result of a map stage for one row of its sources."""
     return stage.finish(row, stage.network(False)(row, stage.load(row)))
 
 
@@ -124,7 +124,7 @@ def test_labels(plan: Plan, irnet: Any) -> None:
     check("labels", [len(figures), *np.sum(figures, axis=0).tolist(), *grid(decode_png(made["semantic"]))])
 
 
-def test_a_changed_answer_or_a_new_revision_is_a_fault() -> None:
+def test_a_changed_result_or_a_new_revision_is_a_fault() -> None:
     pinned = {"revision": 1, "answer": [1.0, 200.0]}
     assert compare(pinned, 1, [1.0005, 200.0]) is None
     assert "raise the revision" in str(compare(pinned, 1, [1.0, 206.0]))

@@ -1,4 +1,4 @@
-"""Loading and finishing run in one process a core: they take no torch along, whose libraries fill 500 MB in each."""
+"""Rows of the map stages. Making them imports no torch: it takes 500 MB in each process, and there is one per core."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from irnet_ray import tables
 from irnet_ray.commands.plan import Plan
 from irnet_ray.engine.steps import Commit, Finish, Item, Load, MapStage
-from irnet_ray.masks import encode_png
+from irnet_ray.masks import decode_masks, decode_png, encode_png
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages import ablation, labels, predictions, prototypes, seeds
-from irnet_ray.stages.rows import Ablated, Attention, Masks, Predicted
+from irnet_ray.stages.rows import Ablated, Attention, Masks, Predicted, predictions_row
 from irnet_ray.stages.student_kinds import KINDS
 from irnet_ray.stages.students import Student
 
+ROW = {"image_id": "a.jpg", "uri": "/a.jpg", "tags": ["sheep"], "width": 12, "height": 8}
+VOCABULARY = ("bird", "cat", "dog", "sheep")
 RUN = """
 import pickle, sys
 step, unit = pickle.loads(sys.stdin.buffer.read())
@@ -33,7 +36,7 @@ sys.stdout.buffer.write(pickle.dumps((made, taken)))
 
 
 def elsewhere(step: Callable[[dict[str, Any]], dict[str, Any]], unit: dict[str, Any]) -> dict[str, Any]:
-    """What a step makes of a unit in a process of its own, which has not imported torch then."""
+    """Run a step on a unit in a process of its own. Returns its result, and checks that torch was not imported."""
     given = pickle.dumps((step, unit))
     said = subprocess.run([sys.executable, "-c", RUN], input=given, capture_output=True, check=True).stdout
     made, taken = pickle.loads(said)
@@ -42,7 +45,7 @@ def elsewhere(step: Callable[[dict[str, Any]], dict[str, Any]], unit: dict[str, 
 
 
 def stages(plan: Plan, out: Folder) -> dict[str, tuple[MapStage, Any]]:
-    """Each map stage over images, and an answer of its network for an image of 96x128 pixels with one tag."""
+    """Each map stage over images, and an output of its network for an image of 96x128 pixels with one tag."""
     images, rows = plan.shards("images"), plan.shards("seeds")
     size, grid = (96, 128), (24, 32)
     masks = Masks(np.ones((1, *size), bool), np.zeros(1, np.int64), *np.ones((2, 1)), np.ones(size, np.uint8))
@@ -95,3 +98,38 @@ def test_a_tag_is_loaded_and_finished_without_torch(plan: Plan, tmp_path: Path) 
     finished = elsewhere(Finish.of(stage, None), {"shard": shard, "items": items, "spent": {}})
     (made,) = pickle.loads(finished["items"])
     assert made["image_id"] == tags[0] and prototypes.prototypes_of(made).centers.shape == (1, 4)
+
+
+def test_a_prediction_numbers_the_predicted_classes_and_keeps_the_masks() -> None:
+    masks = np.zeros((2, 4, 6), bool)
+    masks[0, :2, :3] = True
+    masks[1, 2:, 3:] = True
+    semantic = np.zeros((4, 6), np.int32)
+    semantic[:2, :3] = 4  # sheep
+    semantic[2:, 3:] = 2  # cat
+    row = predictions_row(VOCABULARY, "mark", ROW, Predicted(masks, np.array([3, 1]), np.array([0.9, 0.4]), semantic))
+    assert row["tags"] == ["cat", "sheep"]  # predicted, in the vocabulary's order; the image's own tags do not matter
+    assert [(i["class_name"], i["class_id"]) for i in row["instances"]] == [("sheep", 3), ("cat", 1)]
+    assert [i["score"] for i in row["instances"]] == pytest.approx([0.9, 0.4])
+    # The working size is half of the image's own size, which rows have.
+    assert decode_masks(row["instances"], (8, 12)).sum(axis=(1, 2)).tolist() == [24, 24]
+    map_HW = decode_png(row["semantic"])
+    assert (map_HW[:4, :6] == 2).all() and (map_HW[4:, 6:] == 1).all() and (map_HW[:4, 6:] == 0).all()
+    pa.Table.from_pylist([{**row, "uri": "/a.jpg"}], tables.LABELS)
+
+
+def test_an_image_without_predictions_has_a_row() -> None:
+    nothing = Predicted(
+        np.zeros((0, 4, 6), bool), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((4, 6), np.int32)
+    )
+    row = predictions_row(VOCABULARY, "mark", ROW, nothing)
+    assert (row["tags"], row["instances"]) == ([], [])
+    assert not decode_png(row["semantic"]).any()
+
+
+def test_more_classes_than_a_semantic_map_can_hold_are_an_error_of_the_image() -> None:
+    names = tuple(f"class {n:03d}" for n in range(300))
+    semantic = np.arange(1, 301, dtype=np.int32).reshape(10, 30)
+    many = Predicted(np.zeros((0, 10, 30), bool), np.zeros(0, np.int64), np.zeros(0, np.float32), semantic)
+    with pytest.raises(ValueError, match="300 classes"):
+        predictions_row(names, "mark", {**ROW, "width": 30, "height": 10}, many)

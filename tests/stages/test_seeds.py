@@ -20,6 +20,7 @@ from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages import seeds
 from irnet_ray.stages.images import load_image
+from irnet_ray.stages.rows import seeds_row
 
 
 def rows(plan: Plan) -> list[dict[str, Any]]:
@@ -34,7 +35,7 @@ def network_of(plan: Plan, classifier: Folder, method: str, prototypes: Shards |
     )
 
 
-def test_a_row_of_seeds_from_an_image(plan: Plan, classifier: Folder, prototypes: Shards) -> None:
+def test_an_image_gives_a_row_of_seeds(plan: Plan, classifier: Folder, prototypes: Shards) -> None:
     stage = seeds.stage(plan.config, plan.shards("images"), plan.vocabulary, classifier, prototypes)
     network = stage.network(False)
     for row in rows(plan)[:3]:
@@ -55,7 +56,7 @@ def test_a_row_of_seeds_from_an_image(plan: Plan, classifier: Folder, prototypes
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_attention_is_of_the_row_s_tags_in_their_order(
+def test_attention_has_the_row_s_tags_in_their_order(
     plan: Plan, classifier: Folder, prototypes: Shards, method: str
 ) -> None:
     network = network_of(plan, classifier, method, prototypes)
@@ -77,7 +78,7 @@ def test_a_mirror_image_has_mirrored_seeds(plan: Plan, classifier: Folder, proto
     assert np.abs(one.full - other.full[..., ::-1]).max() < 0.02
 
 
-def test_prototypes_look_at_one_scale_and_the_others_at_all(plan: Plan, classifier: Folder, prototypes: Shards) -> None:
+def test_prototypes_use_one_scale_and_other_methods_use_all(plan: Plan, classifier: Folder, prototypes: Shards) -> None:
     row = rows(plan)[0]
     image = np.asarray(load_image(row["uri"], 1280))
     networks = [network_of(plan, classifier, method, prototypes) for method in ("cam", "correlation", "prototypes")]
@@ -89,7 +90,7 @@ def test_prototypes_look_at_one_scale_and_the_others_at_all(plan: Plan, classifi
     assert not np.allclose(cam.cam, both.cam, atol=0.01)
 
 
-def test_a_tag_without_prototypes_is_spread_from_its_cam(plan: Plan, classifier: Folder, prototypes: Shards) -> None:
+def test_a_tag_without_prototypes_uses_its_cam(plan: Plan, classifier: Folder, prototypes: Shards) -> None:
     row = rows(plan)[0]
     image = np.asarray(load_image(row["uri"], 1280))
     both = network_of(plan, classifier, "prototypes", prototypes)(row, image)
@@ -102,10 +103,21 @@ def test_a_tag_without_prototypes_is_spread_from_its_cam(plan: Plan, classifier:
     assert np.array_equal(spread, without) and not np.allclose(spread, both.chosen, atol=0.01)
 
 
-def test_broken_weights_are_an_error_and_not_a_row(plan: Plan, classifier: Folder) -> None:
+def test_broken_weights_raise_an_error(plan: Plan, classifier: Folder) -> None:
     state = load(classifier.read("weights.safetensors"))
     state["classifier.weight"] = torch.full_like(state["classifier.weight"], torch.inf)
     classifier.write("weights.safetensors", save(state))
     network = network_of(plan, classifier, "cam")
     with pytest.raises(FloatingPointError, match="not finite"):
         network(rows(plan)[0], np.zeros((64, 64, 3), np.uint8) + 99)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_image_without_a_tag_is_all_background(
+    plan: Plan, classifier: Folder, prototypes: Shards, method: str
+) -> None:
+    row = {**rows(plan)[0], "tags": []}
+    found = network_of(plan, classifier, method, prototypes)(row, np.asarray(load_image(row["uri"], 1280)))
+    assert found.cam.shape == (0, 24, 32) and found.full.shape == (0, 96, 128)
+    made = seeds_row(plan.config, {}, row, found)
+    assert made["class_ids"] == [] and not decode_png(made["confident_map"]).any()

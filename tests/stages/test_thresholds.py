@@ -1,4 +1,4 @@
-"""Counts at many thresholds are those of the stages themselves, run with each threshold."""
+"""Counts at many thresholds equal those of the stages, run with each threshold."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BACKGROUNDS = [(0.1,), (0.25,), (0.6,)]
 
 
 def attended(plan: Plan, size: tuple[int, int]) -> tuple[dict[str, Any], TruthImage]:
-    """A row of an image with several tags, attention to each in blocks of random strength; and the image's truth."""
+    """The row of an image with several tags, with attention in blocks of random strength, and the image's truth."""
     row = next(row for row in plan.table.to_pylist() if len(row["tags"]) > 1)
     truth = load_truth(Path(row["uri"]).parents[1] / "truth.json").images[row["image_id"]]
     height, width = size
@@ -37,12 +37,12 @@ def attended(plan: Plan, size: tuple[int, int]) -> tuple[dict[str, Any], TruthIm
 
 
 @pytest.mark.parametrize(("max_side", "size"), [(1280, (96, 128)), (64, (48, 64))])
-def test_counts_are_those_of_the_stages(
+def test_counts_equal_those_of_the_stages(
     make_plan: Callable[..., Plan], plan: Plan, irnet: Folder, max_side: int, size: tuple[int, int]
 ) -> None:
     config = make_plan(max_side=max_side).config
     row, truth = attended(plan, size)
-    # One tag is not among the truth's classes: its pixels are wrong wherever they are said.
+    # One tag is not among the truth's classes: its pixels are always wrong.
     numbers = {name: n for n, name in enumerate(sorted({i.class_name for i in truth.instances}), start=1)}
     row["tags"] = [*row["tags"][:-1], "unheard of"]
     class_of = np.array([0, *(numbers.get(tag, len(numbers) + 1) for tag in row["tags"])])
@@ -53,7 +53,9 @@ def test_counts_are_those_of_the_stages(
     true = semantic_map(truth.instances, numbers, (96, 128))
     full = upsampled(decode_cam(row), size)
     for pair in PAIRS:
-        expected = count_confident(confident_map(image, full, *pair), resize_map(true, size), class_of[1:])
+        expected = count_confident(
+            confident_map(image, full, foreground=pair[0], background=pair[1]), resize_map(true, size), class_of[1:]
+        )
         assert np.abs(found.seeds[pair] - expected).max() <= 2
     assert len({str(counts) for counts in found.seeds.values()}) == len(PAIRS)
 
@@ -80,7 +82,7 @@ def pixels(counts: LabelCounts) -> np.ndarray:
 
 
 def upsampled(cam: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """By OpenCV's rule, in numpy: each pixel between the middles of its two nearest cells."""
+    """Bilinear in numpy, as OpenCV does it: each pixel lies between the centres of its two nearest cells."""
     for axis, length in ((1, size[0]), (2, size[1])):
         cells = cam.shape[axis]
         place = np.clip((np.arange(length) + 0.5) / 4 - 0.5, 0, cells - 1)
@@ -90,7 +92,7 @@ def upsampled(cam: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cam.astype(np.float32)
 
 
-def test_an_image_without_tags_says_background_everywhere(plan: Plan, irnet: Folder) -> None:
+def test_an_image_without_tags_is_background_everywhere(plan: Plan, irnet: Folder) -> None:
     row, truth = attended(plan, (96, 128))
     row |= {"tags": [], "class_ids": [], **encode_cam(np.zeros((0, 24, 32)))}
     numbers = {name: n for n, name in enumerate(sorted({i.class_name for i in truth.instances}), start=1)}

@@ -1,4 +1,4 @@
-"""Truth as labels: every instance, crowds of no class, folds that part the images."""
+"""Truth as labels: every instance, crowds without a class, and folds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def true(name: str, rows: slice, columns: slice, crowd: bool = False) -> TruthIn
     return TruthInstance("a.jpg", name, coco.encode(np.asfortranarray(mask)), crowd)
 
 
-def test_a_row_holds_instances_and_a_map_in_which_crowds_are_unknown() -> None:
+def test_a_row_holds_instances_and_a_map_with_crowds_ignored() -> None:
     everything = slice(None)
     image = TruthImage(
         6,
@@ -42,7 +42,7 @@ def test_a_row_holds_instances_and_a_map_in_which_crowds_are_unknown() -> None:
     assert (semantic[2] == 0).all()
 
 
-def test_folds_part_the_images_that_have_truth(tmp_path: Path) -> None:
+def test_folds_share_out_the_images_that_have_truth(tmp_path: Path) -> None:
     from irnet_ray.scenes.generate import generate
 
     data = generate(tmp_path / "scenes", 9, (64, 64))

@@ -1,4 +1,4 @@
-"""A student of one convolution, made outside the package: what somebody adds who writes one of their own."""
+"""A student of one convolution, as somebody outside the package would add it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ToyTask:
 
 
 class ToyPredictor:
-    """A trained one."""
+    """The trained student."""
 
     def __init__(self, student: Student, folder: Folder, gpu: bool) -> None:
         self.network = network(student)

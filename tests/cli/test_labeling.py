@@ -1,20 +1,27 @@
-"""The command only parses, calls one function and prints; exit codes say whose fault it was."""
+"""The verbs on labels: they parse, call one function and print."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from irnet_ray import cli
 from irnet_ray.commands import label as api
+from irnet_ray.commands.calibrate import Calibration, Knob
+from irnet_ray.commands.defaults import OUT, SHARDS, SHOW_IMAGES
 from irnet_ray.config.load import Config, describe
-from irnet_ray.errors import UserError
 from irnet_ray.report.classifier import known_tags
 from irnet_ray.report.summary import Summary
+from tests.exports.runs import box, image, instance, write_run
+
+Main = Callable[..., tuple[int, str, str]]
+
 
 EMPTY = {
     **Summary().to_json([]),
@@ -23,29 +30,12 @@ EMPTY = {
     "unusual": [],
     "classifier": known_tags(None, 0),
 }
+
+
 RESULT = api.LabelResult("/out", "0123", images=5, labels=4, errors=1, instances=9, truth=None, report=EMPTY)
 
 
-@pytest.fixture
-def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run a command: exit code, standard output, standard error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["irnet-ray", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
-
-
-Main = Callable[..., tuple[int, str, str]]
-
-
-def test_label_hands_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_label_passes_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
     def label(*positional: Any, **named: Any) -> api.LabelResult:
@@ -59,16 +49,30 @@ def test_label_hands_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatch
         "label",
         *options.split(),
         *["--workers", "2", "--limit", "3", "--address", "a", "--then", "deeplab, mask-rcnn"],
-        *["--classifier", "pretrained", "--set", "labels.background=0.3", "--set", "seed=1", "--accept", "captions"],
+        *[
+            "--classifier",
+            "pretrained",
+            "--window",
+            "-1024",
+            "3071",
+            "--set",
+            "labels.background=0.3",
+            "--set",
+            "seed=1",
+            "--accept",
+            "captions",
+        ],
     )
     assert (code, err) == (0, "")
     full = {"backbone": "lite0", "weights": "w", "config": Path("c"), "seeds": "cam", "preset": "paper"}
     full["classifier"] = "pretrained"
     full |= {"workers": 2, "limit": 3, "address": "a"}
+    full["window"] = (-1024.0, 3071.0)
     plain = dict.fromkeys(full) | {"then": [], "settings": (), "accept": ()}
-    full |= {"then": ["deeplab", "mask-rcnn"], "settings": ["labels.background=0.3", "seed=1"], "accept": ["captions"]}
+    full |= {"then": ["deeplab", "mask-rcnn"], "settings": ["labels.background=0.3", "seed=1"]}
+    full["accept"] = ["captions"]
     assert seen == [
-        ((None, "irnet-out"), {"shards": 4, **plain}),
+        ((None, OUT), {"shards": SHARDS, **plain}),
         (("d", "o"), {"shards": 9, **full}),
     ]
     assert "5 images = 4 labels + 1 errors" in out
@@ -88,43 +92,12 @@ def test_label_compares_scenes_with_their_truth(main: Main, monkeypatch: pytest.
     assert "errors  /out" not in out
 
 
-def test_a_run_without_one_label_is_no_success(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_any_label_is_a_failure(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "label", lambda *_, **__: api.LabelResult("/out", "0", 5, 0, 5, 0, None, EMPTY))
     code, out, err = main("label")
     assert code == 2 and "5 images = 0 labels + 5 errors" in out
     assert out.endswith("\n\nerrors: unreadable 5\n") and "report  /out/report.json\n" in out
-    assert err == "irnet-ray: Not one image could be labeled: the errors table says why.\n"
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "said"),
-    [
-        (UserError("No such thing."), 2, "irnet-ray: No such thing.\n"),
-        (RuntimeError("seeds: stopped."), 1, "irnet-ray: seeds: stopped.\n"),
-        (OSError(28, "No space left on device"), 1, "irnet-ray: [Errno 28] No space left on device\n"),
-        (KeyboardInterrupt(), 130, "irnet-ray: stopped; run the same command to go on.\n"),
-    ],
-)
-def test_exit_codes_tell_a_person_s_mistake_from_a_failure(
-    main: Main, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
-) -> None:
-    def label(*_: Any, **__: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(api, "label", label)
-    assert main("label") == (code, "", said)
-
-
-def test_a_bug_shows_its_traceback(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "label", lambda *_, **__: RESULT.nonsense)  # type: ignore[attr-defined]
-    with pytest.raises(AttributeError):
-        main("label")
-
-
-@pytest.mark.parametrize("arguments", [["label", "--shard", "3"], ["label", "--shards", "many"], ["lable"], ["show"]])
-def test_what_cannot_be_parsed_is_a_mistake_too(main: Main, arguments: list[str]) -> None:
-    code, out, err = main(*arguments)
-    assert code == 2 and out == "" and err and "Traceback" not in err
+    assert err == "irnet-ray: No image could be labeled: the errors table says why.\n"
 
 
 def test_config_prints_every_knob(main: Main, tmp_path: Path) -> None:
@@ -150,7 +123,7 @@ def test_show_prints_where_the_picture_is(main: Main, monkeypatch: pytest.Monkey
     monkeypatch.setattr("irnet_ray.commands.show.show", show)
     assert main("show", "out")[1] == "/out/show.png\n"
     main("show", "out", "--image", "a", "--image", "b", "--limit", "3", "--to", "x.png")
-    assert seen == [("out", [], 12, None), ("out", ["a", "b"], 3, Path("x.png"))]
+    assert seen == [("out", [], SHOW_IMAGES, None), ("out", ["a", "b"], 3, Path("x.png"))]
 
 
 def test_evaluate_prints_its_tables_and_writes_its_figures(
@@ -182,3 +155,50 @@ def test_evaluate_prints_its_tables_and_writes_its_figures(
     assert json.loads(figures.read_text()) == {"images": 7}
     code, _, said = main("evaluate", "o", "--truth", "t", "--json", str(tmp_path / "absent" / "figures.json"))
     assert code == 2 and said.startswith("irnet-ray: Cannot write")
+
+
+def test_calibrate_prints_the_table_the_config_and_the_next_command(
+    main: Main, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def found_it(*arguments: Any) -> Calibration:
+        seen.append(arguments)
+        value = 0.4 if arguments[2] else 0.3
+        knob = Knob("seeds.foreground", 0.3, value, value, (value,) * 5, 0.5, 0.6)
+        return Calibration([knob], 20, Path("/out/calibrated.yaml"), "irnet-ray label --config c")
+
+    monkeypatch.setattr("irnet_ray.commands.calibrate.calibrate", found_it)
+    code, out, _ = main("calibrate", "o", "--truth", "t.json", "--to", "c.yaml")
+    assert code == 0 and out.startswith("knob ")
+    assert out.endswith("\n\nconfig  /out/calibrated.yaml\nnext    irnet-ray label --config c\n")
+    said = main("calibrate", "o", "--truth", "t.json")[1]
+    assert said.endswith("\nNo threshold gains anything: the config is the run's own.\n")
+    assert seen == [("o", Path("t.json"), Path("c.yaml")), ("o", Path("t.json"), None)]
+
+
+def command(*arguments: Any) -> tuple[int, str, str]:
+    """Run the command in another process, in which importing torch or Ray fails."""
+    code = "import sys; sys.modules.update(torch=None, ray=None); from irnet_ray.cli import main; main()"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    words = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_export_needs_neither_torch_nor_ray_and_refuses_with_one_sentence(tmp_path: Path) -> None:
+    mask, out = box((6, 8), (0, 0, 6, 3)), tmp_path / "new"
+    pair = [instance(mask, "dog", 0.75, 0.75), instance(mask, "cat", 0.5, 0.25)]
+    run = write_run(tmp_path / "run", [image(f"{number}.jpg", pair) for number in range(30)], failed=["broken.jpg"])
+    options = ["--out", out, "--min-quality", 0.5, "--min-score", 0.25]
+    code, said, wrong = command("export", run / "labels", "--format", "voc", *options)
+    assert (code, wrong) == (0, "")
+    lines = said.splitlines()
+    assert lines[:2] == ["30 images, 30 annotations, 3 classes", "left out  30 of quality below 0.5"]
+    assert lines[-1] == f"written   {out}/VOC" and (out / "VOC" / "labels.txt").is_file()
+    code, said, wrong = command("export", run, "--format", "coco", "--out", out)
+    assert (code, said) == (2, "")
+    assert wrong == f"irnet-ray: {out} is not empty: name a new folder, or empty this one.\n"
+    code, said, wrong = command("export", run, "--format", "png", "--out", tmp_path / "other")
+    assert (code, said) == (2, "")
+    assert wrong == "irnet-ray: Unknown format 'png': the formats are coco, voc, yolo.\n"

@@ -23,6 +23,8 @@ IMAGES = pa.schema(
         pa.field("height", pa.int32()),
         pa.field("content", pa.string()),  # hash of the file's bytes, and `/16` or another depth over 8 bits
         pa.field("shard", pa.int32(), nullable=False),
+        # Tags of which nobody knows whether the image has them; null: none. Tables of 0.5.4 have no such column.
+        pa.field("tags_unknown", pa.list_(pa.string())),
     ]
 )
 

@@ -276,6 +276,19 @@ def _directory_of_tags(folder: Path) -> None:
     (folder / "tags.csv").mkdir()
 
 
+def _masks(folder: Path) -> None:
+    for name in ("masks/a.png", "masks/b.png", "images/a_mask.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        photo().save(folder / name)
+
+
+def _run_directory(folder: Path) -> None:
+    (folder / "out" / "stages").mkdir(parents=True)
+    (folder / "out" / "stages" / "x.json").write_text("{}")
+    (folder / "out" / "current.json").write_text("{}")
+    photo().save(folder / "out" / "show.png")
+
+
 def _half_parquet() -> bytes:
     whole = io.BytesIO()
     pq.write_table(pa.table({"image": ["a.png", "b.png"], "tags": ["cat", "dog"]}), whole)
@@ -296,6 +309,15 @@ FOLDERS = [
     BadFolder(
         "the same content in two files", _added("c.png,dog\n", lambda i: os.link(i / "a.png", i / "c.png")), images=3
     ),
+    BadFolder("image that the tags file does not list", _added("", lambda i: _saved()(i / "c.png")), "without tags"),
+    BadFolder("masks beside the images", _masks),
+    BadFolder("hidden files", _added("", lambda i: _bytes(b"Mac OS X")(i / "._a.png"))),
+    BadFolder("a run directory among the images", _run_directory),
+    BadFolder("photo without an extension", _added("c,dog\n", lambda i: photo().save(i / "c", "PNG")), images=3),
+    BadFolder(
+        "captions for tags", _tags("image,tags\na.png,a dog on grass\nb.png,my old cat\n"), "most tags occur once"
+    ),
+    BadFolder("every image has every tag", _tags("image,tags\na.png,cat\nb.png,cat\n"), "no image teaches"),
     BadFolder("dangling link", _added("c.png,dog\n", lambda i: os.symlink("gone", i / "c.png")), "1 file not found"),
     BadFolder("dangling link without tags", _added("", lambda i: os.symlink("gone", i / "c.png")), "without tags"),
     BadFolder("folder named .jpg", _added("c.jpg,dog\n", lambda i: (i / "c.jpg").mkdir()), "1 file not found"),
@@ -313,8 +335,8 @@ FOLDERS = [
         lambda folder: open(os.fsencode(folder) + b"/images/\xff\xfe.png", "wb").close(),
         "without tags",
     ),
-    BadFolder("row without tags", _tags("image,tags\na.png,\nb.png,cat\n"), "gives a.png no tags"),
-    BadFolder("empty tag strings only", _tags("image,tags\na.png, ; ;\nb.png,cat\n"), "gives a.png no tags"),
+    BadFolder("row without tags", _tags("image,tags\na.png,\nb.png,cat\n")),
+    BadFolder("empty tag strings only", _tags("image,tags\na.png, ; ;\nb.png,cat\n")),
     BadFolder("empty tag strings among others", _tags("image,tags\na.png,;cat;; \nb.png,cat\n")),
     BadFolder("tag that no other image has", _tags("image,tags\na.png,quokka\nb.png,cat\n")),
     BadFolder("1,000 tags", _tags(f"image,tags\na.png,{';'.join(map(str, range(1000)))}\nb.png,cat\n"), "at most 254"),
@@ -341,7 +363,7 @@ FOLDERS = [
     BadFolder("Parquet: numbers for names", _parquet(image=[1, 2], tags=["cat", "dog"]), "must hold text"),
     BadFolder("Parquet: numbers for tags", _parquet(image=NAMES, tags=[[1], [2]]), "must hold text"),
     BadFolder("Parquet: null names", _parquet(image=pa.array([None, "b.png"]), tags=["cat", "dog"]), "names no image"),
-    BadFolder("Parquet: null tags", _parquet(image=NAMES, tags=pa.array([None, "cat"])), "gives a.png no tags"),
+    BadFolder("Parquet: null tags", _parquet(image=NAMES, tags=pa.array([None, "cat"]))),
     BadFolder("Parquet: text that is not UTF-8", _parquet(image=NOT_UTF8, tags=["cat", "dog"]), "cannot be read"),
     BadFolder("Parquet: missing column", _parquet(image=NAMES), "must have one column tags"),
     BadFolder("Parquet: no rows", _parquet(image=NAMES[:0], tags=NAMES[:0]), "lists no images"),

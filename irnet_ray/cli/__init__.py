@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 # Importing a module registers its verbs; `--help` lists them in this order.
-from irnet_ray.cli import labeling, relabeling, learning, runs, cluster  # isort: skip
+from irnet_ray.cli import inspecting, labeling, relabeling, learning, runs, cluster  # isort: skip
 from irnet_ray.cli.root import app
 from irnet_ray.errors import UserError
 
-__all__ = ["app", "cluster", "labeling", "learning", "main", "relabeling", "runs"]
+__all__ = ["app", "cluster", "inspecting", "labeling", "learning", "main", "relabeling", "runs"]
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from irnet_ray.algorithms.seed_methods import METHODS
-from irnet_ray.cli.root import Address, ConfigFile, Out, Settings, Shards, Workers, app
+from irnet_ray.cli.root import Accept, Address, ConfigFile, Out, Settings, Shards, Workers, app
 from irnet_ray.commands.defaults import MIN_QUALITY, MIN_SCORE, OUT, SHARDS, SHOW_IMAGES
 from irnet_ray.errors import UserError, reason
 from irnet_ray.exports.formats import FORMATS
@@ -46,7 +46,8 @@ def label(
         ),
     ] = None,
     workers: Workers = None,
-    limit: Annotated[int | None, typer.Option(help="Label only the first N images.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Label only N images, drawn evenly.")] = None,
+    accept: Accept = None,
     then: Annotated[
         str, typer.Option(help=f"Students to train on the labels afterwards, separated by commas: {', '.join(KINDS)}.")
     ] = "",
@@ -76,6 +77,7 @@ def label(
         window=window,
         workers=workers,
         limit=limit,
+        accept=accept or (),
         then=[kind.strip() for kind in then.split(",") if kind.strip()],
         address=address,
     )

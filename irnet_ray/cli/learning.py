@@ -80,7 +80,7 @@ def predict(
     data: Annotated[str, typer.Option(help="Folder of images; tags are not needed.")],
     out: Annotated[str, typer.Option(help="The run directory for the predictions.")],
     shards: Shards = SHARDS,
-    limit: Annotated[int | None, typer.Option(help="Predict only the first N images.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Predict only N images, drawn evenly.")] = None,
     workers: Annotated[int | None, typer.Option(help="Network actors.")] = None,
     address: Address = None,
 ) -> None:

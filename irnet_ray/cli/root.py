@@ -21,6 +21,10 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="A knob, such as labels.background=0.3; may be repeated."),
 ]
 ConfigFile = Annotated[Path | None, typer.Option(help="YAML or JSON file of knobs; see `irnet-ray config`.")]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option("--accept", metavar="NAME", help="Ignore this suspicion of `irnet-ray inspect`; may be repeated."),
+]
 Out = Annotated[str, typer.Option(help="The run directory: a folder, or s3://bucket/run.")]
 Shards = Annotated[int, typer.Option(help="Parquet files per table.")]
 Workers = Annotated[

@@ -10,12 +10,13 @@ from typing import Any
 from rich.console import Console
 
 from irnet_ray.commands.defaults import OUT, SHARDS
+from irnet_ray.commands.inspect import inspected, print_lines
 from irnet_ray.commands.pipeline import relabel_hint, run_plan
 from irnet_ray.commands.plan import Plan
 from irnet_ray.commands.train import train
 from irnet_ray.config.load import load_config
 from irnet_ray.errors import UserError
-from irnet_ray.inputs.folder import read_folder
+from irnet_ray.inputs.folder import read
 from irnet_ray.runs.lock import hold
 from irnet_ray.runs.run import writable
 from irnet_ray.runs.version import Source
@@ -56,6 +57,7 @@ def label(
     window: tuple[float, float] | None = None,
     workers: int | None = None,
     limit: int | None = None,
+    accept: Sequence[str] = (),
     then: Sequence[str] = (),
     address: str | None = None,
     console: Console | None = None,
@@ -75,7 +77,8 @@ def label(
         preset: `paper` for the published pipeline; the config file overrides it.
         window: the sample values that become black and white in images of more than 8 bits; overrides the config file.
         workers: training workers and network actors; None for all GPUs, or for a network actor per core without one.
-        limit: label only this many images, the first ones.
+        limit: label only this many images, drawn evenly by a hash of their ids.
+        accept: names of suspicions to ignore; see `inputs.suspicions`.
         then: names of students to train on the labels, in order, such as `mask-rcnn`.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
         console: where the plan and the progress go.
@@ -115,13 +118,19 @@ def label(
             )
             data = generate(Path(folder.local_path) / SCENES)
             truth = str(Path(data) / "truth.json")
-        plan = Plan(folder, knobs, read_folder(data, shards, limit), shards)
+        reading = read(data, shards, limit)
+        inspection = inspected(data, reading, training=not knobs.classifier.pretrained)
+        print_lines(console, inspection.lines())
+        inspection.check(accept)
+        plan = Plan(folder, knobs, reading.table, shards)
         plan.check_usable(str(data))
+        plan.check_learnable(str(data))
         folder.write_json("config.json", knobs.model_dump(mode="json"))
         hint = relabel_hint(plan)
         if hint is not None:
             console.print(hint, highlight=False, soft_wrap=True, markup=False)
-        report = run_plan(plan, Source(absolute(data), limit), workers, address, console)
+        source = Source(absolute(data), limit)
+        report = run_plan(plan, source, workers, address, console, account=reading.account.to_json())
         students = [
             train(kind, out, config=config, settings=settings, workers=workers, address=address, console=console)
             for kind in then

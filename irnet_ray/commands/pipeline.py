@@ -43,6 +43,7 @@ def run_plan(
     console: Console,
     reused: Reused | None = None,
     before_publishing: Callable[[], None] | None = None,
+    account: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run the stages of a plan that are not done, and publish the version; returns the report.
 
@@ -54,6 +55,7 @@ def run_plan(
         console: where the plan and the progress go.
         reused: rows of an earlier version to reuse.
         before_publishing: called when all stages are done; Ray still runs then if a stage needed it.
+        account: of every file seen, for the report; None if it is not known.
     """
     todo = [stage for stage in plan.order if not plan.is_done(stage)]
     trains = STAGES["classifier"] in todo
@@ -77,7 +79,7 @@ def run_plan(
             before_publishing()
     _record_weights(plan)
     publish(plan.out, version.with_entries(labels=labels, errors=errors))
-    return _report(plan, console)
+    return _report(plan, console, account)
 
 
 def version_of(plan: Plan, source: Source) -> Version:
@@ -192,7 +194,7 @@ def _map(plan: Plan, stage: Stage, mapping: MapStage, devices: Any, workers: int
     return f"{done.computed} {stage.unit} computed,{taken} {done.rows} rows, {done.errors} errors"
 
 
-def _report(plan: Plan, console: Console) -> dict[str, Any]:
+def _report(plan: Plan, console: Console, account: dict[str, Any] | None) -> dict[str, Any]:
     """The report of a finished version: the existing one, or a new one from its tables."""
     from irnet_ray.engine.progress import Reading, display
 
@@ -214,6 +216,7 @@ def _report(plan: Plan, console: Console) -> dict[str, Any]:
     figures = summary.to_json(plan.vocabulary)
     report = {
         "version": plan.version,
+        "account": account,
         "images": len(plan.table),
         "labels": count,
         "errors": errors,
@@ -287,7 +290,9 @@ def _print_plan(plan: Plan, console: Console) -> None:
     import pyarrow.compute as pc
 
     broken = len(plan.table) - plan.usable
-    note = f" ({broken} unreadable)" if broken else ""
+    untagged = pc.sum(pc.equal(pc.list_value_length(plan.table["tags"]), 0)).as_py() or 0
+    notes = [f"{broken} unreadable"] * bool(broken) + [f"{untagged} without a tag"] * bool(untagged)
+    note = f" ({', '.join(notes)})" if notes else ""
     counts = pc.value_counts(pc.list_flatten(plan.table["tags"])).to_pylist()
     counts.sort(key=lambda tag: (-tag["counts"], tag["values"]))
     tags = ", ".join(f"{printable(tag['values'])} {tag['counts']}" for tag in counts[:5]) + (

@@ -72,10 +72,17 @@ class Plan:
         return self.config if depths(self.table) else self.config.model_copy(update={"window": None})
 
     def _content(self) -> str:
-        return _digest(self.table, ["image_id", "tags", "content"])
+        return _digest(self.table, ["image_id", "tags", "content", *self._unknown()])
 
     def _images(self) -> str:
-        return fingerprint(_digest(self.table, ["image_id", "tags", "content", "uri"]), self.shard_count)
+        columns = ["image_id", "tags", "content", "uri", *self._unknown()]
+        return fingerprint(_digest(self.table, columns), self.shard_count)
+
+    def _unknown(self) -> list[str]:
+        """The column of unknown tags, if there are any: without them a fingerprint is that of releases before it."""
+        name = "tags_unknown"
+        is_used = name in self.table.column_names and self.table[name].null_count < len(self.table)
+        return [name] if is_used else []
 
     @property
     def version(self) -> str:
@@ -131,6 +138,11 @@ class Plan:
                 f"None of the {len(self.table)} image files in {where} has a readable header: try to open one of them, "
                 "and repair them or name another folder."
             )
+
+    def check_learnable(self, where: str) -> None:
+        """Raise UserError if no image of `where` has a tag."""
+        if not self.vocabulary:
+            raise UserError(f"No image in {where} has a tag: add tags to those that show what you want masks of.")
 
     def samples(self, table: str) -> int:
         """How many rows of a table a training can use. Raises UserError if there are none."""

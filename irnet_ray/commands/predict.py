@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 
 from irnet_ray.commands.defaults import SHARDS
+from irnet_ray.commands.inspect import account_lines, print_lines
 from irnet_ray.errors import UserError
 from irnet_ray.inputs.depths import look
 from irnet_ray.inputs.folder import read_images
@@ -71,7 +72,9 @@ def predict(
         known = current(folder)
         if known is not None and known.student is None:
             raise UserError(f"{folder.location} holds labels of a labeling run: predict into another folder.")
-        prediction = Prediction(folder, student, trained, read_images(data, shards, limit), shards)
+        reading = read_images(data, shards, limit)
+        print_lines(console, account_lines(reading))
+        prediction = Prediction(folder, student, trained, reading.table, shards)
         return _predict(prediction, workers, address, console)
 
 

@@ -15,12 +15,13 @@ from irnet_ray import tables
 from irnet_ray.commands.changes import Changes, compare
 from irnet_ray.commands.defaults import RETRAIN_SHARE
 from irnet_ray.commands.drift import drift_lines, measure
+from irnet_ray.commands.inspect import Inspection, inspected, print_lines
 from irnet_ray.commands.pipeline import run_plan
 from irnet_ray.commands.plan import Plan, maker, other_knobs
 from irnet_ray.config.load import load_config
 from irnet_ray.engine.reuse import Reused
 from irnet_ray.errors import UserError, printable
-from irnet_ray.inputs.folder import read_folder
+from irnet_ray.inputs.folder import read
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import hold
 from irnet_ray.runs.run import FinishedRun
@@ -61,6 +62,7 @@ def relabel(
     retrain_share: float = RETRAIN_SHARE,
     keep: int | None = None,
     dry_run: bool = False,
+    accept: Sequence[str] = (),
     settings: Sequence[str] = (),
     workers: int | None = None,
     address: str | None = None,
@@ -79,6 +81,7 @@ def relabel(
             since their training. A tag that the networks do not know always leads to a training.
         keep: afterwards keep only this many of the newest versions; None for all.
         dry_run: only say what would be computed.
+        accept: names of suspicions to ignore; see `inputs.suspicions`.
         settings: knobs to change from the run's config, such as `labels.background=0.3`. If the networks depend on one
             of them, they are trained again.
         workers: training workers and network actors; None for all GPUs, or for a network actor per core without one.
@@ -97,8 +100,9 @@ def relabel(
     folder = FinishedRun.open(out).folder
     with contextlib.nullcontext() if dry_run else hold(folder):
         todo = plan_relabel(folder, data, retrain, retrain_share, settings)
-        for line in todo.lines():
-            console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
+        print_lines(console, todo.inspection.lines())
+        todo.inspection.check(accept)
+        print_lines(console, todo.lines())
         result = RelabelResult(
             folder.location,
             todo.run.version.id,
@@ -121,6 +125,7 @@ class RelabelPlan:
 
     run: FinishedRun  # the last published version
     source: Source  # where the images are today
+    inspection: Inspection  # of today's images
     changes: Changes
     unseen: float  # share of today's images that the networks were not trained on
     retrain_share: float
@@ -182,17 +187,19 @@ def plan_relabel(
     if run.version.student is not None:
         raise UserError(f"{out.location} holds a student's predictions: run `irnet-ray predict` again instead.")
     source, shard_count = _source(run, data), run.version.shard_count
-    today = read_folder(source.folder, shard_count, source.limit)
+    reading = read(source.folder, shard_count, source.limit)
+    today = reading.table
     changes = compare(_images(run, "images"), today)
     trained_on = "trained_images" if "trained_images" in run.version.stages else "images"
     unseen = compare(_images(run, trained_on), today).unseen / len(today)
     base, recorded = run.version.base, run.config.model_dump(mode="json")
     config = load_config(None, {}, base=recorded, settings=settings)
     reasons = _reasons(Plan(out, config, today, shard_count, base), base, retrain, unseen, retrain_share)
+    inspection = inspected(source.folder, reading, training=bool(reasons) and not config.classifier.pretrained)
     plan = Plan(out, config, today, shard_count, None if reasons else base)
     plan.check_usable(source.folder)
     reused, failed = _reusable(plan, run, changes)
-    return RelabelPlan(run, source, changes, unseen, retrain_share, reasons, plan, reused, failed)
+    return RelabelPlan(run, source, inspection, changes, unseen, retrain_share, reasons, plan, reused, failed)
 
 
 def _source(run: FinishedRun, data: str | Path | None) -> Source:
@@ -214,7 +221,8 @@ def _whole(run: FinishedRun, stage: str) -> Shards:
 
 def _images(run: FinishedRun, stage: str) -> pa.Table:
     shards = _whole(run, stage)
-    return pa.concat_tables([shards.rows.read_table(shards.part(n)) for n in range(shards.count)])
+    parts = [shards.rows.read_table(shards.part(n)) for n in range(shards.count)]
+    return pa.concat_tables(parts, promote_options="default")
 
 
 def _reasons(plan: Plan, base: Version, retrain: bool, unseen: float, most: float) -> tuple[str, ...]:
@@ -277,7 +285,8 @@ def _run(todo: RelabelPlan, workers: int | None, address: str | None, console: C
         )
         plan.out.write_json(DRIFT, drift)
 
-    report = run_plan(plan, todo.source, workers, address, console, reused, compare_labels)
+    account = todo.inspection.reading.account.to_json()
+    report = run_plan(plan, todo.source, workers, address, console, reused, compare_labels, account)
     for line in drift_lines(drift):
         console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
     return {

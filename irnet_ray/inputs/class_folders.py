@@ -8,37 +8,46 @@ from collections import Counter
 from collections.abc import Sequence
 
 from irnet_ray.errors import UserError, reason
-from irnet_ray.inputs.images_table import Listed, refuse_unnamed
+from irnet_ray.inputs.images_table import refuse_unnamed
+from irnet_ray.inputs.listing import TAGS_FILE, Listed, Listing
 from irnet_ray.inputs.place import Place
 from irnet_ray.storage.files import is_file, open_binary
 from irnet_ray.storage.locations import join, parent
 from irnet_ray.text import count, names
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+STRAY = 2  # class folders hold at least so many times the images that are beside them
 MAPPINGS = ("LOC_synset_mapping.txt", "synset_words.txt", "words.txt")
 
 _WORDNET_ID = re.compile(r"n\d{8}")
 
 
 def recognize(place: Place) -> str | None:
-    """All images are in folders, and there are at least two folders, or one that is named by a WordNet id.
+    """Images are in at least two folders, or in one that is named by a WordNet id, and few are beside the folders.
 
     One folder with another name is not enough: images in a folder `images` lack their tags file.
     """
     if place.kind != "folder":
         return None
-    files = [*place.images, *place.lost_images]
+    files, stray = _split(place)
     classes = {path.partition("/")[0] for path in files}
-    if not files or not all("/" in path for path in files):
+    if len(stray) * STRAY > len(files):
         return None
-    if len(classes) > 1 or all(map(_WORDNET_ID.fullmatch, classes)):
-        return f"all its images are in {count(len(classes), 'folder')}, one for each class"
+    if len(classes) > 1 or (classes and all(map(_WORDNET_ID.fullmatch, classes))):
+        which = "all its images are" if not stray else f"{len(files):,} of its {len(files) + len(stray):,} images are"
+        return f"{which} in {count(len(classes), 'folder')}, one for each class"
     return None
 
 
-def listed(place: Place) -> list[Listed]:
+def _split(place: Place) -> tuple[list[str], list[str]]:
+    """Images in folders and links that lead nowhere, and those beside the folders; sorted."""
+    files = sorted([*place.images, *place.lost_images])
+    return [path for path in files if "/" in path], [path for path in files if "/" not in path]
+
+
+def listed(place: Place) -> Listing:
     """All images with their class as tag, and links that lead nowhere; ids are paths below the folder."""
-    location, found = place.location, sorted([*place.images, *place.lost_images])
+    location, (found, _) = place.location, _split(place)
     refuse_unnamed(location, found)
     classes = sorted({path.partition("/")[0] for path in found})
     if SPLITS.issuperset(name.lower() for name in classes):
@@ -47,7 +56,8 @@ def listed(place: Place) -> list[Listed]:
     if blank:
         raise UserError(f"{location} has {count(len(blank), 'class folder')} without a name: rename it.")
     tag_of = _tags(location, classes)
-    return [Listed(path, [tag_of[path.partition("/")[0]]], join(location, path)) for path in found]
+    images = {path: Listed(path, [tag_of[path.partition("/")[0]]], join(location, path)) for path in found}
+    return place.listing(images, dict.fromkeys(MAPPINGS, TAGS_FILE), "an image beside the class folders")
 
 
 def _tags(location: str, classes: Sequence[str]) -> dict[str, str]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
 import posixpath
 from typing import Any
 
-from irnet_ray.errors import UserError, printable, reason
-from irnet_ray.inputs.images_table import Listed
+from irnet_ray.errors import UserError, reason
+from irnet_ray.inputs.listing import TAGS_FILE, Listed, Listing
 from irnet_ray.inputs.place import Place
 from irnet_ray.inputs.tags import check_name, check_tags
-from irnet_ray.storage.files import is_file, open_binary, walk
+from irnet_ray.storage.files import is_file, open_binary
 from irnet_ray.storage.locations import base_name, join, parent, suffix
 from irnet_ray.text import count, names
 
 _LISTS = ("images", "annotations", "categories")
-_log = logging.getLogger(__name__)
 
 
 def recognize(place: Place) -> str | None:
@@ -30,8 +28,8 @@ def _instances(place: Place) -> list[str]:
     return sorted(name for name in place.files if name.startswith("annotations/instances_") and name.endswith(".json"))
 
 
-def listed(place: Place) -> list[Listed]:
-    """The images that have annotations, by their file names. A warning says how many have none.
+def listed(place: Place) -> Listing:
+    """All images, by their file names. Those without annotations have no tags.
 
     The images are beside `annotations/instances_<name>.json`: in `<name>`, `images/<name>`, `images`, or where the
     listed file names say.
@@ -54,18 +52,20 @@ def listed(place: Place) -> list[Listed]:
         if image not in files or not categories.get(category):
             raise UserError(f"{path} holds an annotation of image {image} and category {category}: list both of them.")
         tags[files[image]][categories[category]] = None
-    tagged = {name: list(found) for name, found in tags.items() if found}
-    if not tagged:
+    if not any(tags.values()):
         raise UserError(f"{path} lists no image with annotations: name an instances file.")
-    if len(tagged) < len(tags):
-        _log.warning(
-            "%s", printable(f"{path}: {count(len(tags) - len(tagged), 'image')} without annotations left out.")
-        )
-    for name, found in tagged.items():
-        check_tags(path, "an image", name, found)
-    folder = _folder(path, list(tagged))
-    _check_present(path, folder, tagged)
-    return [Listed(name, found, join(folder, posixpath.normpath(name))) for name, found in tagged.items()]
+    for name, found in tags.items():
+        check_tags(path, "an image", name, list(found))
+    photos = Place(_folder(path, list(tags)))
+    place_of = {name: posixpath.normpath(name) for name in tags}
+    _check_present(path, photos, place_of)
+    images = {
+        place_of[name]: Listed(name, list(found), join(photos.location, place_of[name])) for name, found in tags.items()
+    }
+    nothing = sum(not found for found in tags.values())
+    notes = [f"{count(nothing, 'image')} without annotations: they show none of the classes"] if nothing else []
+    reasons = {name: TAGS_FILE for name in photos.files if join(photos.location, name) == path}
+    return photos.listing(images, reasons, f"not listed in {base_name(path)}", notes)
 
 
 def _load(path: str) -> dict[str, Any]:
@@ -114,13 +114,13 @@ def _folder(path: str, files: list[str]) -> str:
     )
 
 
-def _check_present(path: str, folder: str, tagged: dict[str, list[str]]) -> None:
-    present = set(walk(folder))
-    missing = [name for name in tagged if posixpath.normpath(name) not in present]
-    # The walk leaves out hidden files, so each missing one is looked up by itself.
-    missing = [name for name in missing if not is_file(join(folder, posixpath.normpath(name)))]
+def _check_present(path: str, photos: Place, place_of: dict[str, str]) -> None:
+    present = set(photos.files)
+    missing = [name for name, place in place_of.items() if place not in present]
+    # `files` leaves out hidden files, so each missing one is looked up by itself.
+    missing = [name for name in missing if not is_file(join(photos.location, place_of[name]))]
     if missing:
         raise UserError(
-            f"{path} lists {count(len(missing), 'image')} not found in {folder} ({names(missing)}): "
+            f"{path} lists {count(len(missing), 'image')} not found in {photos.location} ({names(missing)}): "
             "add the files, or take them out of the listing."
         )

@@ -4,46 +4,79 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 
 from irnet_ray.errors import UserError
 from irnet_ray.inputs.formats import recognized
-from irnet_ray.inputs.images_table import Listed, images_table, refuse_unnamed
+from irnet_ray.inputs.images_table import images_table, refuse_unnamed
+from irnet_ray.inputs.listing import NOT_AN_IMAGE, Account, Listed, Listing
 from irnet_ray.inputs.place import Place, no_images
 from irnet_ray.inputs.tags import tags_files
 from irnet_ray.storage.locations import absolute, join
 from irnet_ray.text import names
 
+UNTAGGED = "images without tags"
 
-def read_folder(data: str | os.PathLike[str], shards: int, limit: int | None = None) -> pa.Table:
-    """Check tagged images and return their images table (`tables.IMAGES`), sorted by image_id.
 
-    `data` is a local path or a URI, in one of the formats of docs/inputs.md. `limit` keeps that many images, the first
-    by image_id, after the whole listing was checked. An image whose header cannot be read gets null width and height;
-    the stages report it. Raises UserError for everything that a person should mend before anything is computed.
+@dataclass(frozen=True)
+class Reading:
+    """Images as they were read, and what else was found where they are."""
+
+    table: pa.Table  # of tables.IMAGES, sorted by image_id
+    format: str  # a name in `formats.FORMATS`, or UNTAGGED
+    why: str  # it was recognized: "it holds tags.csv"
+    account: Account
+    notes: list[str]  # guesses that were made about the data
+
+
+def read(data: str | os.PathLike[str], shards: int, limit: int | None = None) -> Reading:
+    """Check tagged images and return them with an account of every file.
+
+    `data` is a local path or a URI, in one of the formats of docs/inputs.md. `limit` keeps that many images,
+    evenly drawn by a hash of their ids, after the whole listing was checked. An image whose header cannot be read gets
+    null width and height; the stages report it. Raises UserError for everything that a person should mend before
+    anything is computed.
     """
     _check_numbers(shards, limit)
     found = recognized(data)
-    images = found.format.listed(found.place)
-    return images_table(images, shards, limit, found.place.location if found.format.must_exist else None)
+    listing = found.format.listed(found.place)
+    listed_in = found.place.location if found.format.must_exist else None
+    return _reading(listing, found.format.name, found.why, shards, limit, listed_in)
 
 
-def read_images(data: str | os.PathLike[str], shards: int, limit: int | None = None) -> pa.Table:
-    """The images table of images that need no tags, sorted by image_id.
+def read_folder(data: str | os.PathLike[str], shards: int, limit: int | None = None) -> pa.Table:
+    """The images table (`tables.IMAGES`) that `read` finds."""
+    return read(data, shards, limit).table
+
+
+def read_images(data: str | os.PathLike[str], shards: int, limit: int | None = None) -> Reading:
+    """Like `read`, for images that need no tags.
 
     In a folder without a tags file, every image file is an image without tags. Its id is its path below the folder, or
-    below `images` if it is in there. Everything else is read by `read_folder`. Raises UserError as `read_folder` does.
+    below `images` if it is in there. Everything else is read by `read`. Raises UserError as `read` does.
     """
     _check_numbers(shards, limit)
     place = Place(absolute(data))
     if place.kind != "folder" or tags_files(place.location):
-        return read_folder(data, shards, limit)
+        return read(data, shards, limit)
     # Links that lead nowhere are listed too, so that each becomes a row of errors.
-    return images_table(_untagged(place.location, sorted([*place.images, *place.lost_images])), shards, limit)
+    images = _untagged(place.location, sorted([*place.images, *place.lost_images]))
+    return _reading(place.listing(images, {}, NOT_AN_IMAGE), UNTAGGED, "a folder of images", shards, limit, None)
 
 
-def _untagged(location: str, files: Sequence[str]) -> list[Listed]:
+def _reading(listing: Listing, name: str, why: str, shards: int, limit: int | None, listed_in: str | None) -> Reading:
+    account = Account(listing.seen, len(listing.images), listing.left_out, listing.unit)
+    if account.seen != account.images + account.left_out.total:
+        raise RuntimeError(
+            f"The account of {name} does not balance: {account.seen} seen, {account.images} images and "
+            f"{account.left_out.total} left out."
+        )
+    return Reading(images_table(listing.images, shards, limit, listed_in), name, why, account, listing.notes)
+
+
+def _untagged(location: str, files: Sequence[str]) -> dict[str, Listed]:
     paths: dict[str, str] = {}
     for path in files:
         other = paths.setdefault(path.removeprefix("images/"), path)
@@ -52,7 +85,7 @@ def _untagged(location: str, files: Sequence[str]) -> list[Listed]:
     if not paths:
         raise no_images(location)
     refuse_unnamed(location, list(paths))
-    return [Listed(name, [], join(location, path)) for name, path in paths.items()]
+    return {path: Listed(name, [], join(location, path)) for name, path in paths.items()}
 
 
 def _check_numbers(shards: int, limit: int | None) -> None:

@@ -6,15 +6,18 @@ To add a format, write a module with `recognize` and `listed`, and add its row t
 from __future__ import annotations
 
 import os
+import posixpath
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from irnet_ray.errors import UserError
 from irnet_ray.inputs import class_folders, coco, manifest, tags_folder, voc, webdataset
-from irnet_ray.inputs.images_table import Listed
+from irnet_ray.inputs.listing import Listing
 from irnet_ray.inputs.place import Place, no_images
 from irnet_ray.inputs.tags import no_tags_file
 from irnet_ray.storage.locations import absolute
+from irnet_ray.text import count, names
 
 
 @dataclass(frozen=True)
@@ -22,14 +25,15 @@ class Format:
     """A format of images with tags.
 
     `recognize` returns why a place has the format, such as "it holds tags.csv", or None if it has another. It looks at
-    names only. `listed` returns the images of a recognized place, with distinct ids. Both raise UserError for what a
-    person should mend.
+    names, and at the first line of a file where the name does not say enough. `listed` returns the images of a
+    recognized place, with distinct ids, and an account of every other file: `Place.listing` makes it for folders. Both
+    raise UserError for what a person should mend.
     """
 
     name: str
     looks: str  # what the user names, in the words of docs/inputs.md
     recognize: Callable[[Place], str | None]
-    listed: Callable[[Place], list[Listed]]
+    listed: Callable[[Place], Listing]
     must_exist: bool = False  # refuse listed images that are not there; otherwise each becomes a row of errors
 
 
@@ -105,4 +109,19 @@ def _unrecognized(place: Place) -> UserError:
     if place.kind == "file":
         known = "; ".join(row.looks for row in FORMATS.values())
         return UserError(f"{location} is not a folder, nor a file that lists images: name {known}.")
-    return no_tags_file(location) if place.images or place.lost_images else no_images(location)
+    if not place.images and not place.lost_images:
+        return no_images(location)
+    return UserError(f"{str(no_tags_file(location)).removesuffix('.')}; it holds {_seen(place)}.")
+
+
+def _seen(place: Place) -> str:
+    """What a folder without tags holds: `4 images in images, 4 masks in masks and 2 other files`."""
+    folders = Counter(posixpath.dirname(path) for path in (*place.images, *place.lost_images))
+    of_masks = Counter(posixpath.dirname(path) for path in place.masks)
+    found = [
+        f"{count(number, noun)}{f' in {folder}' if folder else ''}"
+        for noun, held in (("image", folders), ("mask", of_masks))
+        for folder, number in held.most_common()
+    ]
+    others = len(place.files) - len(place.images) - len(place.masks)
+    return names([*found, *([count(others, "other file")] if others else [])], 4)

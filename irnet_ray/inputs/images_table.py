@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,36 +14,20 @@ from irnet_ray import tables
 from irnet_ray.errors import UserError
 from irnet_ray.inputs import parallel, uris
 from irnet_ray.inputs.decode import Header, describe_pixels
+from irnet_ray.inputs.listing import Listed, Seen
 from irnet_ray.text import count, names
 
 READ_WHOLE = 64 << 20  # bytes; a larger local file is hashed piece by piece
 
 
-class Seen(NamedTuple):
-    """What reading an image found out."""
-
-    size: tuple[int, int] | None  # width, height in pixels; None if its header cannot be read
-    content: str | None  # hash of its bytes, with its depth above 8 bits; None if they cannot be read
-    missing: bool = False  # whether there is no such file
-
-
-class Listed(NamedTuple):
-    """An image with its tags as listed. `seen` is set by formats that read its bytes for the listing."""
-
-    image_id: str
-    tags: list[str]
-    uri: str
-    seen: Seen | None = None
-
-
 def images_table(images: Sequence[Listed], shards: int, limit: int | None, listed_in: str | None = None) -> pa.Table:
-    """Rows of `tables.IMAGES`, sorted by image_id; `limit` keeps only the first ones.
+    """Rows of `tables.IMAGES`, sorted by image_id; `limit` keeps only that many, drawn evenly by a hash of their ids.
 
     Ids must be distinct. An image that is missing or cannot be read gets null width and height; the stages report it.
     With `listed_in`, the location of the listing, missing images raise UserError instead.
     """
     # Read in the order of the listing, so that rows of one file are read in their order; sorted by id afterwards.
-    kept = None if limit is None else set(sorted(image.image_id for image in images)[:limit])
+    kept = None if limit is None else set(sorted((image.image_id for image in images), key=_draw)[:limit])
     chosen = images if kept is None else [image for image in images if image.image_id in kept]
     seen = [image.seen for image in chosen]
     unseen = [number for number, found in enumerate(seen) if found is None]
@@ -68,9 +51,15 @@ def images_table(images: Sequence[Listed], shards: int, limit: int | None, liste
             "height": [found.size[1] if found.size else None for found in known],
             "content": [found.content for found in known],
             "shard": [tables.shard_of(image.image_id, shards) for image, _ in rows],
+            "tags_unknown": [list(image.unknown) or None for image, _ in rows],
         },
         schema=tables.IMAGES,
     )
+
+
+def _draw(image_id: str) -> tuple[float, str]:
+    """The order in which a limit takes images: all classes from the beginning, and the same ones every time."""
+    return tables.fraction(image_id, "limit"), image_id
 
 
 def describe(uri: str) -> Seen:

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from irnet_ray.errors import UserError, printable, reason
 from irnet_ray.inputs import uris
-from irnet_ray.inputs.images_table import Listed, refuse_unnamed
+from irnet_ray.inputs.images_table import refuse_unnamed
+from irnet_ray.inputs.listing import Listed, Listing
 from irnet_ray.inputs.place import Place
 from irnet_ray.inputs.tags import check_name, check_tags, clean, is_text, plain_type, raw_tags, read_csv, read_parquet
 from irnet_ray.storage.files import open_binary
@@ -45,7 +46,7 @@ def recognize(place: Place) -> str | None:
     return None
 
 
-def listed(place: Place) -> list[Listed]:
+def listed(place: Place) -> Listing:
     """Every row of the manifests.
 
     An id is the column `image_id` if there is one, else the name of the image as listed, else file and row.
@@ -66,7 +67,7 @@ def listed(place: Place) -> list[Listed]:
         tags = clean(row.tags)
         check_tags(path, row.place, image_id, tags)
         images.append(Listed(image_id, tags, row.uri or _uri(path, row)))
-    return images
+    return Listing(images, len(rows), unit="row")
 
 
 def _manifests(place: Place) -> list[tuple[str, str]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from irnet_ray.errors import UserError
+from irnet_ray.inputs import mask_files, sniff
 from irnet_ray.inputs.decode import EXTENSIONS
+from irnet_ray.inputs.listing import HIDDEN, MASK, NOT_A_FILE, NOT_AN_IMAGE, LeftOut, Listed, Listing
+from irnet_ray.inputs.own_output import own_output
 from irnet_ray.storage import files
 
 
@@ -24,33 +27,67 @@ class Place:
         return files.kind(self.location)
 
     @cached_property
-    def _walked(self) -> tuple[list[str], list[str]]:
-        lost: list[str] = []
-        return list(files.walk(self.location, lost)), lost
+    def _walked(self) -> files.Walked:
+        return files.walk(self.location)
 
-    @property
+    @cached_property
+    def left_out(self) -> dict[str, str]:
+        """Paths below the folder that no format looks at, each with the reason."""
+        found = self._walked
+        return {
+            **own_output(found.files),
+            **dict.fromkeys(found.hidden, HIDDEN),
+            **dict.fromkeys(found.odd, NOT_A_FILE),
+        }
+
+    @cached_property
     def files(self) -> list[str]:
-        """Paths below the folder of all its files, not sorted. Raises UserError where it cannot be listed."""
-        return self._walked[0]
+        """Paths below the folder of its files, not sorted, without `left_out`. Raises UserError for no such folder."""
+        return [path for path in self._walked.files if path not in self.left_out]
+
+    @cached_property
+    def _pictures(self) -> list[str]:
+        return sniff.images(self.location, self.files)
+
+    @cached_property
+    def masks(self) -> set[str]:
+        """Those of the files that are masks of images beside them."""
+        return mask_files.masks(self._pictures)
 
     @cached_property
     def images(self) -> list[str]:
-        """Those of the files that are images by their names."""
-        return list(filter(is_image, self.files))
+        """Those of the files that are images, by their extension or else by their content, and no masks of others."""
+        return [path for path in self._pictures if path not in self.masks]
 
     @cached_property
     def lost_images(self) -> list[str]:
         """Paths below the folder of links that lead nowhere and are images by their names."""
-        return list(filter(is_image, self._walked[1]))
+        return list(filter(sniff.is_image_name, self._walked.lost))
+
+    def listing(
+        self, images: Mapping[str, Listed], reasons: Mapping[str, str], otherwise: str, notes: Sequence[str] = ()
+    ) -> Listing:
+        """What a format found in this folder, with an account of all files below it.
+
+        Args:
+            images: by their paths below the folder.
+            reasons: why other files are left out, by their paths. What no format looks at, masks beside images, and
+                what is no image, have their reason already.
+            otherwise: the reason for all other images.
+            notes: guesses that were made.
+        """
+        pictures = {*self.images, *self.lost_images}
+        # A listed image can be missing here where links lead to its folder by several ways.
+        every = {*self.files, *self._walked.lost, *self.left_out, *images}
+        left = LeftOut()
+        for path in sorted(every.difference(images)):
+            known = reasons.get(path) or self.left_out.get(path) or (MASK if path in self.masks else None)
+            left.add(known or (otherwise if path in pictures else NOT_AN_IMAGE), path)
+        return Listing(list(images.values()), len(every), left, list(notes))
 
     def named(self, suffix: str) -> list[str]:
         """Those of the files with this extension, sorted."""
         return sorted(name for name in self.files if name.lower().endswith(suffix))
-
-
-def is_image(name: str) -> bool:
-    """Whether a file is an image by its name."""
-    return os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
 def no_images(location: str) -> UserError:

@@ -89,10 +89,6 @@ def check_name(path: str, place: str, image: str) -> None:
 
 def check_tags(path: str, place: str, image: str, tags: list[str]) -> None:
     """Raise UserError for an image without tags, or with more than `MAX_TAGS`."""
-    if not tags:
-        raise UserError(
-            f"{path}, {place} gives {image} no tags: add at least one, or leave the image out of the folder."
-        )
     if len(tags) > MAX_TAGS:
         raise UserError(f"{path}, {place} gives {image} {len(tags)} tags: at most {MAX_TAGS} fit one image.")
 

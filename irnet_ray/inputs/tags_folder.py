@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs.images_table import Listed
+from irnet_ray.inputs.listing import NO_TAGS, TAGS_FILE, Listed, Listing
 from irnet_ray.inputs.place import Place, no_images
 from irnet_ray.inputs.tags import Tagged, find_tags_file, read_tags, tags_files
 from irnet_ray.storage.files import is_file
@@ -19,10 +19,11 @@ def recognize(place: Place) -> str | None:
     return f"it holds {base_name(found[0])}" if found else None
 
 
-def listed(place: Place) -> list[Listed]:
+def listed(place: Place) -> Listing:
     """Every image of the folder with its tags.
 
-    Raises UserError for an image file without tags, and for tags without an image file.
+    Image files that are not listed are left out, and `suspicions` stops for them. Raises UserError for tags without an
+    image file.
     """
     location, files = place.location, set(place.images)
     present = files.union(place.lost_images)
@@ -31,13 +32,8 @@ def listed(place: Place) -> list[Listed]:
     tags_file = find_tags_file(location)
     rows = sorted(read_tags(tags_file), key=lambda row: row.image)
     paths = _resolve(rows, location, tags_file, files)
-    untagged = sorted(present.difference(paths))
-    if untagged:
-        raise UserError(
-            f"{count(len(untagged), 'image file')} without tags in {location} ({names(untagged)}): "
-            f"list them in {base_name(tags_file)}, or move them out of the folder."
-        )
-    return [Listed(row.image, row.tags, join(location, path)) for path, row in paths.items()]
+    images = {path: Listed(row.image, row.tags, join(location, path)) for path, row in paths.items()}
+    return place.listing(images, {base_name(tags_file): TAGS_FILE}, NO_TAGS)
 
 
 def _resolve(rows: Sequence[Tagged], location: str, tags_file: str, files: set[str]) -> dict[str, Tagged]:

@@ -12,13 +12,15 @@ from xml.parsers import expat
 
 from irnet_ray.errors import UserError, reason
 from irnet_ray.inputs import parallel
-from irnet_ray.inputs.images_table import Listed, refuse_unnamed
+from irnet_ray.inputs.images_table import refuse_unnamed
+from irnet_ray.inputs.listing import TAGS_FILE, Listed, Listing
 from irnet_ray.inputs.place import Place
 from irnet_ray.inputs.tags import check_tags, clean
 from irnet_ray.storage.files import folders, kind, open_binary
 from irnet_ray.storage.locations import base_name, join, parent, suffix
 from irnet_ray.text import count, names
 
+_IMAGES = "JPEGImages/"
 _NAME = ["annotation", "object", "name"]
 
 
@@ -64,30 +66,35 @@ def _is_devkit(location: str) -> bool:
     return all(kind(join(location, name)) == "folder" for name in ("JPEGImages", "Annotations"))
 
 
-def listed(place: Place) -> list[Listed]:
-    """Every image of the devkit, or only those of the list, by their file names."""
-    devkit = (_find if place.kind == "folder" else _devkit_of_list)(place.location) or place.location
-    folder = join(devkit, "JPEGImages")
-    photos = Place(folder)
-    files = sorted([*photos.images, *photos.lost_images])
+def listed(place: Place) -> Listing:
+    """Every image of the devkit, or only those of the list, by their file names.
+
+    An image whose annotation holds no object has no tags. The account is of the whole devkit.
+    """
+    devkit = Place((_find if place.kind == "folder" else _devkit_of_list)(place.location) or place.location)
+    folder = join(devkit.location, "JPEGImages")
+    photos = (path for path in (*devkit.images, *devkit.lost_images) if path.startswith(_IMAGES))
+    files = sorted(path.removeprefix(_IMAGES) for path in photos)
     refuse_unnamed(folder, files)
     if place.kind == "file":
         files = _chosen(files, place.location)
     if not files:
         raise UserError(f"{folder} holds no images: name the folder of a whole VOC devkit.")
-    found = parallel.each(partial(_read, devkit), files)
-    untagged = [name for name, objects in zip(files, found, strict=True) if objects is None]
-    if untagged:
+    found = parallel.each(partial(_read, devkit.location), files)
+    without = [name for name, objects in zip(files, found, strict=True) if objects is None]
+    if without:
         raise UserError(
-            f"{count(len(untagged), 'image file')} in {folder} without a file in Annotations ({names(untagged)}): "
+            f"{count(len(without), 'image file')} in {folder} without a file in Annotations ({names(without)}): "
             "name a list of annotated images, such as ImageSets/Main/trainval.txt, or add the files."
         )
-    images = []
+    images = {}
     for name, objects in zip(files, found, strict=True):
         tags = clean(objects or [])
-        check_tags(join(devkit, "Annotations"), _xml(name), name, tags)
-        images.append(Listed(name, tags, join(folder, name)))
-    return images
+        check_tags(join(devkit.location, "Annotations"), _xml(name), name, tags)
+        images[_IMAGES + name] = Listed(name, tags, join(folder, name))
+    reasons = {path: TAGS_FILE for path in devkit.files if path.startswith("Annotations/")}
+    others = {path: "an image outside JPEGImages" for path in devkit.images if not path.startswith(_IMAGES)}
+    return devkit.listing(images, {**reasons, **others}, f"not listed in {base_name(place.location)}")
 
 
 def _chosen(files: list[str], only: str) -> list[str]:

@@ -17,15 +17,26 @@ import pyarrow as pa
 
 from irnet_ray.errors import UserError, reason
 from irnet_ray.inputs import parallel
-from irnet_ray.inputs.decode import EXTENSIONS
-from irnet_ray.inputs.images_table import Listed, Seen, describe_bytes, refuse_unnamed
+from irnet_ray.inputs.images_table import READ_WHOLE, describe_bytes, refuse_unnamed
+from irnet_ray.inputs.listing import (
+    NO_TAGS,
+    NOT_A_FILE,
+    NOT_AN_IMAGE,
+    TAGS_FILE,
+    LeftOut,
+    Listed,
+    Listing,
+    Seen,
+    joined,
+)
 from irnet_ray.inputs.place import Place
+from irnet_ray.inputs.sniff import is_image_bytes, is_image_name, may_be_image
 from irnet_ray.inputs.tags import check_tags, clean
 from irnet_ray.inputs.uris import tar_uri
 from irnet_ray.storage.files import open_binary
 from irnet_ray.storage.locations import base_name, join, suffix
 
-TAGS = ("json", "cls", "txt")  # the first of these with tags is taken
+TAGS = ("json", "cls", "txt")  # the first of these with tags is taken; txt only where it is alone
 MOST_TEXT = 16 << 20  # bytes of a file of tags
 MOST_TARS = 100_000
 
@@ -64,16 +75,17 @@ def _choices(pattern: str, inside: str) -> list[str]:
     return [f"{number:0{len(counted[1])}d}" for number in range(first, last + 1)]
 
 
-def listed(place: Place) -> list[Listed]:
+def listed(place: Place) -> Listing:
     """Every image of the tars. An id is the name of the tar and that of the entry."""
     tars = _tars(place)
     # A tar holds hundreds of images, so it pays to hand even a few tars to a cluster.
-    images = list(itertools.chain.from_iterable(parallel.each(partial(_read), tars, many=16, chunk=1)))
-    if not images:
+    found = joined(parallel.each(partial(_read), tars, many=16, chunk=1), "entry")
+    if not found.images:
         raise UserError(
-            f"{tars[0][1]} holds no images with tags, key.jpg beside key.json, .cls or .txt: name other tars."
+            f"{tars[0][1]} holds no images with tags, key.jpg beside key.json with a member tags, key.cls or key.txt: "
+            "name other tars (a .txt beside a .json or .cls is a caption, and is not read)."
         )
-    return images
+    return found
 
 
 def _tars(place: Place) -> list[tuple[str, str]]:
@@ -87,16 +99,20 @@ def _tars(place: Place) -> list[tuple[str, str]]:
 
 
 @dataclass
-class _Sample:
-    image: tuple[str, str, Seen] | None = None  # the entry's name, its uri, and what its bytes say
-    texts: dict[str, bytes] = field(default_factory=dict)
+class _Entries:
+    """What a tar holds, by what it is to us."""
+
+    images: list[tuple[str, str, Seen]] = field(default_factory=list)  # name, uri, and what the bytes say
+    texts: dict[str, dict[str, bytes]] = field(default_factory=dict)  # by the name up to the last dot, by extension
+    left_out: LeftOut = field(default_factory=LeftOut)
+    seen: int = 0
 
 
-def _read(tar: tuple[str, str]) -> list[Listed]:
+def _read(tar: tuple[str, str]) -> Listing:
     name, location = tar
     try:
         with open_binary(location) as stream, tarfile.open(fileobj=stream, mode="r:") as opened:
-            samples = _samples(location, opened)
+            entries = _entries(name, location, opened)
     except FileNotFoundError as error:
         raise UserError(f"{location} does not exist: name tars that are there.") from error
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
@@ -105,45 +121,79 @@ def _read(tar: tuple[str, str]) -> list[Listed]:
         ) from error
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{location} cannot be read: {reason(error)}; check its permissions.") from error
-    images = []
-    for sample in samples.values():
-        if sample.image is None:
-            continue
-        entry, uri, seen = sample.image
-        tags = _tags(location, entry, sample.texts)
-        check_tags(location, "an entry", entry, tags)
-        images.append(Listed(f"{name}/{entry}", tags, uri, seen))
-    return images
+    keys, images = _keys(location, entries), []
+    for entry, uri, seen in entries.images:
+        if entry in keys:
+            tags = _tags(location, entry, entries.texts[keys[entry]])
+            if tags is None:
+                entries.left_out.add(NO_TAGS, f"{name}/{entry}")
+                continue
+            check_tags(location, "an entry", entry, tags)
+            images.append(Listed(f"{name}/{entry}", tags, uri, seen))
+    return Listing(images, entries.seen, entries.left_out, unit="entry")
 
 
-def _samples(location: str, opened: tarfile.TarFile) -> dict[str, _Sample]:
-    samples: dict[str, _Sample] = {}
+def _entries(name: str, location: str, opened: tarfile.TarFile) -> _Entries:
+    found = _Entries()
     untyped: Any = opened
     for entry in opened:
         untyped.members = []  # tarfile keeps all entries for look-ups by name, which nobody does here
         if entry.size < 0:
             raise tarfile.ReadError(f"{entry.name} has a size below 0")  # tarfile would go back and loop forever
-        if not entry.isreg() or entry.issparse():  # a folder, link or device, or bytes in several pieces
+        if entry.isdir():
             continue
-        key, extension = _split(entry.name)
-        if f".{extension}" in EXTENSIONS:
-            sample = samples.setdefault(key, _Sample())
-            if sample.image is not None:
-                raise UserError(f"{location} holds two images of {key}: keep one of each key.")
-            seen = describe_bytes(_content(opened, entry))
-            sample.image = (_text(entry.name), tar_uri(location, entry.offset_data, entry.size), seen)
+        found.seen += 1
+        text = _text(entry.name)
+        stem, extension = _split(text)
+        if not entry.isreg() or entry.issparse():  # a link or device, or bytes in several pieces
+            found.left_out.add(NOT_A_FILE, f"{name}/{text}")
+            continue
+        known, unsure = is_image_name(text), may_be_image(text) and entry.size <= READ_WHOLE
+        data = _content(opened, entry) if known or unsure else b""
+        if known or (unsure and is_image_bytes(data)):
+            found.images.append((text, tar_uri(location, entry.offset_data, entry.size), describe_bytes(data)))
         elif extension in TAGS:
             if entry.size > MOST_TEXT:
                 raise UserError(f"{location}: {entry.name} has {entry.size:,} bytes, too many for tags.")
-            samples.setdefault(key, _Sample()).texts[extension] = _content(opened, entry)
-    return samples
+            found.texts.setdefault(stem, {})[extension] = _content(opened, entry)
+            found.left_out.add(TAGS_FILE, f"{name}/{text}")
+        else:
+            found.left_out.add(NOT_AN_IMAGE, f"{name}/{text}")
+    return found
+
+
+def _keys(location: str, entries: _Entries) -> dict[str, str]:
+    """Where the tags of each image are, by its name. The other images are added to those left out.
+
+    They are at the name up to its last dot: `cat.v1.json` for `cat.v1.jpg`. WebDataset's own rule is the first dot, so
+    `cat.rgb.jpg` may have its tags in `cat.json`, unless there is `cat.jpg`, whose tags they are.
+    """
+    simple = {_split(image)[0] for image, _, _ in entries.images}
+    keys: dict[str, str] = {}
+    image_of: dict[str, str] = {}
+    for image, _, _ in entries.images:
+        last, first = _split(image)[0], _first_dot(image)
+        key = last if last in entries.texts or first in simple else first
+        if key not in entries.texts:
+            beside = first != last and first in simple
+            entries.left_out.add("another image of a sample" if beside else NO_TAGS, f"{base_name(location)}/{image}")
+            continue
+        if key in image_of:
+            raise UserError(f"{location} holds two images of {key} ({image_of[key]}, {image}): keep one of each key.")
+        image_of[key], keys[image] = image, key
+    return keys
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Key and extension of a name, whose last part is split at its first dot."""
+    """A name up to its last dot, and its extension in lower case."""
+    stem, _, extension = name.rpartition(".")
+    return (stem, extension.lower()) if "/" not in extension and stem else (name, "")
+
+
+def _first_dot(name: str) -> str:
+    """The key of a sample by WebDataset's rule: the name up to the first dot of its last part."""
     folder, slash, base = name.rpartition("/")
-    stem, _, extension = base.partition(".")
-    return folder + slash + stem, extension.lower()
+    return folder + slash + base.partition(".")[0]
 
 
 def _content(opened: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
@@ -159,17 +209,19 @@ def _text(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _tags(location: str, entry: str, texts: dict[str, bytes]) -> list[str]:
+def _tags(location: str, entry: str, texts: dict[str, bytes]) -> list[str] | None:
+    """Tags of an image, none for an image of nothing; None where the tar does not say."""
+    # A text beside a .json or .cls is a caption: img2dataset writes it so.
+    used = [extension for extension in TAGS if extension in texts and (extension != "txt" or len(texts) == 1)]
     try:
-        for extension in TAGS:
-            if extension in texts:
-                text = texts[extension].decode("utf-8-sig")
-                raw = _json_tags(text) if extension == "json" else text.split(";")
-                if raw is not None:
-                    return clean(raw)
+        for extension in used:
+            text = texts[extension].decode("utf-8-sig")
+            raw = _json_tags(text) if extension == "json" else text.split(";")
+            if raw is not None:
+                return clean(raw)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{location}: the tags of {entry} cannot be read: {error}; write them again.") from error
-    return []
+    return None
 
 
 def _json_tags(text: str) -> list[str] | None:

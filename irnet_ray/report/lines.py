@@ -44,12 +44,17 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         lines.append(
             f"instances: {_two(overall['instances_per_image'])} per image, mean quality "
             f"{_two(overall['mean_quality'])}, none in {overall['images_without_instance']} of "
-            f"{overall['images']} images"
+            f"{overall['images']} images{_of_nothing(overall)}"
         )
     if report["errors"]:
         kinds = sorted(report["errors_by_kind"].items(), key=lambda kind: (-kind[1], kind[0]))
         lines.append(_fitting("errors", [f"{one_line(kind)} {images}" for kind, images in kinds]))
     return lines + [_fitting(f"unusual: {entry['what']}", entry["cases"]) for entry in report["unusual"]]
+
+
+def _of_nothing(overall: dict[str, Any]) -> str:
+    untagged = overall.get("images_without_tag", 0)
+    return f", {untagged} of them without a tag" if untagged else ""
 
 
 def _table(classes: dict[str, Any], measured: dict[str, Any]) -> list[str]:

@@ -37,6 +37,7 @@ class Tally:
     label: int = 0  # cells of the semantic label
     both: int = 0  # cells of the same class in both
     either: int = 0  # cells of either
+    untagged: int = 0  # images without a tag, of which no instance is expected
 
     def merge(self, other: Tally) -> None:
         """Add the counts of other images."""
@@ -50,6 +51,7 @@ class Tally:
             "images_share": _ratio(self.images, every.images),
             "images_without_instance": self.empty,
             "images_without_instance_share": _ratio(self.empty, self.images),
+            "images_without_tag": self.untagged,
             "instances": self.instances,
             "instances_per_image": _ratio(self.instances, self.images),
             "mean_quality": _ratio(self.quality, self.instances),
@@ -88,7 +90,8 @@ class Summary:
             self.classes.setdefault(tag, Tally()).merge(one)
         quality = sum(instance["quality"] for instance in instances)
         counts = (sum(pixels[1:]), cells, sum(cam[1:]), sum(wins[1:]), sum(both[1:]), cells - both[0])
-        self.every.merge(Tally(1, int(not instances), len(instances), quality, semantic_HW.size, *counts))
+        one = Tally(1, int(not instances), len(instances), quality, semantic_HW.size, *counts, int(not tags))
+        self.every.merge(one)
         self.histogram[min(len(instances), MOST)] += 1
 
     def merge(self, other: Summary) -> None:

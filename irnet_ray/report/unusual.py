@@ -44,11 +44,14 @@ def unusual(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _overall(overall: Class) -> list[str]:
     found = []
-    empty, images = overall["images_without_instance"], overall["images"]
+    images = overall["images"]
+    # Of an image without a tag no instance is expected. Reports of 0.5.4 do not count such images: there were none.
+    untagged = overall.get("images_without_tag", 0)
+    empty, tagged = overall["images_without_instance"] - untagged, images - untagged
     if images and overall["pixels_share"] > COVERED:
         found.append(f"{_percent(overall['pixels_share'])} of pixels labelled")
-    if empty >= EMPTY_IMAGES and empty > EMPTY_SHARE * images:
-        found.append(f"no instance in {_percent(empty / images)} of images")
+    if empty >= EMPTY_IMAGES and empty > EMPTY_SHARE * tagged:
+        found.append(f"no instance in {_percent(empty / tagged)} of {'tagged ' * bool(untagged)}images")
     if images and overall["instances_per_image"] > MANY_INSTANCES:
         found.append(f"{overall['instances_per_image']:.1f} instances per image")
     return found

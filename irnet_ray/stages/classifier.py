@@ -92,14 +92,14 @@ class ClassifierTask:
 
     def __init__(self, config: Config, backbone: Backbone, images: Shards, vocabulary: list[str]) -> None:
         self.config, self.knobs = config, config.classifier
-        columns = ["image_id", "uri", "tags", "width"]
-        parts = [images.rows.read_table(name, columns=columns) for name in images.rows.files()]
-        table = pa.concat_tables(parts)
+        table = _read(images)
         table = table.filter(pc.is_valid(table["width"])).combine_chunks()
         apart = held_out(table, self.knobs.held_out)
         self.table, self.held_out = table.filter(pa.array(~apart)), table.filter(pa.array(apart))
         self.images = len(self.table)
         self.vocabulary = vocabulary
+        # Where every tag is known, batches and losses are what they were before tags could be unknown.
+        self.is_partly_known = self.table["tags_unknown"].null_count < len(self.table)
         self.class_of = {name: number for number, name in enumerate(vocabulary)}
         self.model = Classifier(backbone, len(vocabulary))
         state = imagenet_state(backbone, config.weights)
@@ -115,7 +115,7 @@ class ClassifierTask:
         ]
 
     def sample(self, index: int, rng: np.random.Generator) -> Batch:
-        """A resized, mirrored and cropped image with its tags as a 0/1 vector.
+        """A resized, mirrored and cropped image with its tags as a 0/1 vector; `known` is 0 at tags that are unknown.
 
         The next image replaces one that cannot be decoded. The seeds stage records the error.
         """
@@ -137,12 +137,19 @@ class ClassifierTask:
         image = crop(image, top, left, self.knobs.crop, GREY)
         target = torch.zeros(len(self.class_of))
         target[[self.class_of[tag] for tag in self.table["tags"][row].as_py()]] = 1
-        return {"image": torch.from_numpy(image.transpose(2, 0, 1).copy()), "target": target}
+        sample = {"image": torch.from_numpy(image.transpose(2, 0, 1).copy()), "target": target}
+        if self.is_partly_known:
+            known = torch.ones(len(self.class_of))
+            unknown = self.table["tags_unknown"][row].as_py() or []
+            known[[self.class_of[tag] for tag in unknown if tag in self.class_of]] = 0
+            sample["known"] = known
+        return sample
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The multi-label soft margin loss."""
+        """The multi-label soft margin loss; a tag that is unknown has none."""
         image = batch["image"].float().contiguous(memory_format=torch.channels_last)
-        return {"total": F.multilabel_soft_margin_loss(model(image).float(), batch["target"])}
+        logits = model(image).float()
+        return {"total": F.multilabel_soft_margin_loss(logits, batch["target"], weight=batch.get("known"))}
 
     @torch.no_grad()
     def finish(self, device: torch.device, rank: int, world: int) -> dict[str, Any]:
@@ -163,11 +170,13 @@ class ClassifierTask:
         answers.sort()
         scores = np.array([logits for _, logits in answers]).reshape(-1, len(self.vocabulary))
         tags_of = [set(self.held_out["tags"][row].as_py()) for row, _ in answers]
+        unknown_of = [set(self.held_out["tags_unknown"][row].as_py() or ()) for row, _ in answers]
         measured = {}
         for number, name in enumerate(self.vocabulary):
-            true = np.array([name in tags for tags in tags_of], bool)
+            known = np.array([name not in unknown for unknown in unknown_of], bool)
+            true = np.array([name in tags for tags in tags_of], bool)[known]
             if true.any():
-                ranked = true[np.argsort(-scores[:, number], kind="stable")]
+                ranked = true[np.argsort(-scores[known, number], kind="stable")]
                 measured[name] = {"ap": area_under_curve(ranked.tolist(), int(true.sum())), "images": int(true.sum())}
         return {"held_out": len(answers), "tags": measured}
 
@@ -182,6 +191,15 @@ class ClassifierTask:
         with precision(device):
             logits: list[float] = self.model(rescale(image, side / max(image.shape[-2:])))[0].float().tolist()
         return logits
+
+
+def _read(images: Shards) -> pa.Table:
+    """The columns of the images table that training needs; one of 0.5.4 knows no `tags_unknown`."""
+    parts = [images.rows.read_table(name) for name in images.rows.files()]
+    table = pa.concat_tables(parts, promote_options="default")
+    if "tags_unknown" not in table.column_names:
+        table = table.append_column("tags_unknown", pa.nulls(len(table), pa.list_(pa.string())))
+    return table.select(["image_id", "uri", "tags", "width", "tags_unknown"])
 
 
 def held_out(images: pa.Table, share: float) -> np.ndarray:

@@ -25,7 +25,7 @@ from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages.images import load
-from irnet_ray.stages.rows import Masks, labels_row
+from irnet_ray.stages.rows import Masks, labels_row, no_masks
 from irnet_ray.tables import Row
 
 # Pixels in one pass of a GPU, at the size that IRNet sees: eight photos of 500x375 pixels, scaled by 1.33. On an H100,
@@ -126,10 +126,18 @@ class LabelsNetwork:
         return Masks(*(tensor.cpu().numpy() for tensor in (*found.instances, found.semantic)))
 
     def run_batch(self, rows: list[Row], images: list[np.ndarray]) -> list[Masks]:
-        """Labels of the images of one batch, from the attention maps of their rows."""
+        """Labels of the images of one batch, from the attention maps of their rows.
+
+        An image without a tag has no instance, so IRNet need not see it.
+        """
+        tagged = [place for place, row in enumerate(rows) if row["tags"]]
+        found = self.relations([images[place] for place in tagged]) if tagged else []
+        relations_of = dict(zip(tagged, found, strict=True))
         return [
-            self.synthesize(decode_attention(row), relations, image.shape[:2])
-            for row, image, relations in zip(rows, images, self.relations(images), strict=True)
+            self.synthesize(decode_attention(row), relations_of[place], image.shape[:2])
+            if place in relations_of
+            else no_masks(image.shape[:2])
+            for place, (row, image) in enumerate(zip(rows, images, strict=True))
         ]
 
     def __call__(self, row: Row, image_HW3: np.ndarray) -> Masks:

@@ -36,6 +36,12 @@ class Masks(NamedTuple):
     semantic: np.ndarray  # uint8 (H, W)
 
 
+def no_masks(size: tuple[int, ...]) -> Masks:
+    """Labels of an image of (H, W) pixels that shows nothing."""
+    none = np.zeros(0, np.float32)
+    return Masks(np.zeros((0, *size), bool), np.zeros(0, np.int64), none, none, np.zeros(size, np.uint8))
+
+
 class Predicted(NamedTuple):
     """A student's prediction for an image of working size (H, W)."""
 

@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 
 from irnet_ray import tables
 from irnet_ray.algorithms.attention import merge_scales, upsample
+from irnet_ray.algorithms.maps import STRIDE
 from irnet_ray.algorithms.prototypes import Prototypes
 from irnet_ray.algorithms.seed_methods import METHODS, SeedMethod
 from irnet_ray.config.load import Config
@@ -81,6 +82,9 @@ class SeedsNetwork:
     def __call__(self, row: Row, image_HW3: np.ndarray) -> Attention:
         """The CAM over the seed method's scales, and the method's own attention from the features at scale 1."""
         size = image_HW3.shape[:2]
+        if not row["tags"]:  # nothing to attend to
+            none = np.zeros((0, *(-(-side // STRIDE) for side in size)), np.float32)
+            return Attention(image_HW3, none, none if self.method.attention else None, np.zeros((0, *size), np.float32))
         image = to_network(image_HW3, self.device)
         levels_at = {scale: self._levels(image, scale) for scale in self.scales}
         cam, full = self._cam(row["tags"], levels_at.values(), size)

@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
 
 import pyarrow as pa
@@ -130,19 +130,30 @@ def folders(location: str) -> list[str]:
         raise UserError(f"{location} cannot be read: {reason(error)}; check its permissions.") from error
 
 
-def walk(folder: str, lost: list[str] | None = None) -> Iterator[str]:
-    """Paths below a folder, with '/' between their parts, of all its files. Each folder is listed once.
+@dataclass
+class Walked:
+    """Paths below a folder, with '/' between their parts, not sorted. Each path is in one of the lists."""
 
-    Hidden files and folders, pipes and devices are left out. Links are followed; a link that leads nowhere is appended
-    to `lost`. Raises UserError for a folder that cannot be listed.
+    files: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)  # files whose name begins with a dot, or that of a folder above
+    lost: list[str] = field(default_factory=list)  # links that lead nowhere
+    odd: list[str] = field(default_factory=list)  # pipes and devices
+
+
+def walk(folder: str) -> Walked:
+    """All that is below a folder. Links are followed, and each folder is listed once.
+
+    Raises UserError for a folder that cannot be listed.
     """
+    found = Walked()
     try:
-        yield from _walk_store(folder) if is_uri(folder) else _walk_disk(folder, [] if lost is None else lost)
+        _walk_store(folder, found) if is_uri(folder) else _walk_disk(folder, found)
     except _FAILURES as error:
         raise UserError(f"{folder} cannot be read: {reason(error)}; check its permissions.") from error
+    return found
 
 
-def _walk_disk(folder: str, lost: list[str]) -> Iterator[str]:
+def _walk_disk(folder: str, found: Walked) -> None:
     visited: set[str] = set()
     pending = [""]
     while pending:
@@ -154,23 +165,30 @@ def _walk_disk(folder: str, lost: list[str]) -> Iterator[str]:
         folders = []
         with os.scandir(os.path.join(folder, below)) as entries:
             for entry in entries:
-                name = entry.name
-                if name.startswith("."):
-                    continue
+                path = below + entry.name
                 # The listing itself tells files, folders and links apart: no further system call per file.
                 if entry.is_dir():
-                    folders.append(f"{below}{name}/")
+                    folders.append(f"{path}/")
+                elif _is_hidden(path):
+                    found.hidden.append(path)
                 elif entry.is_file():
-                    yield below + name
+                    found.files.append(path)
                 elif entry.is_symlink() and not os.path.exists(entry.path):
-                    lost.append(below + name)
-        pending += sorted(folders, reverse=True)
+                    found.lost.append(path)
+                else:
+                    found.odd.append(path)
+        # Hidden folders come last: a folder that a link in one of them leads to is listed by its visible name.
+        pending += sorted(folders, key=lambda name: (_is_hidden(name), name), reverse=True)
 
 
-def _walk_store(folder: str) -> Iterator[str]:
+def _walk_store(folder: str, found: Walked) -> None:
     filesystem, path = connect(folder)
     prefix = path + "/"
     for info in filesystem.get_file_info(pafs.FileSelector(path, recursive=True)):
-        name = info.path.removeprefix(prefix)
-        if info.type == pafs.FileType.File and not name.startswith(".") and "/." not in name:
-            yield name
+        if info.type == pafs.FileType.File:
+            name = info.path.removeprefix(prefix)
+            (found.hidden if _is_hidden(name) else found.files).append(name)
+
+
+def _is_hidden(path: str) -> bool:
+    return path.startswith(".") or "/." in path

@@ -59,6 +59,8 @@ def test_label_passes_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatc
             "labels.background=0.3",
             "--set",
             "seed=1",
+            "--accept",
+            "captions",
         ],
     )
     assert (code, err) == (0, "")
@@ -66,8 +68,9 @@ def test_label_passes_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatc
     full["classifier"] = "pretrained"
     full |= {"workers": 2, "limit": 3, "address": "a"}
     full["window"] = (-1024.0, 3071.0)
-    plain = dict.fromkeys(full) | {"then": [], "settings": ()}
+    plain = dict.fromkeys(full) | {"then": [], "settings": (), "accept": ()}
     full |= {"then": ["deeplab", "mask-rcnn"], "settings": ["labels.background=0.3", "seed=1"]}
+    full["accept"] = ["captions"]
     assert seen == [
         ((None, OUT), {"shards": SHARDS, **plain}),
         (("d", "o"), {"shards": 9, **full}),

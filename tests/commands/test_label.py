@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,12 @@ from rich.console import Console
 import irnet_ray
 from irnet_ray.commands import label as api
 from irnet_ray.commands.evaluate import evaluate
+from irnet_ray.commands.inspect import inspect, inspected
 from irnet_ray.errors import UserError
+from irnet_ray.inputs.folder import read
 from irnet_ray.scenes.generate import generate
 from irnet_ray.stages.graph import STAGES
+from tests.inputs.formats import write
 from tests.no_ray import StartedError
 
 
@@ -42,10 +47,12 @@ def test_the_package_hands_out_the_verbs_and_nothing_else() -> None:
 
 
 def test_the_plan_is_printed_whole_before_ray_starts(no_ray: None, data: Path, tmp_path: Path) -> None:
-    lines = label(tmp_path / "out", data=data, shards=3).splitlines()
-    assert len(lines) == 2  # however narrow the terminal is: a log's lines must not be wrapped
-    assert lines[0].startswith("4 images, ") and "3 shards, backbone lite0" in lines[0]
-    assert all(stage in lines[1] for stage in STAGES)
+    looked, lines = inspect(data).lines(), label(tmp_path / "out", data=data, shards=3).splitlines()
+    # However narrow the terminal is: a log's lines must not be wrapped.
+    assert lines[: len(looked)] == looked and len(lines) == len(looked) + 2
+    assert lines[1].startswith("account  7 files = 4 images + 3 left out: ")
+    assert lines[-2].startswith("4 images, ") and "3 shards, backbone lite0" in lines[-2]
+    assert all(stage in lines[-1] for stage in STAGES)
     images = tmp_path / "out" / "stages"
     assert sorted(path.name.split("-")[0] for path in images.iterdir()) == ["images", "tags"]
     assert json.loads((tmp_path / "out" / "config.json").read_text())["backbone"] == "lite0"
@@ -54,7 +61,7 @@ def test_the_plan_is_printed_whole_before_ray_starts(no_ray: None, data: Path, t
 def test_without_data_scenes_are_labelled_and_the_first_line_says_so(no_ray: None, tmp_path: Path) -> None:
     lines = label(tmp_path / "out", limit=5).splitlines()
     assert lines[0] == f"No --data: labeling generated scenes, in {tmp_path}/out/scenes."
-    assert lines[1].startswith("5 images, ")
+    assert lines[-2].startswith("5 images, ")
     assert (tmp_path / "out" / "scenes" / "truth.json").is_file()
     assert json.loads((tmp_path / "out" / "config.json").read_text())["irnet"]["min_iterations"] < 1000
 
@@ -69,3 +76,25 @@ def test_nothing_is_left_in_the_output_folder_by_a_refused_run(no_ray: None, dat
         with pytest.raises(UserError):
             api.label(data, tmp_path / "out", backbone="lite0", console=Console(file=io.StringIO()), **wrong)
     assert not (tmp_path / "out" / "stages").exists()
+
+
+def test_a_suspicion_stops_before_ray_starts_until_it_is_accepted(no_ray: None, data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    write(tmp_path / "data", "images/more.png")
+    with pytest.raises(UserError, match=r"image files without tags .*more.png.*go on with --accept untagged\.$"):
+        api.label(tmp_path / "data", tmp_path / "out", backbone="lite0", console=Console(file=io.StringIO()))
+    assert not (tmp_path / "out" / "stages").exists()
+    printed = label(tmp_path / "out", data=tmp_path / "data", accept=["untagged"])
+    assert "stop     untagged: " in printed and "an image without tags (images/more.png)" in printed
+
+
+def test_an_unknown_suspicion_cannot_be_accepted(no_ray: None, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No suspicion 'caption' to accept: there are untagged, .*captions"):
+        label(tmp_path / "out", data=data, accept=["caption"])
+
+
+def test_a_classifier_that_is_not_trained_needs_no_absence(data: Path) -> None:
+    reading = read(data, 1)
+    everything = replace(reading, table=reading.table.slice(1, 1))
+    assert inspected(data, everything).stops == ["no-absence"]
+    assert inspected(data, everything, training=False).stops == []

@@ -33,6 +33,7 @@ def done(tmp_path: Path) -> Plan:
     names = [f"{number:03d}.png" for number in range(IMAGES)]
     for name in names:
         Image.new("RGB", (8, 8)).save(tmp_path / "data" / "images" / name)
+    (tmp_path / "data" / "notes.txt").write_text("")
     (tmp_path / "data" / "tags.csv").write_text("image,tags\n" + "".join(f"{name},cat;dog\n" for name in names))
     config = load_config(None, {"backbone": "lite0"})
     plan = Plan(Folder(str(tmp_path / "out")), config, read_folder(tmp_path / "data", 1, None), 1)
@@ -72,7 +73,9 @@ def finish(plan: Plan) -> tuple[api.LabelResult, str]:
     printed = io.StringIO()
     data = Path(plan.out.local_path).parent / "data"
     console = Console(file=printed, width=20)
-    return api.label(data, plan.out.local_path, shards=1, backbone="lite0", console=console), printed.getvalue()
+    accept = ["no-absence"]  # each image has both tags
+    made = api.label(data, plan.out.local_path, shards=1, backbone="lite0", accept=accept, console=console)
+    return made, printed.getvalue()
 
 
 def test_a_missing_report_is_made_from_the_tables_of_a_finished_run(no_ray: None, done: Plan) -> None:
@@ -82,6 +85,9 @@ def test_a_missing_report_is_made_from_the_tables_of_a_finished_run(no_ray: None
     assert (result.images, result.labels, result.errors, result.instances) == (140, 120, 20, 60)
     assert (report["images"], report["labels"], report["errors"]) == (140, 120, 20)
     assert report["errors_by_kind"] == {"worker-died": 20}
+    left_out = [(left["reason"], left["files"], left["examples"]) for left in report["account"]["left_out"]]
+    assert (report["account"]["seen"], report["account"]["images"]) == (142, 140)
+    assert left_out == [("not an image", 1, ["notes.txt"]), ("holds the tags", 1, ["tags.csv"])]
     overall, cat = report["overall"], report["classes"]["cat"]
     assert (overall["images"], overall["images_without_instance"], overall["mean_quality"]) == (120, 60, 0.5)
     assert report["images_by_instances"] == {"0": 60, "1": 60, "2": 0, "3": 0, "4": 0, "5+": 0}

@@ -78,7 +78,7 @@ def test_mistakes_in_predicting_are_reported_before_anything_starts(
 
 def test_the_same_model_and_images_are_the_same_predictions(model: Path, photos: Path, tmp_path: Path) -> None:
     def names(shards: int, limit: int | None = None) -> dict[str, str]:
-        table = read_images(photos, shards, limit)
+        table = read_images(photos, shards, limit).table
         folder = Folder(str(model))
         return Prediction(Folder(str(tmp_path)), load_student(folder), folder, table, shards).names
 
@@ -87,7 +87,7 @@ def test_the_same_model_and_images_are_the_same_predictions(model: Path, photos:
 
 
 def test_the_ids_of_untagged_images_are_those_that_tags_would_give_them(photos: Path) -> None:
-    table = read_images(photos, 2)
+    table = read_images(photos, 2).table
     assert table["image_id"].to_pylist() == ["a.jpg", "b.png", "c.png"]
     assert table["tags"].to_pylist() == [[], [], []]
     assert [Path(uri).name for uri in table["uri"].to_pylist()] == ["a.jpg", "b.png", "c.png"]
@@ -110,6 +110,6 @@ def test_the_weights_and_the_table_are_hashed_once(
     folder = Folder(str(model))
     student = load_student(folder)
     read.clear()
-    made = Prediction(Folder(str(tmp_path)), student, folder, read_images(photos, 2), 2)
+    made = Prediction(Folder(str(tmp_path)), student, folder, read_images(photos, 2).table, 2)
     assert not made.is_done and made.left == 3 and made.version.id == made.mark
     assert read == ["weights.safetensors"]

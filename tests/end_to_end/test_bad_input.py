@@ -161,7 +161,7 @@ def test_images_for_prediction_need_utf8_names_and_pipes_are_not_opened(tmp_path
     os.mkfifo(tmp_path / "images" / "pipe.png")
     (tmp_path / "images" / "gone.png").symlink_to("nowhere")
     ids = ["a.png", "b.png", "gone.png"]  # the last becomes a row of errors
-    assert read_images(tmp_path, 1)["image_id"].to_pylist() == ids
+    assert read_images(tmp_path, 1).table["image_id"].to_pylist() == ids
     with open(os.fsencode(tmp_path) + b"/\xff.png", "wb"), pytest.raises(UserError, match=r"not UTF-8 \(\\udcff.png\)"):
         read_images(tmp_path, 1)
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from irnet_ray import tables
 from irnet_ray.algorithms.maps import MAX_TAGS
-from irnet_ray.inputs.folder import read_folder
+from irnet_ray.inputs.folder import read
+from irnet_ray.inputs.listing import NO_TAGS
 from irnet_ray.inputs.tags import read_tags
 from tests.bad_input import write_good
 from tests.fuzzing.sentences import FUZZ, damaged, outcome, write
@@ -64,12 +65,14 @@ def check(folder: Path, name: str, data: bytes) -> None:
     rows = outcome(lambda: read_tags(path))
     if rows is not None:
         assert rows and len({row.image for row in rows}) == len(rows)
-        assert all(row.image.strip() and 1 <= len(row.tags) <= MAX_TAGS and all(row.tags) for row in rows)
-    table = outcome(lambda: read_folder(folder, 2))
-    assert table is None or rows is not None
-    if table is not None:
-        assert table.schema == tables.IMAGES and table.num_rows == 2
-        assert sorted(table["uri"].to_pylist()) == [str(folder / "images" / name) for name in ("a.png", "b.png")]
+        assert all(row.image.strip() and len(row.tags) <= MAX_TAGS and all(row.tags) for row in rows)
+    reading = outcome(lambda: read(folder, 2))
+    assert reading is None or rows is not None
+    if reading is not None:
+        left = reading.account.left_out
+        assert reading.table.schema == tables.IMAGES and reading.table.num_rows + left.counts[NO_TAGS] == 2
+        found = {*reading.table["uri"].to_pylist(), *(str(folder / name) for name in left.examples.get(NO_TAGS, []))}
+        assert found == {str(folder / "images" / name) for name in ("a.png", "b.png")}
 
 
 @FUZZ

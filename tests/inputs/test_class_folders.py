@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs.folder import read_folder
+from irnet_ray.inputs.folder import read, read_folder
 from tests.inputs.formats import write
 
 TENCH, CRANE, MACHINE = "n01440764", "n02012849", "n03126707"
@@ -59,13 +59,20 @@ def test_a_link_to_nothing_is_an_image_that_cannot_be_read(tmp_path: Path) -> No
     ("files", "message"),
     [
         (["images/a.png"], "no tags.csv"),  # a folder of photos whose tags are missing
-        (["dog/a.png", "cat/a.png", "b.png"], "no tags.csv"),
+        (["dog/a.png", "cat/a.png", "b.png", "c.png"], "no tags.csv.*; it holds 2 images, 1 image in"),
+        (["images/a.png", "masks/a.png"], "no tags.csv.*; it holds 1 image in images, 1 mask in masks"),
         (["train/dog/a.png", "val/dog/a.png"], "holds splits and not classes .*train, val"),
     ],
 )
 def test_what_is_no_class_folder_is_refused(tmp_path: Path, files: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_folder(write(tmp_path, *files), 1)
+
+
+def test_pictures_beside_the_folders_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path, "dog/a.png", "cat/a.png", "cover.png")
+    assert tags(tmp_path) == {"cat/a.png": ["cat"], "dog/a.png": ["dog"]}
+    assert read(tmp_path, 1).account.left_out.examples == {"an image beside the class folders": ["cover.png"]}
 
 
 def test_a_mapping_that_is_not_text(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs.folder import read_folder
+from irnet_ray.inputs.folder import read, read_folder
 from tests.inputs.formats import write
 
 
@@ -33,13 +33,19 @@ def dump(path: Path, data: Any) -> Path:
 
 
 @pytest.mark.parametrize("images", ["val2017", "images/val2017", "images", "annotations/images", "."])
-def test_categories_are_tags(tmp_path: Path, images: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_categories_are_tags(tmp_path: Path, images: str) -> None:
     write(tmp_path / images, "a.png", "b.png", "c.png", "more.png")
     path = dump(tmp_path / "annotations" / "instances_val2017.json", content())
-    rows = read_folder(path, 2).to_pylist()
-    assert [(row["image_id"], row["tags"]) for row in rows] == [("a.png", ["person"]), ("b.png", ["dog", "person"])]
+    reading = read(path, 2)
+    rows = reading.table.to_pylist()
+    assert [(row["image_id"], row["tags"]) for row in rows] == [
+        ("a.png", ["person"]),
+        ("b.png", ["dog", "person"]),
+        ("c.png", []),
+    ]
     assert Path(rows[0]["uri"]).resolve() == (tmp_path / images / "a.png").resolve()
-    assert "1 image without annotations left out" in caplog.text
+    assert reading.notes == ["1 image without annotations: they show none of the classes"]
+    assert reading.account.left_out.counts["not listed in instances_val2017.json"] == 1
 
 
 def test_a_folder_with_annotations_asks_for_one_of_its_files(tmp_path: Path) -> None:
@@ -83,8 +89,10 @@ def test_what_is_no_json(tmp_path: Path, text: str) -> None:
 
 def test_images_that_are_not_there(tmp_path: Path) -> None:
     path = dump(tmp_path / "instances.json", content())
-    with pytest.raises(UserError, match=r"\(b.png, a.png\) are not in instances, images/instances or images beside"):
+    with pytest.raises(
+        UserError, match=r"\(b.png, a.png, c.png\) are not in instances, images/instances or images beside"
+    ):
         read_folder(path, 1)
     write(tmp_path, "images/a.png")
-    with pytest.raises(UserError, match=r"lists 1 image not found in .*images \(b.png\)"):
+    with pytest.raises(UserError, match=r"lists 2 images not found in .*images \(b.png, c.png\)"):
         read_folder(path, 1)

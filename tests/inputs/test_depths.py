@@ -12,7 +12,8 @@ from PIL import Image
 from irnet_ray.errors import UserError
 from irnet_ray.inputs import depths as module
 from irnet_ray.inputs.depths import look
-from irnet_ray.inputs.images_table import Listed, depths, images_table
+from irnet_ray.inputs.images_table import depths, images_table
+from irnet_ray.inputs.listing import Listed
 from tests.deep import write_tiff
 
 

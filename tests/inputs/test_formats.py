@@ -15,7 +15,7 @@ from irnet_ray.errors import UserError
 from irnet_ray.inputs import formats
 from irnet_ray.inputs.folder import read_folder, read_images
 from irnet_ray.inputs.formats import FORMATS, Format, recognized
-from irnet_ray.inputs.images_table import Listed
+from irnet_ray.inputs.listing import TAGS_FILE, Listed, Listing
 from irnet_ray.inputs.place import Place
 from irnet_ray.runs.folder import Folder
 from irnet_ray.storage import files
@@ -76,9 +76,9 @@ def test_a_format_is_recognized_and_says_why(everything: Path, where: str, name:
 def test_a_folder_is_walked_once(everything: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     walked, walk = [], files.walk
 
-    def counted(folder: str, lost: list[str] | None = None) -> object:
+    def counted(folder: str) -> files.Walked:
         walked.append(folder)
-        return walk(folder, lost)
+        return walk(folder)
 
     monkeypatch.setattr(files, "walk", counted)
     for where, folder in (("tagged", "tagged"), ("classes", "classes"), ("tars", "tars")):
@@ -86,7 +86,7 @@ def test_a_folder_is_walked_once(everything: Path, monkeypatch: pytest.MonkeyPat
         assert walked == [str(everything / folder)]
         walked.clear()
     read_folder(everything / "VOCdevkit", 1)
-    assert walked == [str(everything / "VOCdevkit" / "VOC2012" / "JPEGImages")]
+    assert walked == [str(everything / "VOCdevkit" / "VOC2012")]
 
 
 def test_a_file_of_no_format_is_refused_with_all_that_are_known(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_the_docs_list_the_formats_in_their_order() -> None:
 
 
 def test_images_for_prediction_may_be_a_pattern_of_tars(everything: Path) -> None:
-    assert read_images(everything / "tars" / "{0..0}.tar", 1)["image_id"].to_pylist() == ["0.tar/0000.png"]
+    assert read_images(everything / "tars" / "{0..0}.tar", 1).table["image_id"].to_pylist() == ["0.tar/0000.png"]
 
 
 # A format from outside the package: a file `onehot.csv` with a column for each tag.
@@ -112,13 +112,16 @@ def recognize_one_hot(place: Place) -> str | None:
     return "it holds onehot.csv" if place.kind == "folder" and "onehot.csv" in place.files else None
 
 
-def listed_one_hot(place: Place) -> list[Listed]:
+def listed_one_hot(place: Place) -> Listing:
     with open_binary(join(place.location, "onehot.csv")) as stream:
         rows = list(csv.DictReader(io.TextIOWrapper(stream, encoding="utf-8")))
-    return [
-        Listed(row["image"], [tag for tag, held in row.items() if held == "1"], join(place.location, row["image"]))
+    images = {
+        row["image"]: Listed(
+            row["image"], [tag for tag, held in row.items() if held == "1"], join(place.location, row["image"])
+        )
         for row in rows
-    ]
+    }
+    return place.listing(images, {"onehot.csv": TAGS_FILE}, "not listed in onehot.csv", ["the header names the tags"])
 
 
 ONE_HOT = Format("one-hot", "a folder with onehot.csv", recognize_one_hot, listed_one_hot, must_exist=True)

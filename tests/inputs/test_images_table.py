@@ -9,7 +9,8 @@ import pytest
 from irnet_ray import tables
 from irnet_ray.errors import UserError
 from irnet_ray.inputs import images_table as module
-from irnet_ray.inputs.images_table import Listed, Seen, describe, images_table, refuse_unnamed
+from irnet_ray.inputs.images_table import describe, images_table, refuse_unnamed
+from irnet_ray.inputs.listing import Listed, Seen
 from tests.inputs.formats import digest, png, write
 
 

@@ -119,7 +119,6 @@ def test_a_column_of_bytes_that_nobody_filled(tmp_path: Path) -> None:
     [
         ("uri,label\na.png,cat\n", "one column tags and one of uri, file_name, path, image"),
         ("uri,tags\n", "lists no images"),
-        ("uri,tags\na.png,\n", "line 2 gives a.png no tags"),
         ("uri,tags\n,cat\n", "line 2 names no image"),
         ("uri,tags\n../a.png,cat\n", "line 2 names '../a.png'"),
         ("uri,tags\na.png,cat\na.png,dog\n", "lists a.png twice, on line 2 and line 3"),
@@ -143,7 +142,6 @@ def test_csv_that_a_person_should_mend(tmp_path: Path, text: str, message: str) 
         ("[" * 100_000, "line 1 is not JSON"),
         ('{"uri": 7, "tags": "cat"}', "line 1 holds no text in uri"),
         ('{"uri": "a.png", "tags": [7]}', "line 1 holds no text in tags"),
-        ('{"uri": "a.png"}', "line 1 gives a.png no tags"),
         ('{"uri": "a.png", "tags": "\\ud800"}', "holds half a surrogate pair in tags"),
         ("\n\n", "lists no images"),
     ],
@@ -161,12 +159,21 @@ def test_json_lines_that_a_person_should_mend(tmp_path: Path, text: str, message
         ({"bytes": [b""]}, "one column tags"),
         ({"bytes": [b""], "tags": [7]}, "text or lists of text in the column tags"),
         ({"uri": [7], "tags": ["cat"]}, "must hold text in one of the columns"),
-        ({"bytes": [b""], "tags": [""]}, "row 1 gives x.parquet/00000001 no tags"),
     ],
 )
 def test_parquet_that_a_person_should_mend(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_folder(parquet(tmp_path / "x.parquet", columns), 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("m.csv", "uri,tags\na.png,\n"), ("m.jsonl", '{"uri": "a.png", "tags": []}'), ("m.jsonl", '{"uri": "a.png"}')],
+)
+def test_a_row_without_tags_is_an_image_of_nothing(tmp_path: Path, name: str, text: str) -> None:
+    write(tmp_path, "a.png")
+    (tmp_path / name).write_text(text)
+    assert read_folder(tmp_path / name, 1)["tags"].to_pylist() == [[]]
 
 
 def test_what_is_not_parquet(tmp_path: Path) -> None:

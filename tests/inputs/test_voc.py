@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs.folder import read_folder
+from irnet_ray.inputs.folder import read, read_folder
 from irnet_ray.inputs.voc import object_names
 from tests.inputs.formats import write
 
@@ -61,7 +61,6 @@ def test_several_years_are_one_too_many(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (None, r"1 image file .* without a file in Annotations \(a.jpg\)"),
-        (xml(), "a.xml gives a.jpg no tags"),
         ("<annotation>", "is not a readable annotation"),
         ("", "is not a readable annotation"),
         (BOMB, "it declares entities"),
@@ -75,6 +74,12 @@ def test_annotations_that_a_person_should_mend(tmp_path: Path, text: str | None,
         (place / "Annotations" / "a.xml").write_text(text)
     with pytest.raises(UserError, match=message):
         read_folder(place, 1)
+
+
+def test_an_annotation_without_objects_is_an_image_of_nothing(tmp_path: Path) -> None:
+    reading = read(devkit(tmp_path, a=[], b=["cat"]), 1)
+    assert reading.table["tags"].to_pylist() == [[], ["cat"]]
+    assert reading.account.left_out.counts == {"holds the tags": 2}
 
 
 def test_names_in_other_encodings_and_with_entities_of_xml() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from irnet_ray.errors import UserError
 from irnet_ray.inputs.decode import decode_rgb
-from irnet_ray.inputs.folder import read_folder
+from irnet_ray.inputs.folder import read, read_folder
 from irnet_ray.inputs.webdataset import expand
 from tests.inputs.formats import digest, png
 
@@ -63,6 +63,27 @@ def test_json_without_tags_leaves_them_to_the_others(tmp_path: Path) -> None:
     assert read_folder(path, 1)["tags"].to_pylist() == [["dog"]]
 
 
+def test_names_with_several_dots_are_kept_and_a_caption_is_not_read(tmp_path: Path) -> None:
+    entries = [
+        ("x/img.v1.png", png(0)),
+        ("x/img.v1.json", b'{"tags": ["dog"]}'),
+        ("img.v2.rgb.png", png(1)),  # WebDataset's key is img
+        ("img.cls", b"cat"),
+        ("0001", png(2)),
+        ("0001.txt", b""),
+        ("0002.png", png(3)),
+        ("0002.txt", b"a dog on the grass"),
+        ("0002.json", b'{"caption": "a dog on the grass"}'),
+    ]
+    reading = read(tar(tmp_path / "a.tar", entries), 1)
+    tags = dict(zip(*(reading.table[name].to_pylist() for name in ("image_id", "tags")), strict=True))
+    assert tags == {"a.tar/x/img.v1.png": ["dog"], "a.tar/img.v2.rgb.png": ["cat"], "a.tar/0001": []}
+    assert reading.account.left_out.counts == {"holds the tags": 5, "an image without tags": 1}
+    two = [("a.left.png", png()), ("a.right.png", png()), ("a.cls", b"dog")]
+    with pytest.raises(UserError, match=r"two images of a \(a.left.png, a.right.png\): keep one"):
+        read(tar(tmp_path / "b.tar", two), 1)
+
+
 def test_names_of_entries_are_data(tmp_path: Path) -> None:
     names = ["/etc/passwd", "../../a", "x/./../y"]
     entries = [entry for name in names for entry in ((f"{name}.png", png()), (f"{name}.txt", b"dog"))]
@@ -99,7 +120,7 @@ def test_folders_and_braces_of_tars(tmp_path: Path) -> None:
     assert read_folder(f"{tmp_path}/train-{{000,002}}.tar", 1)["image_id"].to_pylist() == [ids[0], ids[2]]
     with pytest.raises(UserError, match=r"train-003.tar does not exist"):
         read_folder(f"{tmp_path}/train-{{000..003}}.tar", 1)
-    assert read_folder(tmp_path, 1, limit=2)["image_id"].to_pylist() == ids[:2]
+    assert set(read_folder(tmp_path, 1, limit=2)["image_id"].to_pylist()) < set(ids)
 
 
 def test_braces() -> None:
@@ -118,7 +139,7 @@ def test_a_broken_image_is_left_to_the_stages(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ([("a.png", png())], "an entry gives a.png no tags"),
+        ([("a.png", png())], "holds no images with tags"),
         ([("a.png", png()), ("a.json", b"{")], "the tags of a.png cannot be read"),
         ([("a.png", png()), ("a.json", b'{"tags": 7}')], "tags must be text or a list of text"),
         ([("a.png", png()), ("a.txt", b"\xff")], "the tags of a.png cannot be read"),

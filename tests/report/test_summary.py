@@ -74,6 +74,7 @@ def test_two_images_by_hand() -> None:
         "images_share": 1,
         "images_without_instance": 1,
         "images_without_instance_share": 0.5,
+        "images_without_tag": 0,
         "instances": 3,
         "instances_per_image": 1.5,
         "mean_quality": 0.5,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -107,3 +108,9 @@ def test_there_is_one_entry_a_rule_however_many_classes() -> None:
 def test_it_works_on_what_is_read_back() -> None:
     report: dict[str, Any] = json.loads(json.dumps(Summary(tally(100, 50), usual()).to_json(usual())))
     assert unusual(report) == [{"what": "overall", "cases": ["no instance in 50.0 % of images"]}]
+
+
+def test_images_without_a_tag_need_no_instance() -> None:
+    assert found({}, replace(tally(100, 50), untagged=50)) == []
+    said = "no instance in 20.0 % of tagged images"
+    assert found({}, replace(tally(100, 60), untagged=50)) == [("overall", [said])]

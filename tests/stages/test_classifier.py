@@ -158,3 +158,37 @@ def test_tags_that_match_no_imagenet_class_are_named() -> None:
     tags = ["tench", "crane", *"abcdef"]
     with pytest.raises(UserError, match=r"7 of the 8 tags match no ImageNet class, .*\(crane, a, b, c, d, \.\.\.\)"):
         classifier.pretrained(Config(backbone="lite0"), tags)
+
+
+def test_an_image_of_nothing_teaches_that_every_tag_is_absent(task: ClassifierTask) -> None:
+    column = task.table.schema.get_field_index("tags")
+    none = pa.array([[]] * task.images, task.table.schema.field(column).type)
+    task.table = task.table.set_column(column, task.table.schema.field(column), none)
+    sample = task.sample(0, np.random.default_rng(0))
+    assert not sample["target"].any() and "known" not in sample
+
+
+def test_a_tag_that_is_unknown_has_no_loss(plan: Plan) -> None:
+    images = plan.shards("images").rows
+    for name in images.files():
+        table = images.read_table(name)
+        column = table.schema.get_field_index("tags_unknown")
+        others = [[tag for tag in plan.vocabulary if tag not in tags][:1] for tags in table["tags"].to_pylist()]
+        images.write_table(name, table.set_column(column, table.schema.field(column), [others]))
+    task = ClassifierTask(plan.config, BACKBONES["lite0"], plan.shards("images"), plan.vocabulary)
+    sample = task.sample(0, np.random.default_rng(0))
+    unknown = plan.vocabulary.index(task.table["tags_unknown"][0].as_py()[0])
+    assert [n for n, known in enumerate(sample["known"]) if not known] == [unknown]
+    batch = {name: tensor[None] for name, tensor in sample.items()}
+    task.losses(task.model.train(), batch)["total"].backward()
+    gradient = task.model.classifier.weight.grad
+    assert gradient is not None and not gradient[unknown].any()
+    assert all(gradient[n].any() for n in range(len(plan.vocabulary)) if n != unknown)
+
+
+def test_the_images_table_of_an_earlier_release_has_no_unknown_tags(plan: Plan) -> None:
+    images = plan.shards("images").rows
+    for name in images.files():
+        images.write_table(name, images.read_table(name).drop_columns(["tags_unknown"]))
+    task = ClassifierTask(plan.config, BACKBONES["lite0"], plan.shards("images"), plan.vocabulary)
+    assert "known" not in task.sample(0, np.random.default_rng(0))

@@ -156,3 +156,23 @@ def test_broken_weights_raise_an_error(plan: Plan, irnet: Folder) -> None:
 def test_another_stage_s_weights_are_refused(plan: Plan, classifier: Folder) -> None:
     with pytest.raises(ValueError, match=r"classifier-\w+ holds weights of another network"):
         LabelsNetwork(plan.config, BACKBONES["lite0"], classifier, gpu=False)
+
+
+def test_an_image_without_a_tag_has_no_instance_and_needs_no_network(plan: Plan, irnet: Folder) -> None:
+    stage = labels.stage(plan.config, plan.shards("images"), plan.shards("seeds"), irnet, "0123")
+    network = stage.network(False)
+    nothing = {**row_of(plan), "tags": [], "class_ids": [], **encode_cam(np.zeros((0, 24, 32), np.float32))}
+    image = stage.load(nothing)
+    network.relations = lambda images: pytest.fail("IRNet saw an image of nothing")
+    made = stage.finish(nothing, network(nothing, image))
+    assert made["instances"] == [] and not decode_png(made["semantic"]).any()
+
+
+def test_images_of_nothing_do_not_move_the_others_of_a_batch(plan: Plan, irnet: Folder) -> None:
+    stage = labels.stage(plan.config, plan.shards("images"), plan.shards("seeds"), irnet, "0123")
+    network, row = stage.network(False), row_of(plan)
+    nothing = {**row, "tags": [], "class_ids": [], **encode_cam(np.zeros((0, 24, 32), np.float32))}
+    image = stage.load(row)
+    found = network.run_batch([nothing, row, nothing], [image] * 3)
+    assert [bool(len(one.masks)) for one in found] == [False, True, False]
+    assert np.array_equal(found[1].semantic, network(row, image).semantic)

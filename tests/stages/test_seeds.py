@@ -20,6 +20,7 @@ from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import Shards
 from irnet_ray.stages import seeds
 from irnet_ray.stages.images import load_image
+from irnet_ray.stages.rows import seeds_row
 
 
 def rows(plan: Plan) -> list[dict[str, Any]]:
@@ -109,3 +110,14 @@ def test_broken_weights_raise_an_error(plan: Plan, classifier: Folder) -> None:
     network = network_of(plan, classifier, "cam")
     with pytest.raises(FloatingPointError, match="not finite"):
         network(rows(plan)[0], np.zeros((64, 64, 3), np.uint8) + 99)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_image_without_a_tag_is_all_background(
+    plan: Plan, classifier: Folder, prototypes: Shards, method: str
+) -> None:
+    row = {**rows(plan)[0], "tags": []}
+    found = network_of(plan, classifier, method, prototypes)(row, np.asarray(load_image(row["uri"], 1280)))
+    assert found.cam.shape == (0, 24, 32) and found.full.shape == (0, 96, 128)
+    made = seeds_row(plan.config, {}, row, found)
+    assert made["class_ids"] == [] and not decode_png(made["confident_map"]).any()

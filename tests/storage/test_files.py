@@ -34,11 +34,13 @@ def test_a_walk_lists_each_folder_once(tmp_path: Path) -> None:
     write(tmp_path, "a.png", "deep/er/b.png", ".hidden/c.png", "deep/.d.png")
     (tmp_path / "deep" / "loop").symlink_to(tmp_path)
     (tmp_path / "gone.png").symlink_to("nowhere")
-    lost: list[str] = []
-    assert sorted(files.walk(str(tmp_path), lost)) == ["a.png", "deep/er/b.png"] and lost == ["gone.png"]
+    os.mkfifo(tmp_path / "pipe")
+    found = files.walk(str(tmp_path))
+    assert sorted(found.files) == ["a.png", "deep/er/b.png"] and found.lost == ["gone.png"]
+    assert sorted(found.hidden) == [".hidden/c.png", "deep/.d.png"] and found.odd == ["pipe"]
     assert files.folders(str(tmp_path)) == [".hidden", "deep"]
     with pytest.raises(UserError, match="nowhere cannot be read: No such file"):
-        list(files.walk(str(tmp_path / "nowhere")))
+        files.walk(str(tmp_path / "nowhere"))
 
 
 def test_a_stored_file_is_read_like_a_local_one(store: str, tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ def store(tmp_path: Path) -> Iterator[str]:
     write(local / "classes", "cat/a.png", "dog/b.png")
     devkit(local / "VOCdevkit" / "VOC2012", a=["dog"])
     dump(local / "coco" / "annotations" / "instances_val.json", content())
-    write(local / "coco" / "val", "a.png", "b.png")
+    write(local / "coco" / "val", "a.png", "b.png", "c.png")
     csv(local / "classes", "uri,tags\ncat/a.png,cat\n")
     parquet(local / "bytes" / "a.parquet", {"bytes": [png(3), png(4)], "tags": ["dog", "cat"]}, row_group_size=1)
     (local / "tars").mkdir()
@@ -79,7 +81,10 @@ def store(tmp_path: Path) -> Iterator[str]:
         ("classes", {"cat/a.png": (["cat"], 20), "dog/b.png": (["dog"], 21)}),
         ("classes/manifest.csv", {"cat/a.png": (["cat"], 20)}),
         ("VOCdevkit", {"a.jpg": (["dog"], 20)}),
-        ("coco/annotations/instances_val.json", {"a.png": (["person"], 20), "b.png": (["dog", "person"], 21)}),
+        (
+            "coco/annotations/instances_val.json",
+            {"a.png": (["person"], 20), "b.png": (["dog", "person"], 21), "c.png": ([], 22)},
+        ),
         ("bytes", {"a.parquet/00000001": (["dog"], 23), "a.parquet/00000002": (["cat"], 24)}),
         ("tars", {"0.tar/0000.png": (["dog"], 20), "1.tar/0001.png": (["dog"], 21)}),
         ("tars/{0..1}.tar", {"0.tar/0000.png": (["dog"], 20), "1.tar/0001.png": (["dog"], 21)}),
@@ -94,7 +99,7 @@ def test_every_kind_is_read_from_a_store(store: str, where: str, found: dict[str
 
 
 def test_images_of_a_store_need_no_tags_for_prediction(store: str) -> None:
-    assert read_images(f"{store}/coco/val", 1)["image_id"].to_pylist() == ["a.png", "b.png"]
+    assert read_images(f"{store}/coco/val", 1).table["image_id"].to_pylist() == ["a.png", "b.png", "c.png"]
 
 
 def test_what_is_gone_from_a_store(store: str) -> None:

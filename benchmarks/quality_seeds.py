@@ -93,8 +93,8 @@ def main() -> None:
     for row in run.rows("images"):
         with torch.inference_mode():
             seen = look(network, run.config.seeds.scales, row, load_image(row["uri"], run.config.max_side))
-            for name, method in RECIPES.items():
-                attention = interpolate(method(seen)[None], seen.cam.shape[1:], mode="bilinear")[0]
+            for name, recipe in RECIPES.items():
+                attention = interpolate(recipe(seen)[None], seen.cam.shape[1:], mode="bilinear")[0]
                 for threshold in THRESHOLDS:
                     run.measure_attention(measures[name, threshold], row, attention, threshold)
     print(heading("seed method", "best threshold", "mIoU there"))

@@ -64,6 +64,7 @@ def images_table(count: int, tags: int, shards: int) -> pa.Table:
         "height": np.full(count, 375, np.int32),
         "content": [f"{number:032x}" for number in range(count)],
         "shard": np.array([tables.shard_of(name, shards) for name in ids], np.int32),
+        "tags_unknown": [None] * count,
     }
     arrays = [pa.array(columns[field.name], field.type) for field in tables.IMAGES]
     return pa.Table.from_arrays(arrays, schema=tables.IMAGES)
@@ -97,7 +98,7 @@ def plan(scratch: Path, images: int = IMAGES, shards: int = SHARDS) -> Figures:
 
     with timed(figures, "plan"):
         first = fresh()
-        states = {stage: first.state(stage) for stage in first.order}
+        states = {stage.name: first.state(stage) for stage in first.order}
         first.write_inputs()
     assert states["seeds"].startswith("0 of"), states
     done = first.shards("seeds")
@@ -107,7 +108,7 @@ def plan(scratch: Path, images: int = IMAGES, shards: int = SHARDS) -> Figures:
             done.commit(shard, NULL, rows)
     with timed(figures, "plan with half done"):
         again = fresh()
-        states = {stage: again.state(stage) for stage in again.order}
+        states = {stage.name: again.state(stage) for stage in again.order}
         again.write_inputs()
     figures["done before"] = states["seeds"]
     figures["peak GB"] = round(peak(), 2)

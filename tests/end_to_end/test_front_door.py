@@ -82,7 +82,8 @@ def test_tags_for_missing_files(refused: Callable[..., str], photos: Path) -> No
 
 def test_files_without_tags(refused: Callable[..., str], photos: Path) -> None:
     shutil.copy(photos / "images" / "a.png", photos / "images" / "c.png")
-    assert "1 image file without tags" in refused(*label(photos))
+    said = refused(*label(photos))
+    assert "image files without tags (1: images/c.png): list them" in said and "--accept untagged" in said
 
 
 def test_no_image_with_a_readable_header(refused: Callable[..., str], photos: Path) -> None:

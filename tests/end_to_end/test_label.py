@@ -31,12 +31,15 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 def test_it_prints_a_plan_first_and_the_counts_last(run: Run) -> None:
     lines = run.printed.splitlines()
-    assert lines[0].startswith(f"{IMAGES} images, 6 tags (checkered-box ")
-    assert f", {SHARDS} shards, backbone lite0, version " in lines[0]
+    assert lines[0].startswith("data     ") and lines[1].startswith("account  ")
+    plan = next(
+        place for place, line in enumerate(lines) if line.startswith(f"{IMAGES} images, 6 tags (checkered-box ")
+    )
+    assert f", {SHARDS} shards, backbone lite0, version " in lines[plan]
     nothing = f"0 of {IMAGES} images done"
     tags = "prototypes: 0 of 6 tags done"
-    assert lines[1] == f"classifier: to do, {tags}, seeds: {nothing}, irnet: to do, labels: {nothing}"
-    assert lines[2].startswith("devices: ") and "CPU core" in lines[2]
+    assert lines[plan + 1] == f"classifier: to do, {tags}, seeds: {nothing}, irnet: to do, labels: {nothing}"
+    assert lines[plan + 2].startswith("devices: ") and "CPU core" in lines[plan + 2]
     assert f"{IMAGES} images = {SCENES} labels + 1 errors" in run.printed
     assert f"labels  {run.out}/labels/*.parquet" in lines
     assert "Traceback" not in run.printed

@@ -131,10 +131,8 @@ def label(
             console.print(hint, highlight=False, soft_wrap=True, markup=False)
         source = Source(absolute(data), limit)
         report = run_plan(plan, source, workers, address, console, account=reading.account.to_json())
-        students = [
-            train(kind, out, config=config, settings=settings, workers=workers, address=address, console=console)
-            for kind in then
-        ]
+        # The run's config holds what the file and the single knobs say: given again, the file would win over options.
+        students = [train(kind, out, workers=workers, address=address, console=console) for kind in then]
     counts = (report["images"], report["labels"], report["errors"], report["overall"]["instances"])
     models = tuple(student.model for student in students)
     return LabelResult(folder.location, plan.version, *counts, truth, report, models)

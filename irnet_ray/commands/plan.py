@@ -25,7 +25,7 @@ from irnet_ray.inputs.images_table import depths
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards, fingerprint
-from irnet_ray.runs.version import Version
+from irnet_ray.runs.version import ORIGIN, Version
 from irnet_ray.stages.graph import STAGES, Stage, fingerprints, knobs_of, wanted
 
 
@@ -232,7 +232,11 @@ def maker(base: Version, revisions: Mapping[str, int], config: Config, stage: st
             changed[name] = revisions[name]
         if not _same_knobs(STAGES[name], base, config):
             changed[f"{name} knobs"] = knobs_of(STAGES[name], config, config.weights)
-    return fingerprint("made-by", base.id, changed) if changed else base.id
+    if not changed:
+        return base.id
+    if changed == dict.fromkeys(changed, 1) and all(base.revision(name) == 0 for name in changed):
+        return fingerprint("made-by", base.id, ORIGIN)  # as 0.5.4 named what it made by networks of an earlier release
+    return fingerprint("made-by", base.id, changed)
 
 
 def other_knobs(base: Version, config: Config) -> list[str]:

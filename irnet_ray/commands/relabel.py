@@ -160,6 +160,8 @@ class RelabelPlan:
             f"{len(self.plan.table):,} images, {counts['same']:,} unchanged, {kinds}"
         ]
         if self.is_settled:
+            if self.plan.config != self.run.config:
+                lines.append("the changed knobs concern no stage of labeling: `train` and `label` take them")
             return [*lines, "nothing to compute: the version is up to date"]
         if self.reasons:
             lines.append(f"all networks are trained again: {'; '.join(self.reasons)}")

@@ -5,6 +5,7 @@ It only reads files. So it needs no Ray, changes nothing, and also works for a r
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from irnet_ray.errors import printable
+from irnet_ray.errors import UserError, printable
 from irnet_ray.report.stage import DONE, INTERRUPTED, RUNNING, TO_DO, Errors, Stage, read_mapping, read_training
 from irnet_ray.runs import lock, object_lock, records
 from irnet_ray.runs.folder import Folder
@@ -162,8 +163,10 @@ def _stage_names(out: Folder, record: Record | None) -> list[tuple[str, str]]:
     if record is None:
         there = out.folder("stages").folders()
         return [(stage, name) for stage in STAGES for name in there if name.rpartition("-")[0] == stage]
-    names, config = record.version.stages, config_of(out, record.version)
-    return [(stage.name, names[stage.name]) for stage in wanted(config) if stage.name in names]
+    names, made = record.version.stages, tuple(STAGES.values())
+    with contextlib.suppress(UserError):  # of a config that only a later release can read, all stages are shown
+        made = wanted(config_of(out, record.version))
+    return [(stage.name, names[stage.name]) for stage in made if stage.name in names]
 
 
 def _stage(out: Folder, stage: str, name: str, record: Record | None, since: str | None) -> tuple[Stage, Errors]:

@@ -154,6 +154,8 @@ def one(out: Folder, version: str) -> Record | None:
         content = out.folder(RECORDS).read_json(f"{_checked(version)}.json")
         if content is None:
             return None
+        if not Version.is_one(content["version"]):
+            raise ValueError
         record = Record(**{**content, "version": Version(content["version"]), "folders": tuple(content["folders"])})
         if record.id != version or not record.stages or not record.made_by:
             raise ValueError

@@ -86,6 +86,11 @@ class FinishedRun:
     def stage(self, name: str) -> Folder:
         """Folder of a stage's result. Raises UserError if the version has no such stage."""
         stages = self.version.stages
+        if name not in stages and self.version.student is not None:
+            raise UserError(
+                f"{self.folder.location} holds a student's predictions, which have no {name}: name the run directory "
+                "of a labeling run."
+            )
         if name not in stages:
             raise UserError(f"Version {self.version.id} of {self.folder.location} has no stage {name}: {AGAIN}")
         return self.folder.folder("stages", stages[name])

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from irnet_ray._version import __version__
@@ -63,7 +65,11 @@ class Student:
 
     def fingerprint(self, *data: Any) -> str:
         """Changes with everything that the trained weights depend on. `data` identifies the training images."""
-        config = [self.config.seed, self.config.max_side, self.backbone.name, self.weights, self.knobs.model_dump()]
+        # By its bytes, so that another file at the same path is another student.
+        weights = self.weights
+        if weights is not None and Path(weights).is_file():  # a missing one is refused when the student is built
+            weights = hashlib.blake2b(Path(weights).read_bytes(), digest_size=16).hexdigest()
+        config = [self.config.seed, self.config.max_side, self.backbone.name, weights, self.knobs.model_dump()]
         config += window_of(self.config)
         return fingerprint(
             self.kind.name, revised(self.kind.revision), config, list(self.vocabulary), self.labels, data

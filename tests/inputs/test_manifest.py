@@ -117,11 +117,11 @@ def test_a_column_of_bytes_that_nobody_filled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("uri,label\na.png,cat\n", "one column tags and one of uri, file_name, path, image"),
+        ("uri,width\na.png,7\n", "must have one column tags"),
         ("uri,tags\n", "lists no images"),
         ("uri,tags\n,cat\n", "line 2 names no image"),
         ("uri,tags\n../a.png,cat\n", "line 2 names '../a.png'"),
-        ("uri,tags\na.png,cat\na.png,dog\n", "lists a.png twice, on line 2 and line 3"),
+        ("image_id,uri,tags\n1,a.png,cat\n1,b.png,dog\n", "lists 1 twice, on line 2 and line 3"),
         ("uri,tags\na.png,cat\nx.png,dog\n/nowhere.png,cat\n", r"lists 2 images not found \(/nowhere.png, .*x.png\)"),
         ("uri,tags\na.png,cat,dog\n", "line 2 has 3 values"),
         ("uri,tags\ns3://key:secret@bucket/a.png,cat\n", "line 2 names a URI with a password"),
@@ -140,8 +140,8 @@ def test_csv_that_a_person_should_mend(tmp_path: Path, text: str, message: str) 
         ('{"uri": "a.png", "tags": "cat"}\n{"uri"\n', "line 2 is not JSON"),
         ("[1]\n", "line 1 holds no object"),
         ("[" * 100_000, "line 1 is not JSON"),
-        ('{"uri": 7, "tags": "cat"}', "line 1 holds no text in uri"),
-        ('{"uri": "a.png", "tags": [7]}', "line 1 holds no text in tags"),
+        ('{"uri": [7], "tags": "cat"}', "line 1 holds no text in uri"),
+        ('{"uri": "a.png", "tags": [true]}', "line 1 holds no text in tags"),
         ('{"uri": "a.png", "tags": "\\ud800"}', "holds half a surrogate pair in tags"),
         ("\n\n", "lists no images"),
     ],
@@ -157,8 +157,8 @@ def test_json_lines_that_a_person_should_mend(tmp_path: Path, text: str, message
     ("columns", "message"),
     [
         ({"bytes": [b""]}, "one column tags"),
-        ({"bytes": [b""], "tags": [7]}, "text or lists of text in the column tags"),
-        ({"uri": [7], "tags": ["cat"]}, "must hold text in one of the columns"),
+        ({"bytes": [b""], "tags": [b"cat"]}, "one column tags"),
+        ({"uri": [[7]], "tags": ["cat"]}, "holds no text in uri"),
     ],
 )
 def test_parquet_that_a_person_should_mend(tmp_path: Path, columns: dict[str, Any], message: str) -> None:

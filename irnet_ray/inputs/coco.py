@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +93,7 @@ def listed(place: Place) -> Listing:
             several = len(files) > 1 and folder
             images[image] = one._replace(image_id=f"{folder}/{one.image_id}") if several else one
         notes.extend(note for note in found.notes if note not in notes)
+    _check_annotated(place.location, (image.tags for image in images.values()))
     reasons = dict.fromkeys(files, TAGS_FILE) if place.images_in is None else {}
     return photos.listing(images, reasons, f"not listed in {posixpath.basename(files[0])}", notes)
 
@@ -104,6 +105,7 @@ def _above(folder: str) -> str:
 
 def _listed_file(place: Place) -> Listing:
     found = _read(place.location)
+    _check_annotated(found.path, found.tags.values())
     notes: list[str] = []
     if place.images_in is not None:
         photos = Place(place.images_in)
@@ -119,6 +121,11 @@ def _listed_file(place: Place) -> Listing:
             raise refused
     reasons = {name: TAGS_FILE for name in photos.files if join(photos.location, name) == found.path}
     return photos.listing(images, reasons, f"not listed in {base_name(found.path)}", [*found.notes, *notes])
+
+
+def _check_annotated(path: str, tags: Iterable[list[str]]) -> None:
+    if not any(tags):
+        raise UserError(f"{path} lists no image with annotations: name an instances file.")
 
 
 def _images(found: _Annotated, photos: Place, folder: str, notes: list[str]) -> dict[str, Listed]:
@@ -188,8 +195,6 @@ def _read(path: str) -> _Annotated:
         if image not in files or not categories.get(category):
             raise UserError(f"{path} holds an annotation of image {image} and category {category}: list both of them.")
         tags[files[image]][categories[category]] = None
-    if not any(tags.values()):
-        raise UserError(f"{path} lists no image with annotations: name an instances file.")
     found = {name: list(some) for name, some in tags.items()}
     for some in found.values():
         check_tags(path, "an image", "it", some)

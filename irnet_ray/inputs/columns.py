@@ -79,7 +79,8 @@ def find(
     image, image_id = _image_columns(path, columns, by_plain, has_bytes)
     rest = [name for name in columns if name not in (image, image_id)]
     tags = _tags_column(path, rest, by_plain, values, classes)
-    binary = [name for name in rest if name not in classes and _is_binary(name, values)]
+    confidence = next(iter(by_plain.get(_CONFIDENCE, [])), None)
+    binary = [n for n in rest if n not in classes and n != confidence and _is_binary(n, values, n == tags)]
     if tags is not None and tags in binary:
         if len(binary) == 1 and len(set(map(_text, values(tags)))) > 1:
             raise UserError(
@@ -87,7 +88,6 @@ def find(
                 "by the tag that 1 stands for, or write the tags into it."
             )
         tags = None if len(binary) > 1 else tags
-    confidence = next(iter(by_plain.get(_CONFIDENCE, [])), None)
     if tags is None and not binary and not strict:
         tags = _only_other(rest, values)
     if tags is not None:
@@ -179,7 +179,11 @@ def state(value: Any) -> bool | None | str:
     raise ValueError(text)
 
 
-def _is_binary(name: str, values: Callable[[str], list[Any]]) -> bool:
+def _is_binary(name: str, values: Callable[[str], list[Any]], named_tags: bool) -> bool:
+    """Whether a column says of each image whether it has a tag.
+
+    With `named_tags`, its name says that it holds tags. Then letters may be tags: x, y, n, t, f.
+    """
     if plain(name) in _OTHERS:
         return False
     found = set()
@@ -188,7 +192,7 @@ def _is_binary(name: str, values: Callable[[str], list[Any]]) -> bool:
             return False
         text = _text(value)
         if text not in found:
-            if text and text not in _YES and text not in _NO and text not in _UNSURE:
+            if (text and text not in _YES | _NO | _UNSURE) or (named_tags and text.isalpha() and len(text) == 1):
                 return False
             found.add(text)
     return bool(found - {""})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from irnet_ray.errors import UserError
 from irnet_ray.inputs.columns import state
 from irnet_ray.inputs.openimages import States
 from irnet_ray.inputs.raw_table import RawTable
@@ -27,8 +26,6 @@ def read(raw: RawTable, tags: Sequence[str], notes: list[str]) -> list[States]:
                 present[row].append(tag)
             elif value is not False and has_no:
                 unknown[row].append(tag)
-    if not any(present):
-        raise UserError(f"{raw.path} gives no image a tag: write 1 where an image has the tag of the column.")
     notes.append(f"the header names the tags, one column each: {names(list(tags), 5)}")
     open_cells = sum(map(len, unknown))
     if open_cells:

@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 from irnet_ray.errors import UserError, reason
 from irnet_ray.inputs.raw_table import RawTable
-from irnet_ray.storage.files import open_binary, walk
+from irnet_ray.storage.files import file_names, kind, open_binary
 from irnet_ray.storage.locations import base_name, join, parent
 from irnet_ray.text import count, names
 
 MOST_UNKNOWN = 20_000_000  # tags of all images together; more would not fit into memory
 
+_LIST = re.compile(r"^classes\.csv$|class(es)?-descriptions?.*\.csv$")
 _MACHINE_ID = re.compile(r"/[a-z]/\w+")
 
 
@@ -88,18 +89,16 @@ def name_ids(path: str, tags: Sequence[list[str]], notes: list[str]) -> list[lis
 
 def is_list_of_classes(name: str) -> bool:
     """Whether a file is Open Images' list of classes, by its name."""
-    return re.search(r"class(es)?-descriptions?.*\.csv$", posixpath.basename(name).lower()) is not None
+    return _LIST.search(posixpath.basename(name).lower()) is not None
 
 
 def _descriptions(path: str) -> dict[str, str]:
-    folder = parent(path)
-    lists = sorted(name for name in walk(folder).files if is_list_of_classes(name))
-    if not lists:
-        folder = parent(folder)
-        lists = sorted(n for n in walk(folder).files if n.count("/") < 2 and is_list_of_classes(n)) if folder else []
+    here = parent(path)
     found: dict[str, str] = {}
-    for name in lists:
-        found.update(_read_list(join(folder, name)))
+    for folder in (parent(here), join(parent(here), "metadata"), join(here, "metadata"), here):
+        for name in file_names(folder) if kind(folder) == "folder" else ():
+            if is_list_of_classes(name):
+                found.update(_read_list(join(folder, name)))
     by_name: dict[str, list[str]] = {}
     for machine_id, shown in found.items():
         by_name.setdefault(shown, []).append(machine_id)

@@ -186,9 +186,9 @@ def _slashes(name: str) -> list[int]:
     return [at for at, letter in enumerate(name) if letter == "/"]
 
 
-def only_folder(location: str, folders: Callable[[str], list[str]], has_files: Callable[[str], bool]) -> str:
+def only_folder(location: str, folders: Callable[[str], list[str]], files: Callable[[str], list[str]]) -> str:
     """The location itself, or the one folder that holds all of it, however deep."""
-    while not has_files(location) and len(found := folders(location)) == 1:
+    while not files(location) and len(found := folders(location)) == 1:
         location = join(location, found[0])
     return location
 

@@ -127,13 +127,23 @@ def stamp(location: str) -> tuple[int, int]:
 
 def folders(location: str) -> list[str]:
     """Sorted names of the folders directly in a folder. Raises UserError for a folder that cannot be listed."""
+    return _names(location, pafs.FileType.Directory)
+
+
+def file_names(location: str) -> list[str]:
+    """Sorted names of the files directly in a folder, on the same terms."""
+    return _names(location, pafs.FileType.File)
+
+
+def _names(location: str, wanted: pafs.FileType) -> list[str]:
     try:
         if not is_uri(location):
             with os.scandir(location) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir())
+                is_folder = wanted == pafs.FileType.Directory
+                return sorted(e.name for e in entries if (e.is_dir() if is_folder else e.is_file()))
         filesystem, path = _connect(location)
         infos = filesystem.get_file_info(pafs.FileSelector(path))
-        return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
+        return sorted(info.base_name for info in infos if info.type == wanted)
     except _FAILURES as error:
         raise UserError(f"{location} cannot be read: {reason(error)}; check its permissions.") from error
 
@@ -151,16 +161,7 @@ def inside_archive(location: str) -> str:
     found = archives.inside(uncompressed(location))
     if found is None:
         raise ValueError(f"{location} is no archive")
-    return archives.only_folder(found, folders, _has_files)
-
-
-def _has_files(folder: str) -> bool:
-    try:
-        filesystem, path = _connect(folder)
-        infos = filesystem.get_file_info(pafs.FileSelector(path))
-    except _FAILURES as error:
-        raise UserError(f"{folder} cannot be read: {reason(error)}; write the archive again.") from error
-    return any(info.type == pafs.FileType.File for info in infos)
+    return archives.only_folder(found, folders, file_names)
 
 
 @dataclass

@@ -93,5 +93,7 @@ def test_images_that_are_not_there(tmp_path: Path) -> None:
     ):
         read_folder(path, 1)
     write(tmp_path, "images/a.png")
-    with pytest.raises(UserError, match=r"lists 2 images not found in .*images \(b.png, c.png; the nearest name to b.png is a.png\)"):
+    with pytest.raises(
+        UserError, match=r"lists 2 images not found in .*images \(b.png, c.png; the nearest name to b.png is a.png\)"
+    ):
         read_folder(path, 1)

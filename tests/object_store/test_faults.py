@@ -84,7 +84,7 @@ def test_a_request_that_nobody_answers_is_asked_again(out: Folder, store: Proxy,
     stalled: list[Request] = []
 
     def stall(request: Request) -> Fault | None:
-        if [one.method for one in stalled].count(request.method) == 2:
+        if request.method in [one.method for one in stalled]:
             return None
         stalled.append(request)
         return "stall"
@@ -93,7 +93,7 @@ def test_a_request_that_nobody_answers_is_asked_again(out: Folder, store: Proxy,
     store.fault = stall
     folder.write("file", b"1")
     assert folder.read("file") == b"1"
-    assert sorted(request.method for request in stalled) == ["GET", "GET", "HEAD", "HEAD", "PUT", "PUT"]
+    assert sorted(request.method for request in stalled) == ["GET", "HEAD", "PUT"]
 
 
 def test_a_map_stage_over_ray_loses_and_doubles_nothing(

@@ -37,6 +37,7 @@ class Format:
     listed: Callable[[Place], Listing]
     must_exist: bool = False  # refuse listed images that are not there; otherwise each becomes a row of errors
     images_apart: bool = False  # whether the images may lie in a folder that is named apart
+    has_cells: bool = False  # whether it holds cells of several tags, so that a separator may be given
 
 
 # The first row that recognizes a place wins. Class folders come last because their sign is weak: the folders of other
@@ -49,6 +50,7 @@ FORMATS: dict[str, Format] = {
             "a folder with tags.csv or tags.parquet",
             tags_folder.recognize,
             tags_folder.listed,
+            has_cells=True,
         ),
         Format(
             "VOC",
@@ -61,6 +63,7 @@ FORMATS: dict[str, Format] = {
             "a folder with another table of images and tags",
             tags_folder.recognize_table,
             tags_folder.listed_tables,
+            has_cells=True,
         ),
         Format(
             "XML files",
@@ -81,6 +84,7 @@ FORMATS: dict[str, Format] = {
             "a .tar, a folder of them, or name-{000..146}.tar",
             webdataset.recognize,
             webdataset.listed,
+            has_cells=True,
         ),
         Format(
             "manifest",
@@ -89,6 +93,7 @@ FORMATS: dict[str, Format] = {
             manifest.listed,
             must_exist=True,
             images_apart=True,
+            has_cells=True,
         ),
         Format(
             "COCO",
@@ -135,6 +140,8 @@ def recognized(
         if why is not None:
             if images is not None and not row.images_apart:
                 raise UserError(f"{place.location} is read as {row.name}, with its own images: leave --images out.")
+            if separator is not None and not row.has_cells:
+                raise UserError(f"{place.location} is read as {row.name}, which has no cells: leave --separator out.")
             return Recognized(archive or place, row, f"in {base_name(place.location)} {why}" if archive else why)
     if archive is not None and place.location.lower().endswith((*TARS, *COMPRESSED_TARS)):
         return Recognized(place, FORMATS["WebDataset"], "it is a tar")

@@ -67,9 +67,9 @@ def unverified(
     known = [{*there, *away} for there, away in zip(present, absent, strict=True)]
     total = len(known) * len(vocabulary) - sum(map(len, known))
     if total > MOST_UNKNOWN:
-        notes.append(f"{total:,} pairs of image and tag were verified by nobody, too many to keep: taken as absent")
+        notes.append(f"{count(total, 'pair')} of image and tag that nobody verified, too many to keep: taken as absent")
         return [()] * len(known)
-    notes.append(f"{total:,} pairs of image and tag were verified by nobody: taken as unknown")
+    notes.append(f"{count(total, 'pair')} of image and tag that nobody verified: taken as unknown")
     return [tuple(tag for tag in vocabulary if tag not in tags) for tags in known]
 
 

@@ -23,6 +23,7 @@ from irnet_ray.storage.locations import base_name, suffix
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 MOST_COLUMNS = 100_000
 _DELIMITERS = ",;\t"
+_CALLED = {",": "comma", ";": "semicolon", "\t": "tab"}
 _HEAD = 1 << 16  # bytes of a .json file that tell what it holds
 _MAPPING = re.compile(r'\{\s*"((?:[^"\\]|\\.)+)"\s*:\s*["\[]')
 
@@ -101,10 +102,13 @@ def _csv(path: str) -> RawTable:
     try:
         with io.TextIOWrapper(open_binary(path), encoding="utf-8-sig", newline="") as stream:
             first = stream.readline()
+            if "\0" in first:
+                raise UserError(f"{path} is not UTF-8 text (it begins with null characters): save it as UTF-8.")
             delimiter = _delimiter(first)
             before = 1 if first.startswith("sep=") else 0
             if not before:
                 stream.seek(0)
+            advice = "separate tags by '|'" if delimiter == ";" else "separate tags by ';'"
             reader = csv.reader(stream, delimiter=delimiter, strict=True)
             names = [name.strip() for name in next(reader, [])]
             _check_header(path, names)
@@ -115,7 +119,7 @@ def _csv(path: str) -> RawTable:
                 if len(values) != len(names):
                     raise UserError(
                         f"{path}, line {line} has {len(values)} values where the header has {len(names)}: "
-                        "separate tags by ';' and quote names that hold a comma."
+                        f"{advice} and quote names that hold a {_CALLED.get(delimiter, delimiter)}."
                     )
                 lines.append(line)
                 # Tags and numbers repeat in millions of rows: each is kept once.
@@ -231,19 +235,21 @@ def _parquet(path: str) -> RawTable:
         path,
         list(shown),
         rows,
-        lambda name: _column(path, shown[name]),
+        lambda name: _column(path, shown[name], rows),
         lambda row: f"row {row + 1}",
         _class_names(schema),
         bytes_of,
     )
 
 
-def _column(path: str, name: str) -> list[Any]:
+def _column(path: str, name: str, rows: int) -> list[Any]:
     try:
         with open_binary(path) as stream, pq.ParquetFile(stream) as file:
             column = file.read([name]).column(0)
         column.validate(full=True)  # otherwise text that is not UTF-8 would fail later, on its way to Python
         values = column.to_pylist()
+        if len(values) != rows:
+            raise ValueError(f"the column {name} has {len(values):,} of {rows:,} rows")
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as Parquet: {reason(error)}; write it again.") from error
     if name.endswith(".path"):

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from irnet_ray.errors import UserError, reason
 from irnet_ray.inputs import parallel
+from irnet_ray.inputs.cells import DEFAULT, split_cells
 from irnet_ray.inputs.images_table import READ_WHOLE, describe_bytes, refuse_unnamed
 from irnet_ray.inputs.listing import (
     NO_TAGS,
@@ -108,7 +109,7 @@ def listed(place: Place) -> Listing:
     """Every image of the tars. An id is the name of the tar and that of the entry."""
     tars = _tars(place)
     # A tar holds hundreds of images, so it pays to hand even a few tars to a cluster.
-    found = joined(parallel.each(partial(_read), tars, many=16, chunk=1), "entry")
+    found = joined(parallel.each(partial(_read, place.separator), tars, many=16, chunk=1), "entry")
     if not found.images:
         raise UserError(
             f"{tars[0][1]} holds no images with tags, key.jpg beside key.json with a member tags, key.cls or key.txt: "
@@ -137,7 +138,7 @@ class _Entries:
     seen: int = 0
 
 
-def _read(tar: tuple[str, str]) -> Listing:
+def _read(separator: str | None, tar: tuple[str, str]) -> Listing:
     name, location = tar
     try:
         with open_binary(location) as stream, tarfile.open(fileobj=stream, mode="r:") as opened:
@@ -151,7 +152,7 @@ def _read(tar: tuple[str, str]) -> Listing:
     keys, images = _keys(location, entries), []
     for entry, uri, seen in entries.images:
         if entry in keys:
-            tags = _tags(location, entry, entries.texts[keys[entry]])
+            tags = _tags(location, entry, entries.texts[keys[entry]], separator)
             if tags is None:
                 entries.left_out.add(NO_TAGS, f"{name}/{entry}")
                 continue
@@ -236,27 +237,31 @@ def _text(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _tags(location: str, entry: str, texts: dict[str, bytes]) -> list[str] | None:
+def _tags(location: str, entry: str, texts: dict[str, bytes], separator: str | None) -> list[str] | None:
     """Tags of an image, none for an image of nothing; None where the tar does not say."""
     # A text beside a .json or .cls is a caption: img2dataset writes it so.
     used = [extension for extension in TAGS if extension in texts and (extension != "txt" or len(texts) == 1)]
     try:
         for extension in used:
             text = texts[extension].decode("utf-8-sig")
-            raw = _json_tags(text) if extension == "json" else text.split(";")
+            raw = _json_tags(text) if extension == "json" else text
             if raw is not None:
-                return clean(raw)
+                # Only all cells together tell another separator, so without one it is the documented one.
+                ((tags,), _) = split_cells(location, [raw], separator or DEFAULT)
+                return clean(tags)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{location}: the tags of {entry} cannot be read: {error}; write them again.") from error
     return None
 
 
-def _json_tags(text: str) -> list[str] | None:
+def _json_tags(text: str) -> str | list[str] | None:
     """The member `tags`, a list of text or text with ';'; None if there is none."""
     content = json.loads(text)
     tags = content.get("tags") if isinstance(content, dict) else content
-    if isinstance(tags, str):
-        return tags.split(";")
-    if tags is not None and not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
+    if (
+        tags is not None
+        and not isinstance(tags, str)
+        and not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags))
+    ):
         raise ValueError("tags must be text or a list of text")
     return tags

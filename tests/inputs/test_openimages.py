@@ -45,7 +45,7 @@ def test_absent_is_verified_and_the_rest_is_unknown(data: Path, where: str) -> N
     }
     assert "Confidence 1 means present and 0 absent (5 rows)" in reading.notes
     assert "1 row with a Confidence between 0 and 1: taken as unknown" in reading.notes
-    assert "4 pairs of image and tag were verified by nobody: taken as unknown" in reading.notes
+    assert "4 pairs of image and tag that nobody verified: taken as unknown" in reading.notes
     account = reading.account
     assert account.seen == account.images + account.left_out.total
 
@@ -71,7 +71,7 @@ def test_too_many_unknown_pairs_are_said(data: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(openimages, "MOST_UNKNOWN", 3)
     reading = read(data, 1)
     assert reading.table["tags_unknown"].to_pylist()[:2] == [None, None]
-    assert "4 pairs of image and tag were verified by nobody, too many to keep: taken as absent" in reading.notes
+    assert "4 pairs of image and tag that nobody verified, too many to keep: taken as absent" in reading.notes
 
 
 @pytest.mark.parametrize("value", ["", "yes", "2", "nan", "-1"])

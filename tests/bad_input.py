@@ -380,7 +380,7 @@ FOLDERS = [
     BadFolder("tags for a file that is not there", _added("line\\x\x1b.png,dog\n"), "1 file not found"),
     BadFolder("listed name of 300 letters", _added("x" * 300 + ".png,dog\n"), "1 file not found"),
     BadFolder("listed name with a line break, missing file", _added('"x\ny.png",dog\n'), "1 file not found"),
-    BadFolder("absolute name", _added("/etc/passwd.png,dog\n"), "paths below the folder"),
+    BadFolder("absolute name", _added("/etc/passwd.png,dog\n"), "1 file not found"),
     BadFolder("name with ..", _added("../images/a.png,dog\n"), "paths below the folder"),
     BadFolder("name with a null character", _added("x\0.png,dog\n"), "paths below the folder"),
     BadFolder(

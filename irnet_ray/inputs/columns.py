@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from irnet_ray.errors import UserError
+from irnet_ray.inputs.sniff import is_image_name
 from irnet_ray.text import names
 
 # Names in lower case without ' ', '_', '-' and '.'; the first that a table has is taken.
@@ -28,6 +29,10 @@ split fold set train test val valid validation istrain istest isval isvalid widt
 isoccluded istruncated isgroupof isdepiction isinside iscrowd difficult
 """
 IMAGES, TAGS, _OTHERS = _IMAGES.split(), _TAGS.split(), frozenset(_NO_TAGS.split())
+_IMAGE_WORDS = frozenset({"image", "img", "file", "filename", "photo", "picture", "path"})
+_TAG_WORDS = frozenset({"tag", "tags", "label", "labels", "class", "classes", "category", "categories"})
+_SIZES = frozenset({"count", "size", "width", "height", "area"})
+_NUMBERS = _SIZES | {"id", "ids", "index", "number", "num"}
 _YES = frozenset({"1", "1.0", "true", "yes", "y", "x", "✓", "✔", "t"})
 _NO = frozenset({"0", "0.0", "false", "no", "n", "f"})
 _UNSURE = frozenset({"-1", "-1.0"})
@@ -76,7 +81,7 @@ def find(
     by_plain: dict[str, list[str]] = {}
     for name in columns:
         by_plain.setdefault(plain(name), []).append(name)
-    image, image_id = _image_columns(path, columns, by_plain, has_bytes)
+    image, image_id = _image_columns(path, columns, by_plain, has_bytes, values)
     rest = [name for name in columns if name not in (image, image_id)]
     tags = _tags_column(path, rest, by_plain, values, classes)
     confidence = next(iter(by_plain.get(_CONFIDENCE, [])), None)
@@ -94,7 +99,7 @@ def find(
         return Columns(image, image_id, tags, [], confidence, [n for n in rest if n not in (tags, confidence)])
     if may_lack_tags and not rest:
         return Columns(image, image_id)
-    if binary:
+    if binary and not (strict and len(rest) > 2 * len(binary)):
         return Columns(image, image_id, None, binary, None, [name for name in rest if name not in binary])
     raise UserError(
         f"{path} must have one column tags (or labels, class, ..., or a column of 0 and 1 for each tag), and has "
@@ -109,13 +114,22 @@ def fits(columns: list[str]) -> bool:
 
 
 def _image_columns(
-    path: str, columns: list[str], by_plain: dict[str, list[str]], has_bytes: bool
+    path: str,
+    columns: list[str],
+    by_plain: dict[str, list[str]],
+    has_bytes: bool,
+    values: Callable[[str], list[Any]],
 ) -> tuple[str | None, str | None]:
     image = _first(path, IMAGES, by_plain)
     image_id = _first(path, IDS, by_plain)
     if image is None and not has_bytes:
         image, image_id = image_id, None
-        image = image or _first(path, URLS, by_plain)
+        image = (
+            image
+            or _first(path, URLS, by_plain)
+            or _by_word(columns, _IMAGE_WORDS, _SIZES)
+            or _of_names(columns, values)
+        )
     if image is None and not has_bytes:
         raise UserError(
             f"{path} must have one column image (or file_name, path, image_id, ...), and has "
@@ -146,10 +160,39 @@ def _tags_column(
             return candidates[0]
         words = (name for name in candidates if name in classes or not _is_numeric(values(name)))
         return next(words, candidates[0])
+    if (word := _by_word(rest, _TAG_WORDS, _NUMBERS)) is not None:
+        return word
     typed = [name for name in classes if name in rest]
     if len(typed) > 1:
         raise UserError(f"{path} has several columns of classes ({names(typed)}): rename the one to use to tags.")
     return typed[0] if typed else None
+
+
+def _words(name: str) -> list[str]:
+    """The words in the name of a column: `Finding Labels`, `image_path`, `imageIndex`."""
+    return re.findall(r"[a-z]+|\d+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
+
+
+def _by_word(columns: list[str], words: frozenset[str], but: frozenset[str]) -> str | None:
+    """The only column with one of some words in its name, and none of others at its end."""
+    found = [name for name in columns if not words.isdisjoint(_words(name)) and not _ends_in(name, but)]
+    return found[0] if len(found) == 1 else None
+
+
+def _ends_in(name: str, words: frozenset[str]) -> bool:
+    """Whether a name of several words ends in one of these, as `region_id` and `file_size` end in numbers and sizes."""
+    _, *others = _words(name) or [""]
+    return bool(others) and others[-1] in words
+
+
+def _of_names(columns: list[str], values: Callable[[str], list[Any]]) -> str | None:
+    """The only column where all values are names of image files."""
+    found = [
+        name
+        for name in columns
+        if (all_values := values(name)) and all(isinstance(v, str) and is_image_name(v) for v in all_values)
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _only_other(rest: list[str], values: Callable[[str], list[Any]]) -> str | None:
@@ -184,7 +227,7 @@ def _is_binary(name: str, values: Callable[[str], list[Any]], named_tags: bool) 
 
     With `named_tags`, its name says that it holds tags. Then letters may be tags: x, y, n, t, f.
     """
-    if plain(name) in _OTHERS:
+    if plain(name) in _OTHERS or _ends_in(name, _NUMBERS):
         return False
     found = set()
     for value in values(name):
@@ -212,8 +255,3 @@ def _is_numeric(values: list[Any]) -> bool:
             return False
         some = True
     return some
-
-
-def names_images(columns: list[str]) -> bool:
-    """Whether a column names images, by its name."""
-    return not {plain(name) for name in columns}.isdisjoint([*IMAGES, *IDS])

@@ -117,28 +117,27 @@ def _cells(
     classes = raw.classes.get(column)
     values: list[str | list[str]] = []
     known: list[bool] = []
-    numbers = False
     for row, value in enumerate(raw.values(column)):
         try:
-            tags = _plain(value, classes)
+            text = _plain(value, classes)
         except (ValueError, RecursionError) as error:
             raise UserError(
                 f"{raw.path}, {raw.place(row)} holds no text in {column} ({error}): write text, or a list of text."
             ) from error
-        numbers = numbers or _has_number(value)
-        known.append(tags is not None)
+        known.append(text is not None)
         values.append(
-            _checked(raw, row, column, tags)
-            if isinstance(tags, str)
-            else [_checked(raw, row, column, tag) for tag in tags or ()]
+            _checked(raw, row, column, text)
+            if isinstance(text, str)
+            else [_checked(raw, row, column, tag) for tag in text or ()]
         )
     if columns.plain(column) != "tags":
         notes.append(f"the column {column} holds the tags")
-    if numbers and not classes:
-        notes.append(f"the tags in {column} are numbers: no names of classes were found")
     texts, said = cells.split_cells(raw.path, values, separator)
     notes.extend(said)
-    return [clean(tags) for tags in texts], known
+    tags = [clean(some) for some in texts]
+    if any(tags) and all(tag.isdecimal() for some in tags for tag in some):
+        notes.append(f"the tags in {column} are numbers: no names of classes were found")
+    return tags, known
 
 
 def _plain(value: Any, classes: Sequence[str] | None) -> str | list[str] | None:
@@ -167,11 +166,6 @@ def _plain(value: Any, classes: Sequence[str] | None) -> str | list[str] | None:
             raise ValueError(f"class {value} of {len(classes)}")
         return [classes[int(value)]]
     return [str(int(value)) if float(value).is_integer() else str(value)] if value == value else ""
-
-
-def _has_number(value: Any) -> bool:
-    first = value[0] if isinstance(value, list) and value else value
-    return isinstance(first, int | float)
 
 
 def _checked(raw: RawTable, row: int, column: str, text: str) -> str:

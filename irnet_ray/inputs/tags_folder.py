@@ -122,7 +122,7 @@ def _holds_tags(place: Place, path: str, strict: bool = False) -> bool:
     header = raw_table.header(location)
     if columns.fits(header):
         return True
-    if not columns.names_images(header):
+    if not header:
         return False
     try:
         raw = raw_table.read_raw(location)
@@ -214,9 +214,6 @@ def _other_file(image: str, place: Place, folder: str) -> str | None:
 
 
 def _refuse(table: TagTable, place: Place, missing: Sequence[Tagged]) -> None:
-    for row in missing:
-        if row.image.startswith("/"):
-            check_name(table.path, row.place, row.image)
     place_of = {row.image: f"{row.image} on {row.place}" for row in missing}
     said = missing_sentence(list(place_of), place_of.__getitem__, place.images)
     raise UserError(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs.columns import Columns, find, fits, names_images, state
+from irnet_ray.inputs.columns import Columns, find, fits, state
 
 
 def found(strict: bool = False, **columns: list[Any]) -> Columns:
@@ -35,6 +35,12 @@ def found(strict: bool = False, **columns: list[Any]) -> Columns:
             Columns("image", None, "class_name", [], None, ["class"]),
         ),
         ({"filename": ["a"], "class": ["x"], "xmin": ["0"]}, Columns("filename", None, "class", [], None, ["xmin"])),
+        (
+            {"Image Index": ["a"], "Finding Labels": ["x"], "age": ["7"]},
+            Columns("Image Index", None, "Finding Labels", [], None, ["age"]),
+        ),
+        ({"name": ["a.jpg"], "dog": ["1"], "cat": ["0"]}, Columns("name", None, None, ["dog", "cat"])),
+        ({"file": ["a"], "region_id": ["0"], "dog": ["1"]}, Columns("file", None, None, ["dog"], None, ["region_id"])),
         ({"id": ["a"], "breed": ["pug"]}, Columns("id", None, "breed")),
         ({"id": ["a"], "has_cactus": [1]}, Columns("id", None, None, ["has_cactus"])),
     ],
@@ -69,7 +75,6 @@ def test_what_cannot_be_told(columns: dict[str, list[Any]], message: str | None)
 
 def test_names_alone() -> None:
     assert fits(["File Name", "CLASS"]) and not fits(["file", "sha256"]) and not fits(["tags"])
-    assert names_images(["ID"]) and not names_images(["tags"])
 
 
 def test_states_of_a_cell() -> None:

@@ -405,7 +405,7 @@ FOLDERS = [
     BadFolder("semicolons for commas", _tags("image;tags\na.png;cat\nb.png;dog\n")),
     BadFolder("tabs for commas", _tags(BOTH.replace(",", "\t"))),
     BadFolder("commas between tags", _tags("image,tags\na.png,cat,dog\n"), "has 3 values where the header has 2"),
-    BadFolder("no header", _tags("a.png,cat\nb.png,dog\n"), "must have one column"),
+    BadFolder("no header", _tags("a.png,cat\nb.png,dog\n"), "has no header"),
     BadFolder("empty tags file", _tags(""), "must have one column"),
     BadFolder("header alone", _tags("image,tags\n"), "lists no images"),
     BadFolder("missing column", _tags("image,width\na.png,64\n"), "must have one column tags"),

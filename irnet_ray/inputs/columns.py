@@ -78,6 +78,11 @@ def find(
     Raises:
         UserError: no column names images or tags, or several could.
     """
+    first = next((name for name in columns if is_image_name(name)), None)
+    if first is not None:
+        raise UserError(
+            f"{path} has no header, because its first line names an image ({first}): begin it with image,tags."
+        )
     by_plain: dict[str, list[str]] = {}
     for name in columns:
         by_plain.setdefault(plain(name), []).append(name)

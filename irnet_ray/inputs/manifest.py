@@ -25,6 +25,8 @@ def recognize(place: Place) -> str | None:
         if kind != ".json":
             return f"it is a {kind} file"
         return "it is a .json file of images and tags" if raw_table.is_json_table(place.location) else None
+    if place.kind == "file" and raw_table.holds_json_lines(place.location):
+        return "its lines are JSON"
     if place.kind == "folder" and place.named(".parquet") and not place.images:
         return "it holds .parquet files and no images"
     return None

@@ -20,7 +20,8 @@ from irnet_ray.inputs.sniff import is_image_name
 from irnet_ray.storage.files import open_binary
 from irnet_ray.storage.locations import base_name, suffix
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+JSON_LINES = (".jsonl", ".ndjson", ".jsonlines", ".jl")
+SUFFIXES = (".csv", ".tsv", *JSON_LINES, ".json", ".parquet")
 MOST_COLUMNS = 100_000
 _DELIMITERS = ",;\t"
 _CALLED = {",": "comma", ";": "semicolon", "\t": "tab"}
@@ -42,11 +43,26 @@ class RawTable:
 
 
 def read_raw(path: str) -> RawTable:
-    """A table by the extension of its file. Raises UserError for what cannot be read."""
+    """A table by the extension of its file; by any other name it is JSON. Raises UserError for what cannot be read."""
     kind = suffix(path)
     if kind == ".parquet":
         return _parquet(path)
-    return _json(path) if kind in (".jsonl", ".ndjson", ".json") else _csv(path)
+    return _csv(path) if kind in (".csv", ".tsv") else _json(path)
+
+
+def is_json(path: str) -> bool:
+    """Whether a table is JSON by the extension of its file."""
+    return suffix(path) not in (".csv", ".tsv", ".parquet")
+
+
+def holds_json_lines(path: str) -> bool:
+    """Whether the first line of a file, whatever its name is, is a JSON object."""
+    try:
+        with open_binary(path) as stream:
+            line = stream.readline(_HEAD).decode("utf-8-sig")
+        return line.lstrip().startswith("{") and isinstance(json.loads(line), dict)
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def is_json_table(path: str) -> bool:

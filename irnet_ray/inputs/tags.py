@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 
 from irnet_ray.algorithms.maps import MAX_TAGS
 from irnet_ray.errors import UserError, printable
-from irnet_ray.inputs import cells, columns, one_hot, openimages
+from irnet_ray.inputs import cells, columns, one_hot, openimages, raw_table
 from irnet_ray.inputs.columns import Columns
 from irnet_ray.inputs.openimages import States
 from irnet_ray.inputs.raw_table import RawTable, read_raw
-from irnet_ray.storage.locations import suffix
 from irnet_ray.text import count, cut, names
 
 
@@ -59,7 +58,7 @@ def read_tags(path: str | os.PathLike[str], separator: str | None = None) -> Tag
         UserError: the first mistake in it, or what cannot be told from it.
     """
     raw = read_raw(os.fspath(path))
-    is_json = suffix(raw.path) in (".json", ".jsonl", ".ndjson")
+    is_json = raw_table.is_json(raw.path)
     if raw.rows or not is_json:
         found = columns.find(
             raw.path, raw.columns, raw.values, raw.classes, raw.bytes_of is not None, may_lack_tags=is_json

@@ -94,5 +94,6 @@ def test_options_of_the_tables_are_passed_on(
     (tmp_path / "list.csv").write_text('image,tags\na,"dog, cat"\nb,"cow, calf"\n')
     options = ["--images", str(tmp_path / "photos"), "--separator", ",", "--json"]
     monkeypatch.setattr("sys.argv", ["irnet-ray", "inspect", str(tmp_path / "list.csv"), *options])
-    cli.main()
+    with pytest.raises(SystemExit):
+        cli.main()
     assert set(json.loads(capsys.readouterr().out)["images_per_tag"]) == {"dog", "cat", "cow", "calf"}

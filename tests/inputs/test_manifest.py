@@ -238,3 +238,11 @@ def test_web_servers_are_refused_by_name(tmp_path: Path) -> None:
     for data in ("https://x.org/photos", "HTTP://x.org/train.csv"):
         with pytest.raises(UserError, match="x.org/.* is on a web server, where folders cannot be listed: download it"):
             read(data, 1)
+
+
+@pytest.mark.parametrize("name", ["list.jsonlines", "list.jl", "list.ndjson", "train.manifest", "list.txt", "list"])
+def test_json_lines_by_any_name(tmp_path: Path, name: str) -> None:
+    write(tmp_path, "a.png", "b.png")
+    (tmp_path / name).write_text('{"image": "a.png", "class": "dog"}\n{"image": "b.png", "class": "cat"}\n')
+    reading = read(tmp_path / name, 1)
+    assert reading.format == "manifest" and reading.table["tags"].to_pylist() == [["dog"], ["cat"]]

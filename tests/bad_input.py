@@ -297,6 +297,40 @@ def _half_parquet() -> bytes:
 
 BOTH = "image,tags\na.png,cat\nb.png,dog;cat\n"
 NOT_UTF8 = pa.array([b"\xff\xfe.png", b"b.png"], pa.binary()).view(pa.string())
+
+
+def _yolo(label: str, names: str) -> Callable[[Path], None]:
+    """YOLO labels in place of the tags: `label` for one image, the second class for the other."""
+
+    def make(folder: Path) -> None:
+        (folder / "tags.csv").unlink()
+        (folder / "labels").mkdir()
+        (folder / "labels" / "a.txt").write_text(label)
+        (folder / "labels" / "b.txt").write_text("1 .5 .5 .2 .2\n")
+        if names:
+            (folder / "data.yaml").write_text(names)
+
+    return make
+
+
+def _xml(start: str) -> Callable[[Path], None]:
+    """An annotation of VOC beside each image, in place of the tags."""
+
+    def make(folder: Path) -> None:
+        (folder / "tags.csv").unlink()
+        for stem, name in (("a", "cat"), ("b", "dog")):
+            text = f"{start}<annotation><object><name>{name}</name></object></annotation>"
+            (folder / "images" / f"{stem}.xml").write_text(text)
+
+    return make
+
+
+def _two_more(images: Path) -> None:
+    for folder in ("x", "y"):
+        (images / folder).mkdir()
+        _saved()(images / folder / "a.png")
+
+
 NAMES = pa.array(["a.png", "b.png"])
 FIFO = "pipe.png"
 
@@ -304,7 +338,26 @@ FOLDERS = [
     BadFolder("folder without a tags file", lambda folder: (folder / "tags.csv").unlink(), "has no tags.csv"),
     BadFolder("tags.csv is a folder", _directory_of_tags, "has no tags.csv"),
     BadFolder("tags.csv and tags.parquet", lambda f: (f / "tags.parquet").write_bytes(b"") and None, "has both"),
-    BadFolder("duplicate ids", _added("a.png,dog\n"), "lists a.png twice"),
+    BadFolder("an image on two rows", _tags("image,tags\na.png,cat\nb.png,dog\na.png,cow\n")),
+    BadFolder("one-hot", _tags("image,cat,dog\na.png,1,0\nb.png,0,1\n")),
+    BadFolder("one-hot, an image twice", _tags("image,cat,dog\na.png,1,0\na.png,0,1\n"), "lists a.png twice"),
+    BadFolder("0 and 1 for tags", _tags("image,label\na.png,1\nb.png,0\n"), "does not say what they mean"),
+    BadFolder("a list as text for tags", _tags("image,tags\na.png,\"['cat', 'dog']\"\nb.png,dog\n")),
+    BadFolder("tags between bars", _tags("image,tags\na.png,cat|dog\nb.png,dog\n")),
+    BadFolder("one tag or two", _tags('image,tags\na.png,"cat, dog"\nb.png,"cow, calf"\n'), "ambiguous whether"),
+    BadFolder("names without extension", _tags("image,tags\na,cat\nb,dog\n")),
+    BadFolder("names in other letters, on another system", _tags("image,tags\nC:\\x\\A.PNG,cat\nD:\\B.png,dog\n")),
+    BadFolder("a name that two files fit", _added("A.png,dog\n", lambda i: _two_more(i)), "several files fit A.png"),
+    BadFolder(
+        "a confidence that is none", _tags("ImageID,LabelName,Confidence\na,cat,high\n"), "no number from 0 to 1"
+    ),
+    BadFolder("YOLO labels", _yolo("0 .5 .5 .2 .2\n", "names: [cat, dog]")),
+    BadFolder("YOLO labels without names", _yolo("0 .5 .5 .2 .2\n", ""), "without names of classes"),
+    BadFolder("YOLO class without a name", _yolo("7 .5 .5 .2 .2\n", "names: [cat, dog]"), "holds class 7"),
+    BadFolder(
+        "XML files that declare entities", _xml('<!DOCTYPE a [<!ENTITY b "c">]>'), "is not a readable annotation"
+    ),
+    BadFolder("XML files", _xml("")),
     BadFolder("the same file under two ids", _added("images/a.png,dog\n"), "lists images/a.png twice"),
     BadFolder(
         "the same content in two files", _added("c.png,dog\n", lambda i: os.link(i / "a.png", i / "c.png")), images=3
@@ -327,7 +380,7 @@ FOLDERS = [
     BadFolder("tags for a file that is not there", _added("line\\x\x1b.png,dog\n"), "1 file not found"),
     BadFolder("listed name of 300 letters", _added("x" * 300 + ".png,dog\n"), "1 file not found"),
     BadFolder("listed name with a line break, missing file", _added('"x\ny.png",dog\n'), "1 file not found"),
-    BadFolder("absolute name", _added("/etc/passwd.png,dog\n"), "paths below the folder"),
+    BadFolder("absolute name", _added("/etc/passwd.png,dog\n"), "1 file not found"),
     BadFolder("name with ..", _added("../images/a.png,dog\n"), "paths below the folder"),
     BadFolder("name with a null character", _added("x\0.png,dog\n"), "paths below the folder"),
     BadFolder(
@@ -344,24 +397,25 @@ FOLDERS = [
     BadFolder("tag that is a path", _tags("image,tags\na.png,../../etc/passwd\nb.png,/tmp/x\n")),
     BadFolder("tag with terminal control codes", _tags("image,tags\na.png,\x1b[2J\x07\nb.png,cat\n")),
     BadFolder("UTF-16", _tags(BOTH, "utf-16"), "is not UTF-8"),
-    BadFolder("UTF-16 without a mark", _tags(BOTH, "utf-16-le"), "must have one column"),
+    BadFolder("UTF-16 without a mark", _tags(BOTH, "utf-16-le"), "is not UTF-8"),
     BadFolder("Latin-1", _tags("image,tags\na.png,caf\xe9\nb.png,cat\n", "latin-1"), "is not UTF-8"),
     BadFolder("UTF-8 with a mark", _tags(BOTH, "utf-8-sig")),
     BadFolder("CRLF", _tags(BOTH.replace("\n", "\r\n"))),
     BadFolder("CR alone", _tags(BOTH.replace("\n", "\r"))),
-    BadFolder("semicolons for commas", _tags("image;tags\na.png;cat\n"), "must have one column"),
-    BadFolder("tabs for commas", _tags(BOTH.replace(",", "\t")), "must have one column"),
+    BadFolder("semicolons for commas", _tags("image;tags\na.png;cat\nb.png;dog\n")),
+    BadFolder("tabs for commas", _tags(BOTH.replace(",", "\t"))),
     BadFolder("commas between tags", _tags("image,tags\na.png,cat,dog\n"), "has 3 values where the header has 2"),
-    BadFolder("no header", _tags("a.png,cat\nb.png,dog\n"), "must have one column"),
+    BadFolder("no header", _tags("a.png,cat\nb.png,dog\n"), "has no header"),
     BadFolder("empty tags file", _tags(""), "must have one column"),
     BadFolder("header alone", _tags("image,tags\n"), "lists no images"),
-    BadFolder("missing column", _tags("image,labels\na.png,cat\n"), "must have one column tags"),
+    BadFolder("missing column", _tags("image,width\na.png,64\n"), "must have one column tags"),
     BadFolder("column twice", _tags("image,tags,tags\na.png,cat,dog\n"), "must have one column tags"),
     BadFolder("blank rows", _tags("image,tags\n\na.png,cat\n\n\nb.png,cat\n")),
     BadFolder("row of commas", _tags("image,tags\n,\n"), "names no image"),
     BadFolder("quote that never closes", _tags('image,tags\na.png,"cat\n'), "cannot be read as CSV"),
-    BadFolder("Parquet: numbers for names", _parquet(image=[1, 2], tags=["cat", "dog"]), "must hold text"),
-    BadFolder("Parquet: numbers for tags", _parquet(image=NAMES, tags=[[1], [2]]), "must hold text"),
+    BadFolder("Parquet: numbers for names", _parquet(image=[1, 2], tags=["cat", "dog"]), "2 files not found"),
+    BadFolder("Parquet: numbers for tags", _parquet(image=NAMES, tags=[[1], [2]])),
+    BadFolder("Parquet: dates for tags", _parquet(image=NAMES, tags=pa.array([1, 2], pa.date32())), "holds no text in"),
     BadFolder("Parquet: null names", _parquet(image=pa.array([None, "b.png"]), tags=["cat", "dog"]), "names no image"),
     BadFolder("Parquet: null tags", _parquet(image=NAMES, tags=pa.array([None, "cat"]))),
     BadFolder("Parquet: text that is not UTF-8", _parquet(image=NOT_UTF8, tags=["cat", "dog"]), "cannot be read"),

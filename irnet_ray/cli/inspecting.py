@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from irnet_ray.cli.root import app
+from irnet_ray.cli.root import Images, Separator, app
 
 
 @app.command()
 def inspect(
     data: Annotated[str, typer.Argument(help="Images with tags: a folder with tags.csv, or see docs/inputs.md.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print all that was found, as JSON.")] = False,
+    images: Images = None,
+    separator: Separator = None,
     limit: Annotated[int | None, typer.Option(help="Look at only N images, drawn evenly.")] = None,
 ) -> None:
     """Say what is read from a place, what is left out, and what looks wrong with it; computes nothing.
@@ -22,5 +24,5 @@ def inspect(
     """
     from irnet_ray.commands.inspect import inspect as look
 
-    found = look(data, limit=limit)
+    found = look(data, limit=limit, images=images, separator=separator)
     print(json.dumps(found.to_json(), indent=2) if as_json else "\n".join(found.lines()))

@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from irnet_ray.algorithms.seed_methods import METHODS
-from irnet_ray.cli.root import Accept, Address, ConfigFile, Out, Settings, Shards, Workers, app
+from irnet_ray.cli.root import (
+    Accept,
+    Address,
+    ConfigFile,
+    Images,
+    Out,
+    Separator,
+    Settings,
+    Shards,
+    Workers,
+    app,
+)
 from irnet_ray.commands.defaults import MIN_QUALITY, MIN_SCORE, OUT, SHARDS, SHOW_IMAGES
 from irnet_ray.errors import UserError, reason
 from irnet_ray.exports.formats import FORMATS
@@ -47,6 +58,8 @@ def label(
     ] = None,
     workers: Workers = None,
     limit: Annotated[int | None, typer.Option(help="Label only N images, drawn evenly.")] = None,
+    images: Images = None,
+    separator: Separator = None,
     accept: Accept = None,
     then: Annotated[
         str, typer.Option(help=f"Students to train on the labels afterwards, separated by commas: {', '.join(KINDS)}.")
@@ -77,6 +90,8 @@ def label(
         window=window,
         workers=workers,
         limit=limit,
+        images=images,
+        separator=separator,
         accept=accept or (),
         then=[kind.strip() for kind in then.split(",") if kind.strip()],
         address=address,

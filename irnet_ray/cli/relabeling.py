@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from irnet_ray.cli.root import Accept, Address, Settings, Workers, app
+from irnet_ray.cli.root import Accept, Address, Images, Separator, Settings, Workers, app
 from irnet_ray.commands.defaults import RETRAIN_SHARE
 from irnet_ray.errors import UserError
 
@@ -26,6 +26,8 @@ def relabel(
         int | None, typer.Option(help="Afterwards keep only this many of the newest versions. Default: keep all.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be computed.")] = False,
+    images: Images = None,
+    separator: Separator = None,
     accept: Accept = None,
     settings: Settings = None,
     workers: Workers = None,
@@ -45,6 +47,8 @@ def relabel(
         retrain_share=retrain_share,
         keep=keep,
         dry_run=dry_run,
+        images=images,
+        separator=separator,
         accept=accept or (),
         settings=settings or (),
         workers=workers,

@@ -25,6 +25,10 @@ Accept = Annotated[
     list[str] | None,
     typer.Option("--accept", metavar="NAME", help="Ignore this suspicion of `irnet-ray inspect`; may be repeated."),
 ]
+Images = Annotated[str | None, typer.Option(help="The folder of the images, if they are not beside their tags.")]
+Separator = Annotated[
+    str | None, typer.Option(help="What separates tags in a cell, such as ','; none: each cell is one tag.")
+]
 Out = Annotated[str, typer.Option(help="The run directory: a folder, or s3://bucket/run.")]
 Shards = Annotated[int, typer.Option(help="Parquet files per table.")]
 Workers = Annotated[

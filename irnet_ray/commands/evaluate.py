@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def evaluate(
         wanted = sorted(image_ids & known.images.keys())
         yield from ablation_rows(out, wanted, address=address, workers=workers, console=console)
 
-    return evaluate_rows(
+    found = evaluate_rows(
         _rows(run.shards("labels")),
         _rows(run.shards("seeds")),
         known,
@@ -72,6 +73,7 @@ def evaluate(
         ablation=comparisons() if ablation else None,
         cam=CAM_ONE_SCALE if METHODS[run.config.seeds.method].one_scale else CAM,
     )
+    return replace(found, names=run.version.names)
 
 
 def _evaluate_predictions(

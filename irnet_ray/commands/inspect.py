@@ -15,6 +15,8 @@ from irnet_ray.inputs.folder import Reading, read
 from irnet_ray.inputs.listing import Account
 from irnet_ray.inputs.overview import Overview
 from irnet_ray.inputs.suspicions import Found
+from irnet_ray.networks.imagenet import names_of
+from irnet_ray.report.names import named
 from irnet_ray.storage.locations import absolute
 from irnet_ray.text import count, cut
 
@@ -62,7 +64,7 @@ class Inspection:
         for one in self.found:
             mark = {"stop": "stop    ", "warning": "warning "}[one.kind.severity]
             lines.append(f"{mark} {one.kind.name}: {one.sentence()}")
-        return lines
+        return named(lines, names_of(self.overview.images_of))
 
     def to_json(self) -> dict[str, Any]:
         """For machines: all figures, the account, and all suspicions with their cases."""
@@ -74,17 +76,24 @@ class Inspection:
         }
 
 
-def inspect(data: str | Path, *, limit: int | None = None) -> Inspection:
+def inspect(
+    data: str | Path,
+    *,
+    limit: int | None = None,
+    images: str | Path | None = None,
+    separator: str | None = None,
+) -> Inspection:
     """Read images with their tags as `label` does, and look for what is wrong with them. Nothing is written.
 
     Args:
         data: a folder of images with `tags.csv`, or what else docs/inputs.md lists.
         limit: look at only that many images, evenly drawn.
+        images, separator: as for `label`.
 
     Raises:
         UserError: what a person should mend before it can be read.
     """
-    return inspected(data, read(data, 1, limit))
+    return inspected(data, read(data, 1, limit, images, separator))
 
 
 def inspected(data: str | Path, reading: Reading, training: bool = True) -> Inspection:

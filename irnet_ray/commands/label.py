@@ -57,6 +57,8 @@ def label(
     window: tuple[float, float] | None = None,
     workers: int | None = None,
     limit: int | None = None,
+    images: str | Path | None = None,
+    separator: str | None = None,
     accept: Sequence[str] = (),
     then: Sequence[str] = (),
     address: str | None = None,
@@ -78,6 +80,8 @@ def label(
         window: the sample values that become black and white in images of more than 8 bits; overrides the config file.
         workers: training workers and network actors; None for all GPUs, or for a network actor per core without one.
         limit: label only this many images, drawn evenly by a hash of their ids.
+        images: the folder of the images, if they are not beside their tags.
+        separator: what separates tags in a cell; `none` if each cell is one tag; None to find it out.
         accept: names of suspicions to ignore; see `inputs.suspicions`.
         then: names of students to train on the labels, in order, such as `mask-rcnn`.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
@@ -118,7 +122,7 @@ def label(
             )
             data = generate(Path(folder.local_path) / SCENES)
             truth = str(Path(data) / "truth.json")
-        reading = read(data, shards, limit)
+        reading = read(data, shards, limit, images, separator)
         inspection = inspected(data, reading, training=not knobs.classifier.pretrained)
         print_lines(console, inspection.lines())
         inspection.check(accept)
@@ -129,7 +133,7 @@ def label(
         hint = relabel_hint(plan)
         if hint is not None:
             console.print(hint, highlight=False, soft_wrap=True, markup=False)
-        source = Source(absolute(data), limit)
+        source = Source(absolute(data), limit, absolute(images) if images else None, separator)
         report = run_plan(plan, source, workers, address, console, account=reading.account.to_json())
         # The run's config holds what the file and the single knobs say: given again, the file would win over options.
         students = [train(kind, out, workers=workers, address=address, console=console) for kind in then]

@@ -17,6 +17,7 @@ from irnet_ray.config.load import recorded_config
 from irnet_ray.errors import UserError, printable
 from irnet_ray.report.classifier import known_tags
 from irnet_ray.report.lines import classifier_lines
+from irnet_ray.report.names import named
 from irnet_ray.report.profile import advice
 from irnet_ray.report.summary import Summary
 from irnet_ray.report.unusual import unusual
@@ -89,9 +90,10 @@ def version_of(plan: Plan, source: Source) -> Version:
         stages=plan.names,
         shards=plan.shard_count,
         vocabulary=plan.vocabulary,
+        names=plan.class_names or None,
         images=len(plan.table),
         config=plan.config.model_dump(mode="json"),
-        data={"folder": source.folder, "limit": source.limit},
+        data=source.to_json(),
         code=__version__,
         revisions={stage.name: stage.revision for stage in STAGES.values()},
         made_by=plan.made_by,  # the `fingerprint` of its rows
@@ -223,6 +225,7 @@ def _report(plan: Plan, console: Console, account: dict[str, Any] | None) -> dic
         "errors_by_kind": dict(kinds.most_common()),
         "unusual": unusual(figures),
         "classifier": _known_tags(plan),
+        **({"names": plan.class_names} if plan.class_names else {}),
         **({"pixels": plan.depths.to_json()} if plan.depths.images else {}),
         **figures,
     }
@@ -250,7 +253,7 @@ def _known_tags(plan: Plan) -> dict[str, Any]:
 def _print_classifier(plan: Plan, console: Console) -> None:
     if plan.config.classifier.pretrained:
         return
-    for line in classifier_lines(_known_tags(plan)):
+    for line in named(classifier_lines(_known_tags(plan)), plan.class_names):
         console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
@@ -299,8 +302,8 @@ def _print_plan(plan: Plan, console: Console) -> None:
         ", ..." if counts[5:] else ""
     )
     console.print(
-        f"{len(plan.table)} images{note}, {len(plan.vocabulary)} tags ({tags}), {plan.shard_count} shards, "
-        f"backbone {plan.config.backbone}, version {plan.version} in {plan.out.location}",
+        f"{len(plan.table)} images{note}, {len(plan.vocabulary)} tags ({named(tags, plan.class_names)}), "
+        f"{plan.shard_count} shards, backbone {plan.config.backbone}, version {plan.version} in {plan.out.location}",
         highlight=False,
         soft_wrap=True,
         markup=False,

@@ -22,6 +22,7 @@ from irnet_ray.config.load import Config, recorded_config
 from irnet_ray.errors import UserError
 from irnet_ray.inputs.depths import Depths, look
 from irnet_ray.inputs.images_table import depths
+from irnet_ray.networks.imagenet import names_of
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards, fingerprint
@@ -83,6 +84,11 @@ class Plan:
         name = "tags_unknown"
         is_used = name in self.table.column_names and self.table[name].null_count < len(self.table)
         return [name] if is_used else []
+
+    @cached_property
+    def class_names(self) -> dict[str, str]:
+        """Names that people read in place of tags that are WordNet ids; the tables keep the ids."""
+        return names_of(self.vocabulary)
 
     @property
     def version(self) -> str:

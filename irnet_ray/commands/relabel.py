@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from irnet_ray.config.load import load_config
 from irnet_ray.engine.reuse import Reused
 from irnet_ray.errors import UserError, printable
 from irnet_ray.inputs.folder import read
+from irnet_ray.report.names import named
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import hold
 from irnet_ray.runs.run import FinishedRun
@@ -62,6 +63,8 @@ def relabel(
     retrain_share: float = RETRAIN_SHARE,
     keep: int | None = None,
     dry_run: bool = False,
+    images: str | Path | None = None,
+    separator: str | None = None,
     accept: Sequence[str] = (),
     settings: Sequence[str] = (),
     workers: int | None = None,
@@ -81,6 +84,7 @@ def relabel(
             since their training. A tag that the networks do not know always leads to a training.
         keep: afterwards keep only this many of the newest versions; None for all.
         dry_run: only say what would be computed.
+        images, separator: as for `label`; None for those of the last version, unless `data` names another place.
         accept: names of suspicions to ignore; see `inputs.suspicions`.
         settings: knobs to change from the run's config, such as `labels.background=0.3`. If the networks depend on one
             of them, they are trained again.
@@ -99,7 +103,7 @@ def relabel(
             raise UserError(f"{name} must be at least 1, got {number}.")
     folder = FinishedRun.open(out).folder
     with contextlib.nullcontext() if dry_run else hold(folder):
-        todo = plan_relabel(folder, data, retrain, retrain_share, settings)
+        todo = plan_relabel(folder, data, retrain, retrain_share, settings, images, separator)
         print_lines(console, todo.inspection.lines())
         todo.inspection.check(accept)
         print_lines(console, todo.lines())
@@ -182,14 +186,20 @@ class RelabelPlan:
 
 
 def plan_relabel(
-    out: Folder, data: str | Path | None, retrain: bool, retrain_share: float, settings: Sequence[str] = ()
+    out: Folder,
+    data: str | Path | None,
+    retrain: bool,
+    retrain_share: float,
+    settings: Sequence[str] = (),
+    images: str | Path | None = None,
+    separator: str | None = None,
 ) -> RelabelPlan:
     """Compare today's images with the last version's and plan what to do. Writes nothing. Raises UserError."""
     run = FinishedRun.open(out.location)
     if run.version.student is not None:
         raise UserError(f"{out.location} holds a student's predictions: run `irnet-ray predict` again instead.")
-    source, shard_count = _source(run, data), run.version.shard_count
-    reading = read(source.folder, shard_count, source.limit)
+    source, shard_count = _source(run, data, images, separator), run.version.shard_count
+    reading = read(source.folder, shard_count, source.limit, source.images, source.separator)
     today = reading.table
     changes = compare(_images(run, "images"), today)
     trained_on = "trained_images" if "trained_images" in run.version.stages else "images"
@@ -204,13 +214,20 @@ def plan_relabel(
     return RelabelPlan(run, source, inspection, changes, unseen, retrain_share, reasons, plan, reused, failed)
 
 
-def _source(run: FinishedRun, data: str | Path | None) -> Source:
+def _source(
+    run: FinishedRun, data: str | Path | None, images: str | Path | None = None, separator: str | None = None
+) -> Source:
+    """Where the images are: what is given, and otherwise where those of the last version are."""
     known = run.version.data
     if data is not None:
-        return Source(absolute(data), known.limit if known else None)
+        known = Source(absolute(data), known.limit if known else None)
     if known is None:
         raise UserError(f"Version {run.version.id} does not say where its images are: name them with --data.")
-    return known
+    return replace(
+        known,
+        images=absolute(images) if images is not None else known.images,
+        separator=separator if separator is not None else known.separator,
+    )
 
 
 def _whole(run: FinishedRun, stage: str) -> Shards:
@@ -289,7 +306,7 @@ def _run(todo: RelabelPlan, workers: int | None, address: str | None, console: C
 
     account = todo.inspection.reading.account.to_json()
     report = run_plan(plan, todo.source, workers, address, console, reused, compare_labels, account)
-    for line in drift_lines(drift):
+    for line in named(drift_lines(drift), todo.plan.class_names):
         console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
     return {
         "labels": report["labels"],

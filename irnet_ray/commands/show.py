@@ -72,13 +72,14 @@ def _draw(run: FinishedRun, image_ids: list[str]) -> list[Any]:
 
     from irnet_ray.algorithms.attention import upsample
     from irnet_ray.networks.backbones import find_backbone
+    from irnet_ray.report.names import named
     from irnet_ray.report.panels import panel
     from irnet_ray.stages.images import load_image, resize_map
     from irnet_ray.stages.labels import LabelsNetwork
 
     config, labels, seeds = run.config, run.shards("labels"), run.shards("seeds")
     network = LabelsNetwork(config, find_backbone(config.backbone), run.stage("irnet"), gpu=False)
-    pictures = []
+    pictures, names = [], run.version.names
     for image_id in image_ids:
         label, seed = _row(labels, image_id), _row(seeds, image_id)
         image = load_image(label["uri"], config.max_side, config.window)
@@ -87,9 +88,9 @@ def _draw(run: FinishedRun, image_ids: list[str]) -> list[Any]:
         instances = []
         for instance in label["instances"]:
             mask = resize_map(decode_mask(instance, (label["height"], label["width"])), size)
-            instances.append((mask, instance["class_name"], instance["score"]))
+            instances.append((mask, named(instance["class_name"], names), instance["score"]))
         cams = upsample(torch.from_numpy(decode_attention(seed)), size).numpy()
-        pictures.append(panel(image, cams, field.numpy(), boundary.numpy(), instances, label["tags"]))
+        pictures.append(panel(image, cams, field.numpy(), boundary.numpy(), instances, named(label["tags"], names)))
     return pictures
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -61,6 +62,7 @@ class Evaluation:
     ranking: Ranking  # of the labels by their quality
     resamples: int  # of images, for the intervals
     upper_bound: Scores | None = None  # of the same student, trained on truth
+    names: Mapping[str, str] = field(default_factory=dict)  # shown in place of classes that are ids
 
     @property
     def subject(self) -> str:
@@ -184,7 +186,9 @@ class Evaluation:
         for name in self.variants[self.subject].classes["iou"]:
             areas = [self.variants[variant].classes["ap50"].get(name) for variant in instances]
             ious = [self.variants[variant].classes["iou"][name] for variant in maps]
-            rows.append([name, str(self.truth_instances.get(name, "")), *map(_cell, [*areas, *ious])])
+            rows.append(
+                [self.names.get(name, name), str(self.truth_instances.get(name, "")), *map(_cell, [*areas, *ious])]
+            )
         return "\n".join(table(rows))
 
 

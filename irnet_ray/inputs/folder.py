@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs.formats import recognized
+from irnet_ray.inputs.formats import opened, recognized
 from irnet_ray.inputs.images_table import images_table, refuse_unnamed
 from irnet_ray.inputs.listing import NOT_AN_IMAGE, Account, Listed, Listing
-from irnet_ray.inputs.place import Place, no_images
-from irnet_ray.inputs.tags import tags_files
-from irnet_ray.storage.locations import absolute, join
+from irnet_ray.inputs.place import no_images
+from irnet_ray.inputs.tags_folder import tags_files
+from irnet_ray.storage.locations import join
 from irnet_ray.text import names
 
 UNTAGGED = "images without tags"
@@ -31,16 +31,29 @@ class Reading:
     notes: list[str]  # guesses that were made about the data
 
 
-def read(data: str | os.PathLike[str], shards: int, limit: int | None = None) -> Reading:
+def read(
+    data: str | os.PathLike[str],
+    shards: int,
+    limit: int | None = None,
+    images: str | os.PathLike[str] | None = None,
+    separator: str | None = None,
+) -> Reading:
     """Check tagged images and return them with an account of every file.
 
-    `data` is a local path or a URI, in one of the formats of docs/inputs.md. `limit` keeps that many images,
-    evenly drawn by a hash of their ids, after the whole listing was checked. An image whose header cannot be read gets
-    null width and height; the stages report it. Raises UserError for everything that a person should mend before
-    anything is computed.
+    An image whose header cannot be read gets null width and height; the stages report it.
+
+    Args:
+        data: a local path or a URI, in one of the formats of docs/inputs.md.
+        shards: Parquet files per table.
+        limit: keep that many images, evenly drawn by a hash of their ids, after the whole listing was checked.
+        images: the folder of the images, if they are not beside their tags.
+        separator: what separates tags in a cell; `none` if each cell is one tag; None to find it out.
+
+    Raises:
+        UserError: everything that a person should mend before anything is computed.
     """
     _check_numbers(shards, limit)
-    found = recognized(data)
+    found = recognized(data, images, separator)
     listing = found.format.listed(found.place)
     listed_in = found.place.location if found.format.must_exist else None
     return _reading(listing, found.format.name, found.why, shards, limit, listed_in)
@@ -58,7 +71,7 @@ def read_images(data: str | os.PathLike[str], shards: int, limit: int | None = N
     below `images` if it is in there. Everything else is read by `read`. Raises UserError as `read` does.
     """
     _check_numbers(shards, limit)
-    place = Place(absolute(data))
+    place = opened(data)
     if place.kind != "folder" or tags_files(place.location):
         return read(data, shards, limit)
     # Links that lead nowhere are listed too, so that each becomes a row of errors.

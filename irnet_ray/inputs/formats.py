@@ -9,14 +9,15 @@ import os
 import posixpath
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs import class_folders, coco, manifest, tags_folder, voc, webdataset
+from irnet_ray.inputs import class_folders, coco, manifest, tags_folder, voc, webdataset, xml_files, yolo
 from irnet_ray.inputs.listing import Listing
 from irnet_ray.inputs.place import Place, no_images
-from irnet_ray.inputs.tags import no_tags_file
-from irnet_ray.storage.locations import absolute
+from irnet_ray.storage.archives import COMPRESSED_TARS, TARS
+from irnet_ray.storage.files import inside_archive
+from irnet_ray.storage.locations import absolute, base_name, is_web
 from irnet_ray.text import count, names
 
 
@@ -35,6 +36,8 @@ class Format:
     recognize: Callable[[Place], str | None]
     listed: Callable[[Place], Listing]
     must_exist: bool = False  # refuse listed images that are not there; otherwise each becomes a row of errors
+    images_apart: bool = False  # whether the images may lie in a folder that is named apart
+    has_cells: bool = False  # whether it holds cells of several tags, so that a separator may be given
 
 
 # The first row that recognizes a place wins. Class folders come last because their sign is weak: the folders of other
@@ -47,6 +50,7 @@ FORMATS: dict[str, Format] = {
             "a folder with tags.csv or tags.parquet",
             tags_folder.recognize,
             tags_folder.listed,
+            has_cells=True,
         ),
         Format(
             "VOC",
@@ -55,23 +59,48 @@ FORMATS: dict[str, Format] = {
             voc.listed,
         ),
         Format(
+            "table",
+            "a folder with another table of images and tags",
+            tags_folder.recognize_table,
+            tags_folder.listed_tables,
+            has_cells=True,
+        ),
+        Format(
+            "XML files",
+            "a folder with an .xml file of VOC for each image",
+            xml_files.recognize,
+            xml_files.listed,
+            images_apart=True,
+        ),
+        Format(
+            "YOLO",
+            "a folder with YOLO labels, or its data.yaml",
+            yolo.recognize,
+            yolo.listed,
+            images_apart=True,
+        ),
+        Format(
             "WebDataset",
             "a .tar, a folder of them, or name-{000..146}.tar",
             webdataset.recognize,
             webdataset.listed,
+            has_cells=True,
         ),
         Format(
             "manifest",
-            "a .csv, .jsonl or .parquet file, or a folder of .parquet files",
+            "a .csv, .tsv, .jsonl, .json or .parquet file, or a folder of .parquet files",
             manifest.recognize,
             manifest.listed,
             must_exist=True,
+            images_apart=True,
+            has_cells=True,
         ),
         Format(
             "COCO",
-            "a COCO instances_*.json",
+            "a COCO or LVIS file, or a folder with one",
             coco.recognize,
             coco.listed,
+            images_apart=True,
         ),
         Format(
             "class folders",
@@ -92,18 +121,69 @@ class Recognized:
     why: str
 
 
-def recognized(data: str | os.PathLike[str]) -> Recognized:
-    """The format of what `data` names, a local path or a URI. Raises UserError where no format fits."""
-    place = Place(absolute(data))
+def recognized(
+    data: str | os.PathLike[str], images: str | os.PathLike[str] | None = None, separator: str | None = None
+) -> Recognized:
+    """The format of what `data` names, a local path or a URI. Raises UserError where no format fits.
+
+    Args:
+        data: where the tags are, and most often the images too.
+        images: the folder of the images, if they are elsewhere.
+        separator: of tags in a cell; None to find it out.
+    """
+    if separator == "":
+        raise UserError("--separator is empty: name what separates tags, or none if each cell is one tag.")
+    place = Place(_location(data), None if images is None else _folder(images), separator)
+    archive = _archive(place)
     for row in FORMATS.values():
-        why = row.recognize(place)
+        why = row.recognize(archive or place)
         if why is not None:
-            return Recognized(place, row, why)
-    raise _unrecognized(place)
+            if images is not None and not row.images_apart:
+                raise UserError(f"{place.location} is read as {row.name}, with its own images: leave --images out.")
+            if separator is not None and not row.has_cells:
+                raise UserError(f"{place.location} is read as {row.name}, which has no cells: leave --separator out.")
+            return Recognized(archive or place, row, f"in {base_name(place.location)} {why}" if archive else why)
+    if archive is not None and place.location.lower().endswith((*TARS, *COMPRESSED_TARS)):
+        return Recognized(place, FORMATS["WebDataset"], "it is a tar")
+    raise _unrecognized(archive or place, place.location)
 
 
-def _unrecognized(place: Place) -> UserError:
-    location = place.location
+def opened(data: str | os.PathLike[str]) -> Place:
+    """What `data` names; of an archive that holds a folder, that folder."""
+    place = Place(_location(data))
+    return _archive(place) or place
+
+
+def _location(data: str | os.PathLike[str]) -> str:
+    location = absolute(data)
+    if is_web(location):
+        raise UserError(
+            f"{location} is on a web server, where folders cannot be listed: download it, or name a local folder or an "
+            "object store."
+        )
+    return location
+
+
+def _folder(images: str | os.PathLike[str]) -> str:
+    place = Place(_location(images))
+    found = inside_archive(place.location) if place.kind == "file" and _is_archive(place.location) else place.location
+    if Place(found).kind != "folder":
+        raise UserError(f"{place.location} is no folder: name the folder of the images with --images.")
+    return found
+
+
+def _is_archive(location: str) -> bool:
+    return base_name(location).lower().endswith((".zip", ".tar", *COMPRESSED_TARS))
+
+
+def _archive(place: Place) -> Place | None:
+    """The folder that an archive holds; None for a tar of samples, and for what is no archive."""
+    if place.kind != "file" or not _is_archive(place.location) or webdataset.holds_samples(place.location):
+        return None
+    return replace(place, location=inside_archive(place.location))
+
+
+def _unrecognized(place: Place, location: str) -> UserError:
     if place.kind is None:
         return UserError(f"{location} does not exist: name a folder of images with tags.")
     if place.kind == "file":
@@ -111,7 +191,15 @@ def _unrecognized(place: Place) -> UserError:
         return UserError(f"{location} is not a folder, nor a file that lists images: name {known}.")
     if not place.images and not place.lost_images:
         return no_images(location)
-    return UserError(f"{str(no_tags_file(location)).removesuffix('.')}; it holds {_seen(place)}.")
+    table = tags_folder.other_table(place)
+    if table is not None:
+        return UserError(
+            f"{location} has no tags.csv, and {table} does not list images with their tags: give it the columns "
+            "image,tags."
+        )
+    return UserError(
+        f"{location} has no tags.csv and no tags.parquet: add one with the columns image,tags; it holds {_seen(place)}."
+    )
 
 
 def _seen(place: Place) -> str:

@@ -1,77 +1,85 @@
-"""Manifests: Parquet, CSV or JSON lines with one image per row, given by its uri or, in Parquet, by its bytes."""
+"""Tables that are named themselves: each image is given by its name or uri, or its bytes are in the table (Parquet)."""
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+import posixpath
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from irnet_ray.errors import UserError, printable, reason
-from irnet_ray.inputs import uris
+from irnet_ray.errors import UserError
+from irnet_ray.inputs import raw_table, uris
 from irnet_ray.inputs.images_table import refuse_unnamed
-from irnet_ray.inputs.listing import Listed, Listing
+from irnet_ray.inputs.listing import NO_TAGS, LeftOut, Listed, Listing
+from irnet_ray.inputs.matching import match
 from irnet_ray.inputs.place import Place
-from irnet_ray.inputs.tags import check_name, check_tags, clean, is_text, plain_type, raw_tags, read_csv, read_parquet
-from irnet_ray.storage.files import open_binary
-from irnet_ray.storage.locations import base_name, has_password, is_uri, join, parent, suffix
-from irnet_ray.text import count
+from irnet_ray.inputs.tags import Tagged, TagTable, check_name, read_tags
+from irnet_ray.inputs.tags_folder import images_of
+from irnet_ray.storage.files import is_file
+from irnet_ray.storage.locations import base_name, has_password, is_uri, is_web, join, parent, suffix
 
-SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
-NAMES = ("uri", "file_name", "path", "image")  # columns of text that name an image; the first one is taken
-IDS = ("image_id", "id")
-LARGE = 64 << 20  # bytes of images in a row group; reading one image reads its whole row group
-
-_log = logging.getLogger(__name__)
-
-
-class _Row(NamedTuple):
-    image_id: str | None
-    name: str  # "" if there is none
-    tags: Iterable[str]
-    place: str
-    uri: str | None = None  # of bytes inside a Parquet file
+FURTHER = "another row of an image"
 
 
 def recognize(place: Place) -> str | None:
-    """A manifest by its extension, or a folder with .parquet files and no images."""
-    if place.kind == "file" and suffix(place.location) in SUFFIXES:
-        return f"it is a {suffix(place.location)} file"
+    """A table by its extension, or a folder with .parquet files and no images."""
+    kind = suffix(place.location)
+    if place.kind == "file" and kind in raw_table.SUFFIXES:
+        if kind != ".json":
+            return f"it is a {kind} file"
+        return "it is a .json file of images and tags" if raw_table.is_json_table(place.location) else None
+    if place.kind == "file" and raw_table.holds_json_lines(place.location):
+        return "its lines are JSON"
     if place.kind == "folder" and place.named(".parquet") and not place.images:
         return "it holds .parquet files and no images"
     return None
 
 
 def listed(place: Place) -> Listing:
-    """Every row of the manifests.
+    """Every row of the tables.
 
-    An id is the column `image_id` if there is one, else the name of the image as listed, else file and row.
+    An id is the column `image_id` if there is one, else the name of the image as listed, else file and row. With a
+    folder of images named apart, the account is of its files.
     """
-    files = _manifests(place)
-    rows = [(name, path, row) for name, path in files for row in _rows(path)]
-    if not rows:
-        raise UserError(f"{files[0][1]} lists no images: add a row for each.")
-    ids = _ids([(name, row) for name, _, row in rows])
+    tables = [(name, read_tags(path, place.separator)) for name, path in _manifests(place)]
+    notes = list(dict.fromkeys(note for _, table in tables for note in table.notes))
+    if place.images_in is not None:
+        return _apart(place, tables, notes)
+    rows = [(name, table, row) for name, table in tables for row in table.rows]
     images: list[Listed] = []
+    left = LeftOut()
     seen: dict[str, str] = {}
-    for image_id, (_, path, row) in zip(ids, rows, strict=True):
+    locations = _locations(place, [(table, row) for _, table, row in rows], notes)
+    for image_id, (name, table, row), uri in zip(_ids(rows), rows, locations, strict=True):
         if image_id in seen:
             raise UserError(
-                f"{path} lists {image_id} twice, on {seen[image_id]} and {row.place}: keep one row per image."
+                f"{table.path} lists {image_id} twice, on {seen[image_id]} and {row.place}: keep one row per image."
             )
         seen[image_id] = row.place
-        tags = clean(row.tags)
-        check_tags(path, row.place, image_id, tags)
-        images.append(Listed(image_id, tags, row.uri or _uri(path, row)))
-    return Listing(images, len(rows), unit="row")
+        if not row.is_tagged:
+            left.add(NO_TAGS, f"{name}, {row.place}")
+            continue
+        images.append(Listed(image_id, row.tags, uri, None, row.unknown))
+    for name, table in tables:
+        for _ in range(table.seen - len(table.rows)):
+            left.add(FURTHER, name)
+    return Listing(images, sum(table.seen for _, table in tables), left, notes, unit="row")
+
+
+def _apart(place: Place, tables: list[tuple[str, TagTable]], notes: list[str]) -> Listing:
+    photos = Place(place.images_in or "")
+    images: dict[str, Listed] = {}
+    for name, table in tables:
+        if table.bytes_of is not None:
+            raise UserError(f"{table.path} holds its images itself: leave --images out.")
+        for path, one in images_of(table, photos, notes).items():
+            if path in images:
+                raise UserError(f"{name} lists {path}, and so does another table: keep one row per image.")
+            images[path] = one
+    here = {join(photos.location, path): path for path in photos.files}
+    tables_there = {here[table.path]: "holds the tags" for _, table in tables if table.path in here}
+    return photos.listing(images, tables_there, NO_TAGS, notes)
 
 
 def _manifests(place: Place) -> list[tuple[str, str]]:
-    """Name and location of each manifest."""
+    """Name and location of each table."""
     if place.kind == "file":
         return [(base_name(place.location), place.location)]
     parts = place.named(".parquet")
@@ -79,149 +87,50 @@ def _manifests(place: Place) -> list[tuple[str, str]]:
     return [(name, join(place.location, name)) for name in parts]
 
 
-def _ids(rows: list[tuple[str, _Row]]) -> list[str]:
-    given = [row.image_id or row.name for _, row in rows]
-    if any(row.uri for _, row in rows) and (not all(given) or len(set(given)) < len(given)):
+def _ids(rows: list[tuple[str, TagTable, Tagged]]) -> list[str]:
+    given = [row.image_id or row.image for _, _, row in rows]
+    if any(table.bytes_of for _, table, _ in rows) and (not all(given) or len(set(given)) < len(given)):
         # Names of images inside Parquet are only labels: they may be missing, or repeat in the next file.
-        return [row.image_id or f"{name}/{row.place.removeprefix('row ').zfill(8)}" for name, row in rows]
+        return [row.image_id or f"{name}/{row.row + 1:08d}" for name, _, row in rows]
     return given
 
 
-def _uri(path: str, row: _Row) -> str:
-    """The location of a named image. Relative names are relative to the folder of the manifest."""
-    if not row.name:
-        raise UserError(f"{path}, {row.place} names no image: fill it in, or delete the row.")
-    if is_uri(row.name):
-        if has_password(row.name):
+def _locations(place: Place, rows: list[tuple[TagTable, Tagged]], notes: list[str]) -> list[str]:
+    """Where the image of each row is. Names that lead nowhere are matched to files below the folder of the table."""
+    found = [
+        uris.parquet_uri(table.path, table.bytes_of, row.row) if table.bytes_of else _location(table.path, row)
+        for table, row in rows
+    ]
+    named = [n for n, (table, _) in enumerate(rows) if not table.bytes_of and not is_uri(rows[n][1].image)]
+    # In a store each look costs a request. There, a few names tell whether they lead to files.
+    asked = named[:3] if is_uri(place.location) else named
+    lost = {n for n in asked if not is_file(found[n])}
+    if lost and place.kind == "file":
+        photos = Place(parent(place.location))
+        matches = match([rows[n][1].image for n in named], set(photos.images))
+        for n, path in zip(named, matches.paths, strict=True):
+            if path is not None and (n in lost or is_uri(place.location)):
+                found[n] = join(photos.location, path)
+        notes.extend(matches.notes)
+    return found
+
+
+def _location(path: str, row: Tagged) -> str:
+    """The location that a name stands for. Relative names are relative to the folder of the table."""
+    name = row.image
+    if is_web(name):
+        raise UserError(
+            f"{path}, {row.place} names {name}, which is on a web server: download the images, and name the files."
+        )
+    if is_uri(name):
+        if has_password(name):
             raise UserError(
                 f"{path}, {row.place} names a URI with a password, which would be written into tables: leave it out, "
                 "and give it by the store's own environment variables or files."
             )
-        return row.name
-    if row.name.startswith("/") and not is_uri(path) and "\0" not in row.name:
-        return row.name
-    check_name(path, row.place, row.name)
-    return join(parent(path), row.name.removeprefix("./"))
-
-
-def _rows(path: str) -> Iterator[_Row]:
-    kind = suffix(path)
-    if kind == ".parquet":
-        yield from _parquet_rows(path)
-        return
-    for values, place in read_csv(path, _check_columns) if kind == ".csv" else _json_rows(path):
-        name = next((values[column] for column in NAMES if values.get(column)), "")
-        tags = values.get("tags") or ""
-        image_id = next((values[column] for column in IDS if values.get(column)), None)
-        yield _Row(image_id, name.strip(), tags.split(";") if isinstance(tags, str) else tags, place)
-
-
-def _check_columns(path: str, names: list[str]) -> None:
-    if names.count("tags") != 1 or not any(names.count(name) == 1 for name in (*NAMES, "bytes")):
-        raise UserError(
-            f"{path} must have one column tags and one of {', '.join(NAMES)} or, in Parquet, bytes, and has "
-            f"{', '.join(names) or 'none'}: rename its columns."
-        )
-
-
-def _json_rows(path: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """The known columns of each row, checked, and the place of the row."""
-    number = 0
-    try:
-        with open_binary(path) as stream:
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    yield _checked(path, f"line {number}", json.loads(line.decode("utf-8-sig"))), f"line {number}"
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {reason(error)}; check its permissions.") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}, line {number} is not JSON in UTF-8: {error}; correct that line.") from error
-
-
-def _checked(path: str, place: str, row: Any) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise UserError(f"{path}, {place} holds no object: write one object per line, with file_name and tags.")
-    known = {name: row[name] for name in (*NAMES, *IDS, "tags") if row.get(name) is not None}
-    for name, value in known.items():
-        listed_tags = name == "tags" and isinstance(value, list) and all(isinstance(tag, str) for tag in value)
-        if name == "id" and isinstance(value, int):
-            known[name] = str(value)
-        elif not isinstance(value, str) and not listed_tags:
-            raise UserError(f"{path}, {place} holds no text in {name}: write text, or a list of text for tags.")
-        if any("\ud800" <= letter <= "\udfff" for text in known[name] for letter in text):
-            raise UserError(
-                f"{path}, {place} holds half a surrogate pair in {name}, which is not text: correct that line."
-            )
-    return known
-
-
-def _parquet_rows(path: str) -> Iterator[_Row]:
-    schema, column = _look(path)
-    wanted = [name for name in (*IDS, *NAMES, "tags") if name in schema.names]
-    if "image" in wanted and not is_text(plain_type(schema, "image")):
-        wanted.remove("image")  # it holds bytes, which are not needed for the listing
-        if pa.types.is_struct(kind := schema.field("image").type) and kind.get_field_index("path") >= 0:
-            wanted.append("image.path")
-    table = read_parquet(path, wanted, _check_columns)
-    if not is_text(plain_type(table.schema, "tags", items=True)):
-        raise UserError(f"{path} must hold text or lists of text in the column tags: convert it.")
-    ids = _texts(table, IDS)
-    names = _texts(table, NAMES)
-    if names is None and "image.path" in wanted:
-        names = pc.struct_field(table["image"], "path").to_pylist()
-    if column is None and names is None:
-        raise UserError(f"{path} must hold text in one of the columns {', '.join(NAMES)}: convert it.")
-    for number, tags in enumerate(raw_tags(table)):
-        yield _Row(
-            ids[number] if ids else None,
-            ((names[number] if names else None) or "").strip(),
-            tags,
-            f"row {number + 1}",
-            uris.parquet_uri(path, column, number) if column else None,
-        )
-
-
-def _look(path: str) -> tuple[pa.Schema, str | None]:
-    """The schema of a Parquet file, and the one of `uris.COLUMNS` that holds the bytes of images; None if none does."""
-    try:
-        with open_binary(path) as stream, pq.ParquetFile(stream) as file:
-            schema, footer = file.schema_arrow, file.metadata
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} cannot be read as Parquet: {error}; write it again.") from error
-    column = _bytes_column(schema)
-    at = next((i for i in range(footer.num_columns) if footer.schema.column(i).path == column), None)
-    if column is None or at is None:
-        return schema, None
-    groups = [footer.row_group(i).column(at) for i in range(footer.num_row_groups)]
-    if groups and all(g.statistics is not None and g.statistics.null_count == g.num_values for g in groups):
-        return schema, None  # the column of bytes is empty: images are given by name
-    largest = max((group.total_uncompressed_size for group in groups), default=0)
-    if largest > LARGE:
-        said = f"{path}: reading one image reads its row group, of up to {largest >> 20:,} MiB"
-        _log.warning("%s", printable(f"{said}; write the file again with row groups of {count(100, 'row')}."))
-    return schema, column
-
-
-def _bytes_column(schema: pa.Schema) -> str | None:
-    """The one of `uris.COLUMNS` whose type fits bytes of images; None if there is none."""
-    for name in ("bytes", "image"):
-        if schema.names.count(name) == 1:
-            kind = schema.field(name).type
-            if _is_binary(kind):
-                return name
-            if name == "image" and pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-                return "image.bytes"
-    return None
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-def _texts(table: pa.Table, columns: tuple[str, ...]) -> list[str | None] | None:
-    """Values of the first of these columns that holds text; None if none does."""
-    for name in columns:
-        if table.column_names.count(name) == 1 and is_text(plain_type(table.schema, name)):
-            values: list[str | None] = table[name].to_pylist()
-            return values
-    return None
+        return name
+    if name.startswith("/") and not is_uri(path) and "\0" not in name:
+        return name
+    if "\\" not in name:
+        check_name(path, row.place, name)
+    return join(parent(path), posixpath.normpath(name.removeprefix("./")))

@@ -17,9 +17,14 @@ from irnet_ray.storage import files
 
 @dataclass(frozen=True)
 class Place:
-    """An absolute location and what is there. A folder is walked at most once, the first time somebody asks."""
+    """An absolute location and what is there. A folder is walked at most once, the first time somebody asks.
+
+    What the user says about it stands beside it, for formats that ask.
+    """
 
     location: str
+    images_in: str | None = None  # the folder of the images, if it is named apart
+    separator: str | None = None  # of tags in a cell; `none` if each cell is one tag; None to find it out
 
     @cached_property
     def kind(self) -> Literal["file", "folder"] | None:

@@ -199,7 +199,7 @@ SUSPICIONS: dict[str, Suspicion] = {
             "stop",
             _separators,
             "combinations of tags would become classes",
-            "separate tags by ';'",
+            "separate tags by ';', or name what separates them with --separator",
         ),
         Suspicion(
             "no-absence",

@@ -25,11 +25,12 @@ from irnet_ray.errors import reason
 from irnet_ray.storage.files import open_binary, stamp
 from irnet_ray.storage.locations import is_uri
 
-COLUMNS = ("bytes", "image", "image.bytes")  # of Parquet files, that may hold images
+# Columns of Parquet files that may hold images, as bytes or as a struct with a member `bytes`.
+COLUMNS = ("bytes", *(f"{name}{inside}" for name in ("image", "img", "photo", "picture") for inside in ("", ".bytes")))
 KEPT_BYTES = 256 << 20  # of the row groups that each process read last
 
 _TAR = re.compile(r"tar\+(.*)#(\d+):(\d+)", re.DOTALL)
-_PARQUET = re.compile(r"parquet\+(.*)#(bytes|image|image\.bytes):(\d+)", re.DOTALL)
+_PARQUET = re.compile(rf"parquet\+(.*)#({'|'.join(map(re.escape, COLUMNS))}):(\d+)", re.DOTALL)
 
 
 def tar_uri(location: str, offset: int, size: int) -> str:
@@ -119,7 +120,7 @@ def _footer(location: str, _changed: int, _size: int) -> tuple[pq.FileMetaData, 
 def _read_group(location: str, footer: pq.FileMetaData, column: str, group: int) -> pa.ChunkedArray:
     with open_binary(location) as stream, pq.ParquetFile(stream, metadata=footer) as file:
         values = file.read_row_group(group, columns=[column], use_threads=False).column(0)
-    if column == "image.bytes":
+    if column.endswith(".bytes"):
         values = pa.chunked_array([chunk.field("bytes") for chunk in values.chunks])
     return values
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from irnet_ray.errors import UserError, reason
 from irnet_ray.inputs import parallel
+from irnet_ray.inputs.cells import DEFAULT, split_cells
 from irnet_ray.inputs.images_table import READ_WHOLE, describe_bytes, refuse_unnamed
 from irnet_ray.inputs.listing import (
     NO_TAGS,
@@ -33,26 +34,55 @@ from irnet_ray.inputs.place import Place
 from irnet_ray.inputs.sniff import is_image_bytes, is_image_name, may_be_image
 from irnet_ray.inputs.tags import check_tags, clean
 from irnet_ray.inputs.uris import tar_uri
-from irnet_ray.storage.files import open_binary
-from irnet_ray.storage.locations import base_name, join, suffix
+from irnet_ray.storage.archives import COMPRESSED_TARS, TARS
+from irnet_ray.storage.files import open_binary, uncompressed
+from irnet_ray.storage.locations import base_name, join
 
 TAGS = ("json", "cls", "txt")  # the first of these with tags is taken; txt only where it is alone
 MOST_TEXT = 16 << 20  # bytes of a file of tags
 MOST_TARS = 100_000
+_LOOKED_AT = 5_000  # entries of a tar
 
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 def recognize(place: Place) -> str | None:
-    """A .tar file, a pattern of them, or a folder with .tar files and no images."""
+    """A tar of samples, a pattern of tars, or a folder with tars and no images."""
     if place.kind == "folder":
-        return "it holds .tar files and no images" if place.named(".tar") and not place.images else None
-    if suffix(place.location) != ".tar":
+        return "it holds .tar files and no images" if _parts(place) and not place.images else None
+    ending = next((ending for ending in (*TARS, *COMPRESSED_TARS) if place.location.lower().endswith(ending)), None)
+    if ending is None:
         return None
     if place.kind == "file":
-        return "it is a .tar file"
-    return "it is a pattern of .tar files" if "{" in place.location else None
+        return f"it is a {ending} file" if holds_samples(place.location) else None
+    return f"it is a pattern of {ending} files" if "{" in place.location else None
+
+
+def _parts(place: Place) -> list[str]:
+    return [name for ending in (*TARS, *COMPRESSED_TARS) for name in place.named(ending)]
+
+
+def holds_samples(location: str) -> bool:
+    """Whether a tar is to be read as samples: not if its first images have nothing of their name beside them.
+
+    True for what cannot be read: `listed` says why.
+    """
+    if not location.lower().endswith((*TARS, *COMPRESSED_TARS)):
+        return False
+    images: set[str] = set()
+    texts: set[str] = set()
+    try:
+        with open_binary(uncompressed(location)) as stream, tarfile.open(fileobj=stream, mode="r:") as opened:
+            for entry in itertools.islice(opened, _LOOKED_AT):
+                if entry.size < 0:
+                    return True
+                stem, extension = _split(_text(entry.name))
+                (images if is_image_name(entry.name) else texts if extension in TAGS else set()).add(stem)
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, OSError, pa.ArrowException):
+        return True
+    simple = {_first_dot(stem) for stem in images}
+    return not images or not texts.isdisjoint(images | simple)
 
 
 def expand(pattern: str) -> list[str]:
@@ -79,7 +109,7 @@ def listed(place: Place) -> Listing:
     """Every image of the tars. An id is the name of the tar and that of the entry."""
     tars = _tars(place)
     # A tar holds hundreds of images, so it pays to hand even a few tars to a cluster.
-    found = joined(parallel.each(partial(_read), tars, many=16, chunk=1), "entry")
+    found = joined(parallel.each(partial(_read, place.separator), tars, many=16, chunk=1), "entry")
     if not found.images:
         raise UserError(
             f"{tars[0][1]} holds no images with tags, key.jpg beside key.json with a member tags, key.cls or key.txt: "
@@ -91,11 +121,11 @@ def listed(place: Place) -> Listing:
 def _tars(place: Place) -> list[tuple[str, str]]:
     """Name and location of each tar."""
     if place.kind == "folder":
-        parts = place.named(".tar")
+        parts = _parts(place)
         refuse_unnamed(place.location, parts)
-        return [(name, join(place.location, name)) for name in parts]
+        return [(name, uncompressed(join(place.location, name))) for name in parts]
     tars = [place.location] if place.kind == "file" else expand(place.location)
-    return [(base_name(tar), tar) for tar in tars]
+    return [(base_name(tar), uncompressed(tar)) for tar in tars]
 
 
 @dataclass
@@ -108,7 +138,7 @@ class _Entries:
     seen: int = 0
 
 
-def _read(tar: tuple[str, str]) -> Listing:
+def _read(separator: str | None, tar: tuple[str, str]) -> Listing:
     name, location = tar
     try:
         with open_binary(location) as stream, tarfile.open(fileobj=stream, mode="r:") as opened:
@@ -116,15 +146,13 @@ def _read(tar: tuple[str, str]) -> Listing:
     except FileNotFoundError as error:
         raise UserError(f"{location} does not exist: name tars that are there.") from error
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
-        raise UserError(
-            f"{location} cannot be read as a tar: {reason(error)}; write it again, not compressed."
-        ) from error
+        raise UserError(f"{location} cannot be read as a tar: {reason(error)}; write it again.") from error
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{location} cannot be read: {reason(error)}; check its permissions.") from error
     keys, images = _keys(location, entries), []
     for entry, uri, seen in entries.images:
         if entry in keys:
-            tags = _tags(location, entry, entries.texts[keys[entry]])
+            tags = _tags(location, entry, entries.texts[keys[entry]], separator)
             if tags is None:
                 entries.left_out.add(NO_TAGS, f"{name}/{entry}")
                 continue
@@ -209,27 +237,31 @@ def _text(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _tags(location: str, entry: str, texts: dict[str, bytes]) -> list[str] | None:
+def _tags(location: str, entry: str, texts: dict[str, bytes], separator: str | None) -> list[str] | None:
     """Tags of an image, none for an image of nothing; None where the tar does not say."""
     # A text beside a .json or .cls is a caption: img2dataset writes it so.
     used = [extension for extension in TAGS if extension in texts and (extension != "txt" or len(texts) == 1)]
     try:
         for extension in used:
             text = texts[extension].decode("utf-8-sig")
-            raw = _json_tags(text) if extension == "json" else text.split(";")
+            raw = _json_tags(text) if extension == "json" else text
             if raw is not None:
-                return clean(raw)
+                # Only all cells together tell another separator, so without one it is the documented one.
+                ((tags,), _) = split_cells(location, [raw], separator or DEFAULT)
+                return clean(tags)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{location}: the tags of {entry} cannot be read: {error}; write them again.") from error
     return None
 
 
-def _json_tags(text: str) -> list[str] | None:
+def _json_tags(text: str) -> str | list[str] | None:
     """The member `tags`, a list of text or text with ';'; None if there is none."""
     content = json.loads(text)
     tags = content.get("tags") if isinstance(content, dict) else content
-    if isinstance(tags, str):
-        return tags.split(";")
-    if tags is not None and not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
+    if (
+        tags is not None
+        and not isinstance(tags, str)
+        and not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags))
+    ):
         raise ValueError("tags must be text or a list of text")
     return tags

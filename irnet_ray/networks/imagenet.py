@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
+_ID = re.compile(r"n\d{8}")
 _WITH_ID = re.compile(r".*\((n\d{8})\)", re.DOTALL)
 
 
@@ -36,6 +38,29 @@ def class_indices(tags: Iterable[str]) -> dict[str, int | None]:
             classes = classes or known.get(name)
         found[tag] = min(classes) if classes is not None and len(classes) == 1 else None
     return found
+
+
+def names_of(tags: Iterable[str]) -> dict[str, str]:
+    """Names of those tags that are WordNet ids of ImageNet's classes: the first synonym, or all if classes share it.
+
+    Empty where timm, which ships the names, is not installed.
+    """
+    wanted = {tag for tag in tags if _ID.fullmatch(tag)}
+    if not wanted:
+        return {}
+    try:
+        from timm.data.imagenet_info import ImageNetInfo
+    except ImportError:
+        return {}
+    info = ImageNetInfo("imagenet-21k")  # it holds the 1,000 classes too
+    synonyms = dict(zip(info.label_names(), info.label_descriptions(), strict=True))
+    synonyms.update(zip((small := ImageNetInfo("imagenet-1k")).label_names(), small.label_descriptions(), strict=True))
+    known = {tag: synonyms[tag] for tag in sorted(wanted) if tag in synonyms}
+    firsts = Counter(words.partition(",")[0] for words in known.values())
+    return {
+        tag: first if firsts[first := words.partition(",")[0]] == 1 else f"{first} ({tag})"
+        for tag, words in known.items()
+    }
 
 
 def _fold(name: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from irnet_ray.report.classifier import WEAK_AP
+from irnet_ray.report.names import named
 from irnet_ray.text import count, cut, names, one_line, table
 
 WIDTH = 100  # columns of the report
@@ -33,6 +34,7 @@ def classifier_lines(known: dict[str, Any]) -> list[str]:
 
 def report_lines(report: dict[str, Any]) -> list[str]:
     """The content of report.json in at most 21 lines of at most 100 columns: a head, ROWS, 3 totals and 5 rules."""
+    report = named(report, report.get("names", {}))
     overall, lines = report["overall"], []
     if overall["images"]:
         lines += _table(report["classes"], report["classifier"]["tags"])

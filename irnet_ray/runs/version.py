@@ -17,6 +17,14 @@ class Source:
 
     folder: str  # absolute path or URI
     limit: int | None  # only its first images, at most this many
+    images: str | None = None  # the folder of the images, if it is named apart
+    separator: str | None = None  # of tags in a cell, if it was given
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry `data` of a version."""
+        given = {"images": self.images, "separator": self.separator}
+        known = {name: value for name, value in given.items() if value is not None}
+        return {"folder": self.folder, "limit": self.limit, **known}
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,11 @@ class Version:
         return list(self.content["vocabulary"])
 
     @property
+    def names(self) -> dict[str, str]:
+        """Names that people read in place of classes that are ids; none for other classes."""
+        return dict(self.content.get("names", {}))
+
+    @property
     def config(self) -> dict[str, Any]:
         """The config as it was recorded. Read it with `config.load.recorded_config`, which checks it."""
         return dict(self.content["config"])
@@ -110,7 +123,9 @@ class Version:
     def data(self) -> Source | None:
         """Where the images came from; None if it is not recorded."""
         found = self.content.get("data")
-        return Source(found["folder"], found["limit"]) if found is not None else None
+        if found is None:
+            return None
+        return Source(found["folder"], found["limit"], found.get("images"), found.get("separator"))
 
     @property
     def made_by(self) -> str | None:

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from irnet_ray.errors import UserError, reason
+from irnet_ray.storage import archives, object_store
 from irnet_ray.storage.locations import is_uri
-from irnet_ray.storage.object_store import connect, patiently
+from irnet_ray.storage.object_store import patiently
 
 BUFFER = 1 << 20  # bytes per request at least; without a buffer each line of a text would be a request
 
@@ -30,7 +31,7 @@ def kind(location: str) -> Literal["file", "folder"] | None:
         if not is_uri(location):
             mode = os.stat(location).st_mode
             return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else None
-        filesystem, path = connect(location)
+        filesystem, path = _connect(location)
         found = filesystem.get_file_info(path).type
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -39,6 +40,13 @@ def kind(location: str) -> Literal["file", "folder"] | None:
             return None
         raise UserError(f"{location} cannot be read: {reason(error)}; check its name and permissions.") from error
     return {pafs.FileType.File: "file", pafs.FileType.Directory: "folder"}.get(found)  # type: ignore[return-value]
+
+
+def _connect(location: str) -> tuple[pafs.FileSystem, str]:
+    """The file system of a URI, of a store or inside an archive, and the path in it. Raises OSError."""
+    if archives.is_archived(location):
+        return archives.connect(location, open_binary, stamp)
+    return object_store.connect(location)
 
 
 def is_file(location: str) -> bool:
@@ -51,7 +59,7 @@ def open_binary(location: str) -> BinaryIO:
     if not is_uri(location):
         return open(location, "rb")
     try:
-        filesystem, path = connect(location)
+        filesystem, path = _connect(location)
         return io.BufferedReader(_StoredFile(filesystem.open_input_file(path)), BUFFER)
     except (pa.ArrowException, ValueError) as error:
         raise OSError(reason(error)) from error
@@ -110,7 +118,7 @@ def stamp(location: str) -> tuple[int, int]:
     if not is_uri(location):
         status = os.stat(location)
         return status.st_mtime_ns, status.st_size
-    filesystem, path = connect(location)
+    filesystem, path = _connect(location)
     info = filesystem.get_file_info(path)
     if info.type != pafs.FileType.File:
         raise FileNotFoundError(errno.ENOENT, "No such file", location)
@@ -119,15 +127,41 @@ def stamp(location: str) -> tuple[int, int]:
 
 def folders(location: str) -> list[str]:
     """Sorted names of the folders directly in a folder. Raises UserError for a folder that cannot be listed."""
+    return _names(location, pafs.FileType.Directory)
+
+
+def file_names(location: str) -> list[str]:
+    """Sorted names of the files directly in a folder, on the same terms."""
+    return _names(location, pafs.FileType.File)
+
+
+def _names(location: str, wanted: pafs.FileType) -> list[str]:
     try:
         if not is_uri(location):
             with os.scandir(location) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir())
-        filesystem, path = connect(location)
+                is_folder = wanted == pafs.FileType.Directory
+                return sorted(e.name for e in entries if (e.is_dir() if is_folder else e.is_file()))
+        filesystem, path = _connect(location)
         infos = filesystem.get_file_info(pafs.FileSelector(path))
-        return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
+        return sorted(info.base_name for info in infos if info.type == wanted)
     except _FAILURES as error:
         raise UserError(f"{location} cannot be read: {reason(error)}; check its permissions.") from error
+
+
+def uncompressed(location: str) -> str:
+    """The location of a compressed tar's plain copy in the user's cache; of other files, their own.
+
+    Raises UserError for one that cannot be uncompressed.
+    """
+    return archives.plain_tar(location, open_binary, stamp)
+
+
+def inside_archive(location: str) -> str:
+    """The folder that a .zip or .tar holds, plain or compressed. Raises UserError for one that cannot be read."""
+    found = archives.inside(uncompressed(location))
+    if found is None:
+        raise ValueError(f"{location} is no archive")
+    return archives.only_folder(found, folders, file_names)
 
 
 @dataclass
@@ -182,8 +216,8 @@ def _walk_disk(folder: str, found: Walked) -> None:
 
 
 def _walk_store(folder: str, found: Walked) -> None:
-    filesystem, path = connect(folder)
-    prefix = path + "/"
+    filesystem, path = _connect(folder)
+    prefix = f"{path}/" if path else ""
     for info in filesystem.get_file_info(pafs.FileSelector(path, recursive=True)):
         if info.type == pafs.FileType.File:
             name = info.path.removeprefix(prefix)

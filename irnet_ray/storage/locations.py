@@ -25,6 +25,11 @@ def is_uri(location: str) -> bool:
     return _SCHEME.match(location) is not None
 
 
+def is_web(location: str) -> bool:
+    """Whether a location is a page of a web server. Nothing is read from there: it has no folders to list."""
+    return location.lower().startswith(("https://", "http://", "ftp://"))
+
+
 def has_password(uri: str) -> bool:
     """Whether a URI holds a password, as in `s3://key:secret@bucket/photos`."""
     return ":" in _authority(uri)[0]
@@ -61,8 +66,12 @@ def join(location: str, *names: str) -> str:
     if not is_uri(location):
         return f"{location.rstrip('/')}/{name}"
     head, mark, options = location.partition("?")
-    name = _RESERVED.sub(lambda found: f"%{ord(found[0]):02X}", name)
-    return f"{head.rstrip('/')}/{name}{mark}{options}"
+    return f"{head.rstrip('/')}/{encoded(name)}{mark}{options}"
+
+
+def encoded(name: str) -> str:
+    """A name as it stands in a URI."""
+    return _RESERVED.sub(lambda found: f"%{ord(found[0]):02X}", name)
 
 
 def parent(location: str) -> str:

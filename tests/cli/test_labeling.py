@@ -61,6 +61,7 @@ def test_label_passes_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatc
             "seed=1",
             "--accept",
             "captions",
+            *("--images", "i", "--separator", "|"),
         ],
     )
     assert (code, err) == (0, "")
@@ -68,6 +69,7 @@ def test_label_passes_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatc
     full["classifier"] = "pretrained"
     full |= {"workers": 2, "limit": 3, "address": "a"}
     full["window"] = (-1024.0, 3071.0)
+    full |= {"images": "i", "separator": "|"}
     plain = dict.fromkeys(full) | {"then": [], "settings": (), "accept": ()}
     full |= {"then": ["deeplab", "mask-rcnn"], "settings": ["labels.background=0.3", "seed=1"]}
     full["accept"] = ["captions"]

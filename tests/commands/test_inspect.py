@@ -77,3 +77,23 @@ def test_what_cannot_be_read_is_said_in_a_sentence(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2 and "nowhere does not exist" in capsys.readouterr().err
+
+
+def test_wordnet_ids_are_shown_by_their_names(tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    write(tmp_path, "n02108422/a.png", "n02012849/b.png", "n03126707/c.png")
+    found = inspect(tmp_path)
+    assert "each     crane (n02012849) 1, bull mastiff 1, crane (n03126707) 1" in found.lines()
+    assert set(found.to_json()["images_per_tag"]) == {"n02108422", "n02012849", "n03126707"}
+
+
+def test_options_of_the_tables_are_passed_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "photos", "a.png", "b.png")
+    (tmp_path / "list.csv").write_text('image,tags\na,"dog, cat"\nb,"cow, calf"\n')
+    options = ["--images", str(tmp_path / "photos"), "--separator", ",", "--json"]
+    monkeypatch.setattr("sys.argv", ["irnet-ray", "inspect", str(tmp_path / "list.csv"), *options])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert set(json.loads(capsys.readouterr().out)["images_per_tag"]) == {"dog", "cat", "cow", "calf"}

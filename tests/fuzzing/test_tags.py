@@ -62,7 +62,7 @@ def check(folder: Path, name: str, data: bytes) -> None:
     for other in ("tags.csv", "tags.parquet"):
         (folder / other).unlink(missing_ok=True)
     path = write(folder / name, data)
-    rows = outcome(lambda: read_tags(path))
+    rows = outcome(lambda: read_tags(path).rows)
     if rows is not None:
         assert rows and len({row.image for row in rows}) == len(rows)
         assert all(row.image.strip() and len(row.tags) <= MAX_TAGS and all(row.tags) for row in rows)

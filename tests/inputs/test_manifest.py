@@ -9,7 +9,7 @@ import pytest
 
 from irnet_ray.errors import UserError
 from irnet_ray.inputs.decode import ImageError, decode_rgb
-from irnet_ray.inputs.folder import read_folder
+from irnet_ray.inputs.folder import read, read_folder
 from tests.inputs.formats import digest, png, write
 
 
@@ -117,11 +117,11 @@ def test_a_column_of_bytes_that_nobody_filled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("uri,label\na.png,cat\n", "one column tags and one of uri, file_name, path, image"),
+        ("uri,width\na.png,7\n", "must have one column tags"),
         ("uri,tags\n", "lists no images"),
         ("uri,tags\n,cat\n", "line 2 names no image"),
         ("uri,tags\n../a.png,cat\n", "line 2 names '../a.png'"),
-        ("uri,tags\na.png,cat\na.png,dog\n", "lists a.png twice, on line 2 and line 3"),
+        ("image_id,uri,tags\n1,a.png,cat\n1,b.png,dog\n", "lists 1 twice, on line 2 and line 3"),
         ("uri,tags\na.png,cat\nx.png,dog\n/nowhere.png,cat\n", r"lists 2 images not found \(/nowhere.png, .*x.png\)"),
         ("uri,tags\na.png,cat,dog\n", "line 2 has 3 values"),
         ("uri,tags\ns3://key:secret@bucket/a.png,cat\n", "line 2 names a URI with a password"),
@@ -140,8 +140,8 @@ def test_csv_that_a_person_should_mend(tmp_path: Path, text: str, message: str) 
         ('{"uri": "a.png", "tags": "cat"}\n{"uri"\n', "line 2 is not JSON"),
         ("[1]\n", "line 1 holds no object"),
         ("[" * 100_000, "line 1 is not JSON"),
-        ('{"uri": 7, "tags": "cat"}', "line 1 holds no text in uri"),
-        ('{"uri": "a.png", "tags": [7]}', "line 1 holds no text in tags"),
+        ('{"uri": [7], "tags": "cat"}', "line 1 holds no text in uri"),
+        ('{"uri": "a.png", "tags": [true]}', "line 1 holds no text in tags"),
         ('{"uri": "a.png", "tags": "\\ud800"}', "holds half a surrogate pair in tags"),
         ("\n\n", "lists no images"),
     ],
@@ -157,8 +157,8 @@ def test_json_lines_that_a_person_should_mend(tmp_path: Path, text: str, message
     ("columns", "message"),
     [
         ({"bytes": [b""]}, "one column tags"),
-        ({"bytes": [b""], "tags": [7]}, "text or lists of text in the column tags"),
-        ({"uri": [7], "tags": ["cat"]}, "must hold text in one of the columns"),
+        ({"bytes": [b""], "tags": [b"cat"]}, "one column tags"),
+        ({"uri": [[7]], "tags": ["cat"]}, "holds no text in uri"),
     ],
 )
 def test_parquet_that_a_person_should_mend(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
@@ -180,3 +180,69 @@ def test_what_is_not_parquet(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_text("uri,tags\n")
     with pytest.raises(UserError, match="cannot be read as Parquet"):
         read_folder(tmp_path / "x.parquet", 1)
+
+
+def test_names_are_matched_below_the_folder_of_the_table(tmp_path: Path) -> None:
+    write(tmp_path, "train/0a.jpg", "train/0b.PNG", "c.jpg")
+    path = csv(tmp_path, "id,breed\n0a,pug\n0b.png,boxer\nc.jpg,pug\n")
+    reading = read(path, 1)
+    assert {row["image_id"]: row["width"] for row in reading.table.to_pylist()} == {"0a": 20, "0b.png": 21, "c.jpg": 22}
+    assert reading.notes[-1].startswith("2 listed names differ from the file's")
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_images_apart(tmp_path: Path, kind: str) -> None:
+    photos = write(tmp_path / "photos", "x/a.jpg", "b.png", "more.jpg")
+    path = tmp_path / "lists" / f"train.{kind}"
+    path.parent.mkdir()
+    rows = [{"image": "a", "tags": ["dog", "cat"]}, {"image": "b.png", "tags": []}]
+    path.write_text(json.dumps(rows) if kind == "json" else 'image,tags\na,"[""dog"", ""cat""]"\nb.png,\n')
+    reading = read(path, 1, images=photos)
+    assert {row["image_id"]: row["tags"] for row in reading.table.to_pylist()} == {"a": ["dog", "cat"], "b.png": []}
+    assert reading.account.seen == 3 and reading.account.left_out.examples["an image without tags"] == ["more.jpg"]
+    with pytest.raises(UserError, match="is no folder: name the folder of the images with --images"):
+        read(path, 1, images=tmp_path / "nowhere")
+    with pytest.raises(UserError, match="read as class folders, with its own images: leave --images out"):
+        read(write(tmp_path / "classes", "cat/a.png", "dog/b.png"), 1, images=photos)
+
+
+def test_rows_that_are_put_together_are_accounted_for(tmp_path: Path) -> None:
+    write(tmp_path, "a.png", "b.png")
+    reading = read(csv(tmp_path, "path,tag\na.png,dog\na.png,cat\nb.png,cow\na.png,cow\n"), 1)
+    assert reading.table["tags"].to_pylist() == [["dog", "cat", "cow"], ["cow"]]
+    assert reading.account.seen == 4 and reading.account.left_out.counts == {"another row of an image": 2}
+
+
+@pytest.mark.parametrize("column", ["img", "image", "photo", "picture"])
+def test_shards_of_hugging_face(tmp_path: Path, column: str) -> None:
+    features = {column: {"_type": "Image"}, "label": {"names": ["dog", "cat"], "_type": "ClassLabel"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    for part, label in enumerate((1, -1)):
+        struct = pa.array(
+            [{"bytes": png(part), "path": None}], pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        )
+        table = pa.table({column: struct, "label": [label]}).replace_schema_metadata(metadata)
+        (tmp_path / "data").mkdir(exist_ok=True)
+        pq.write_table(table, tmp_path / "data" / f"train-0000{part}-of-00002.parquet")
+    (tmp_path / "README.md").write_text("---\ndataset_info: {}\n---\n")
+    reading = read(tmp_path, 1)
+    (row,) = reading.table.to_pylist()
+    assert (row["image_id"], row["tags"], row["width"]) == ("data/train-00000-of-00002.parquet/00000001", ["cat"], 20)
+    assert decode_rgb(row["uri"]).shape == (10, 20, 3)
+    assert reading.account.left_out.counts == {"an image without tags": 1} and reading.account.seen == 2
+
+
+def test_web_servers_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="line 2 names https://x.org/a.jpg, which is on a web server: download"):
+        read(csv(tmp_path, "url,caption\nhttps://x.org/a.jpg,dog\n"), 1)
+    for data in ("https://x.org/photos", "HTTP://x.org/train.csv"):
+        with pytest.raises(UserError, match="x.org/.* is on a web server, where folders cannot be listed: download it"):
+            read(data, 1)
+
+
+@pytest.mark.parametrize("name", ["list.jsonlines", "list.jl", "list.ndjson", "train.manifest", "list.txt", "list"])
+def test_json_lines_by_any_name(tmp_path: Path, name: str) -> None:
+    write(tmp_path, "a.png", "b.png")
+    (tmp_path / name).write_text('{"image": "a.png", "class": "dog"}\n{"image": "b.png", "class": "cat"}\n')
+    reading = read(tmp_path / name, 1)
+    assert reading.format == "manifest" and reading.table["tags"].to_pylist() == [["dog"], ["cat"]]

@@ -46,5 +46,5 @@ def test_ray_gives_what_threads_give(ray_session: None, tmp_path: Path, monkeypa
     assert [read_folder(tmp_path / name, 4) for name in ("classes", "tars")] == here
     assert handed == [20, 17]
     tars[3].write_bytes(b"nothing")
-    with pytest.raises(UserError, match=r"03.tar cannot be read as a tar.*; write it again, not compressed.$"):
+    with pytest.raises(UserError, match=r"03.tar cannot be read as a tar.*; write it again.$"):
         read_folder(tmp_path / "tars", 4)

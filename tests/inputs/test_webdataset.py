@@ -11,7 +11,7 @@ from irnet_ray.errors import UserError
 from irnet_ray.inputs.decode import decode_rgb
 from irnet_ray.inputs.folder import read, read_folder
 from irnet_ray.inputs.webdataset import expand
-from tests.inputs.formats import digest, png
+from tests.inputs.formats import digest, png, write
 
 
 def tar(path: Path, entries: list[tuple[str, bytes]], form: int = tarfile.PAX_FORMAT) -> Path:
@@ -174,3 +174,11 @@ def test_an_entry_of_a_negative_size_ends_the_reading(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(UserError, match="cannot be read as a tar"):
         read_folder(path, 1)
+
+
+@pytest.mark.parametrize(("separator", "tags"), [(None, ["a|b"]), ("|", ["a", "b"]), ("none", ["a|b"])])
+def test_a_separator_that_is_given(tmp_path: Path, separator: str | None, tags: list[str]) -> None:
+    path = tar(tmp_path / "a.tar", [*sample(0, b"a|b", "cls"), *sample(1, b'{"tags": "a|b"}', "json")])
+    assert read(path, 1, separator=separator).table["tags"].to_pylist() == [tags, tags]
+    with pytest.raises(UserError, match="read as class folders, which has no cells: leave --separator out"):
+        read(write(tmp_path / "c", "cat/a.png", "dog/b.png"), 1, separator=",")

@@ -8,7 +8,7 @@ pytest.importorskip("timm")
 
 from timm.data import ImageNetInfo
 
-from irnet_ray.networks.imagenet import class_indices
+from irnet_ray.networks.imagenet import class_indices, names_of
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,14 @@ def test_every_class_is_known_by_its_id_and_its_synonyms() -> None:
     assert list(class_indices(info.label_names()).values()) == list(range(1000))
     unknown = [name for name, index in class_indices(info.label_descriptions()).items() if index is None]
     assert unknown == ["crane"]
+
+
+def test_names_of_wordnet_ids() -> None:
+    tags = ["n02108422", "n01440764", "n02012849", "n03126707", "cat", "n99999999", "n0144076"]
+    assert names_of(tags) == {
+        "n02108422": "bull mastiff",
+        "n01440764": "tench",
+        "n02012849": "crane (n02012849)",
+        "n03126707": "crane (n03126707)",
+    }
+    assert names_of(["cat", "dog"]) == {}

@@ -97,3 +97,14 @@ def test_the_base_stays_the_same_however_many_versions_use_its_networks() -> Non
 def test_a_base_without_code_and_config_has_those_of_the_version_that_uses_it() -> None:
     old = Version({**CONTENT, "version": "2", "code": "0.5.2", "base": {"version": "1", "stages": STAGES}})
     assert (old.base.id, old.base.code, old.base.config) == ("1", "0.5.2", {"seed": 3})
+
+
+@pytest.mark.parametrize(
+    "source", [Source("/photos", None), Source("/train.csv", 7, "/photos", ","), Source("s3://b/x", None, None, "none")]
+)
+def test_where_images_came_from_is_kept(source: Source) -> None:
+    version = Version.of(version="v", stages={}, shards=1, vocabulary=[], config={}, data=source.to_json())
+    assert version.data == source
+    assert set(version.content["data"]) - {"folder", "limit"} == {
+        name for name in ("images", "separator") if getattr(source, name) is not None
+    }

@@ -1,0 +1,98 @@
+"""Several tags in a cell: lists as text, separators that are found, and those that are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from irnet_ray.errors import UserError
+from irnet_ray.inputs.cells import split_cells
+from irnet_ray.inputs.tags import clean
+
+
+def split(*cells: str, separator: str | None = None) -> list[list[str]]:
+    return [clean(tags) for tags in split_cells("tags.csv", cells, separator)[0]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '["dog", "cat"]',
+        "['dog', 'cat']",
+        "('dog', 'cat',)",
+        "{'dog', 'cat'}",
+        "[dog, cat]",
+        "['dog' 'cat']",
+        "['dog'\n 'cat']",
+        "[\"dog\", 'cat']",
+        " [ 'dog','cat' ] ",
+        "['dog', \"cat\"]",
+    ],
+)
+def test_lists_as_text(text: str) -> None:
+    tags, notes = split_cells("tags.csv", [text, "[]", "cow"])
+    assert [clean(some) for some in tags] == [["dog", "cat"], [], ["cow"]]
+    assert notes == ["2 cells hold a list as text"]
+
+
+@pytest.mark.parametrize("text", ["(none)", "[sic", "{x}", "dog [big]", "[[1]]", "['a'] and ['b']"])
+def test_brackets_that_are_no_list(text: str) -> None:
+    assert split(text, "cow") == [[text], ["cow"]]
+
+
+def test_quotes_inside_of_names() -> None:
+    assert split('["bird\'s nest", "a \\"b\\""]', "['bird\\'s nest', 'tench, fish']") == [
+        ["bird's nest", 'a "b"'],
+        ["bird's nest", "tench, fish"],
+    ]
+
+
+@pytest.mark.parametrize("mark", [",", "|", "\n", "\t"])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["dog,cat", "dog", "cat", "dog, cat"],
+        ["dog,cat", "cat, bird", "bird,dog"],
+        ["dog,cat,rare", "dog", "cat"],
+        ["dog,", "cat,", "dog,cat"],
+    ],
+)
+def test_a_separator_whose_parts_are_tags_elsewhere(mark: str, cells: list[str]) -> None:
+    cells = [cell.replace(",", mark) for cell in cells]
+    tags, notes = split_cells("tags.csv", cells)
+    assert [clean(some) for some in tags] == [[part.strip() for part in cell.split(mark) if part] for cell in cells]
+    assert len(notes) == 1 and notes[0].startswith("tags are separated by ")
+
+
+@pytest.mark.parametrize(
+    ("cells", "option"),
+    [
+        (["tench, Tinca tinca", "goldfish, Carassius auratus"], "','"),
+        (["dog|cat", "cow"], "'|'"),
+        (["London, UK", "Paris, UK"], "','"),
+        (["red car", "blue car", "red bus", "blue bus"], "space"),
+        (["haze primary", "clear primary", "haze water", "clear water"], "space"),
+        (["dog/cat", "dog", "cat", "cow/dog", "cow"], "'/'"),
+        (["dog\ncat", "cow"], r"'\\n'"),
+    ],
+)
+def test_what_is_ambiguous_is_refused_with_the_choice(cells: list[str], option: str) -> None:
+    with pytest.raises(UserError, match=f"ambiguous .*--separator {option} for several, or --separator none"):
+        split(*cells)
+    mark = option.strip("'").replace("\\\\", "\\")
+    assert split(*cells, separator="none") == [[cell] for cell in cells]
+    assert len(split(*cells, separator=mark)[0]) == 2
+
+
+def test_names_of_several_words_are_one_tag() -> None:
+    names = ["traffic light", "stop sign", "hot dog", "dog", "teddy bear", "bear", "wine glass", "n/a", "black & white"]
+    assert split(*names) == [[name] for name in names]
+
+
+def test_the_documented_separator_wins() -> None:
+    assert split("dog;cat", "a, b", "x|y") == [["dog", "cat"], ["a, b"], ["x|y"]]
+    assert split("dog;cat", separator="none") == [["dog;cat"]]
+    assert split("dog;cat,cow", separator=",") == [["dog;cat", "cow"]]
+
+
+def test_lists_of_a_table_are_taken_as_they_are() -> None:
+    assert split_cells("t", [["a, b", "c"], []], None) == ([["a, b", "c"], []], [])

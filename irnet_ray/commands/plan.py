@@ -27,7 +27,7 @@ from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards, fingerprint
 from irnet_ray.runs.version import ORIGIN, Version
-from irnet_ray.stages.graph import STAGES, Stage, fingerprints, knobs_of, wanted
+from irnet_ray.stages.graph import FEW_CLASSES, STAGES, Stage, fingerprints, knobs_of, wanted
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Plan:
     def _own_names(self) -> dict[str, str]:
         images = self._images()
         data = {"content": self._content(), "images": images, "shards": self.shard_count}
+        if len(self.vocabulary) < FEW_CLASSES:
+            data["few_classes"] = f"mean over {FEW_CLASSES} classes"
         prints = {
             "images": images,
             "tags": fingerprint("tags", images, self.config.seeds.prototype_images),

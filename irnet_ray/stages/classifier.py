@@ -31,6 +31,7 @@ from irnet_ray.networks.weights import imagenet_head, imagenet_state, load_backb
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.runs.shards import Shards
+from irnet_ray.stages.graph import FEW_CLASSES
 from irnet_ray.stages.images import GREY, crop, load_image, random_corner, resize
 
 ENOUGH = 20  # a tag with fewer images has none held out
@@ -146,10 +147,13 @@ class ClassifierTask:
         return sample
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The multi-label soft margin loss; a tag that is unknown has none."""
+        """The multi-label soft margin loss, its mean over at least `FEW_CLASSES`; a tag that is unknown has none."""
         image = batch["image"].float().contiguous(memory_format=torch.channels_last)
         logits = model(image).float()
-        return {"total": F.multilabel_soft_margin_loss(logits, batch["target"], weight=batch.get("known"))}
+        total = F.multilabel_soft_margin_loss(logits, batch["target"], weight=batch.get("known"))
+        if len(self.vocabulary) < FEW_CLASSES:
+            total = total * len(self.vocabulary) / FEW_CLASSES
+        return {"total": total}
 
     @torch.no_grad()
     def finish(self, device: torch.device, rank: int, world: int) -> dict[str, Any]:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from irnet_ray.engine.steps import MapStage
     from irnet_ray.engine.task import TrainStage
 
+# The classifier's loss is a mean over the classes, and its rates were set for 20. On photos, training diverges at these
+# rates with one, two or three classes, and converges with five: fewer count as five. Releases up to 0.6.0 had no such
+# limit, so it is part of the fingerprints of fewer classes only.
+FEW_CLASSES = 5
+
 
 class Inputs(Protocol):
     """What a stage is built from. A plan provides it."""
@@ -60,7 +65,8 @@ class Stage:
     # What its fingerprint covers:
     # - `follows`: stages, with everything that their fingerprints cover;
     # - `knobs`: dotted names, where `common` stands for the knobs of every stage;
-    # - `data`: `content` (ids, tags, bytes), `images` (the same and the locations), `shards` (their number).
+    # - `data`: `content` (ids, tags, bytes), `images` (the same and the locations), `shards` (their number), and
+    #   `few_classes`, which is there only for fewer than `FEW_CLASSES`.
     follows: tuple[str, ...] = ()
     knobs: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
@@ -113,7 +119,7 @@ def _labels(inputs: Inputs) -> MapStage:
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("classifier", "train", _classifier, knobs=("common", "classifier"), data=("content",)),
+        Stage("classifier", "train", _classifier, knobs=("common", "classifier"), data=("content", "few_classes")),
         Stage(
             "prototypes",
             "map",
@@ -161,12 +167,12 @@ def fingerprints(config: Config, weights: str, data: dict[str, Any]) -> dict[str
     Args:
         config: the run's knobs.
         weights: identifies the backbone's ImageNet weights.
-        data: the fingerprints `content` and `images`, and `shards`, a number.
+        data: the fingerprints `content` and `images`, `shards`, a number, and `few_classes` if there are few.
     """
     found: dict[str, str] = {}
     for stage in STAGES.values():
         knobs = knobs_of(stage, config, weights)
-        parts = [*(found[name] for name in stage.follows), *knobs, *(data[name] for name in stage.data)]
+        parts = [*(found[name] for name in stage.follows), *knobs, *(data[name] for name in stage.data if name in data)]
         changed = [[name, STAGES[name].revision] for name in (*stage.needs, stage.name) if STAGES[name].revision > 1]
         found[stage.name] = fingerprint(stage.name, *parts, *([changed] if changed else []))
     return found

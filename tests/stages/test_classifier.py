@@ -192,3 +192,17 @@ def test_the_images_table_of_an_earlier_release_has_no_unknown_tags(plan: Plan) 
         images.write_table(name, images.read_table(name).drop_columns(["tags_unknown"]))
     task = ClassifierTask(plan.config, BACKBONES["lite0"], plan.shards("images"), plan.vocabulary)
     assert "known" not in task.sample(0, np.random.default_rng(0))
+
+
+def test_few_classes_share_the_gradient_of_as_many_as_the_rates_are_fit_for(plan: Plan) -> None:
+    """The mean over one class alone would take steps so large that training diverges on photos."""
+    losses = {}
+    for known in (1, 2, 5, 8):
+        names = [*plan.vocabulary, *(f"class {number}" for number in range(8))][:8]
+        task = ClassifierTask(plan.config, BACKBONES["lite0"], plan.shards("images"), names)
+        with torch.no_grad():
+            task.model.classifier.weight.zero_()  # every logit is 0, so that a class costs ln 2
+        task.vocabulary = names[:known]
+        batch = {"image": torch.zeros(1, 3, 64, 64, dtype=torch.uint8), "target": torch.zeros(1, 8)}
+        losses[known] = task.losses(task.model.train(), batch)["total"].item() / np.log(2)
+    assert losses == pytest.approx({1: 0.2, 2: 0.4, 5: 1, 8: 1})

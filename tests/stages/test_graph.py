@@ -76,3 +76,8 @@ def test_knobs_that_change_no_result_change_no_fingerprint() -> None:
 def test_a_config_runs_the_stages_that_its_seed_method_needs(method: str, made: bool) -> None:
     names = [stage.name for stage in wanted(load_config(None, {"seeds": {"method": method}}))]
     assert names == [name for name in STAGES if made or name != "prototypes"]
+
+
+def test_few_classes_are_learned_otherwise_than_before_and_many_are_not() -> None:
+    few = prints(few_classes="mean over 5 classes")
+    assert all(few[name] != value for name, value in prints().items())

@@ -25,6 +25,8 @@ DEFAULT = ";"
 _USUAL = ("|", ",", "\n", "\t")
 _RARE = ("/", "+", "&", " ")
 _SURE = 0.9  # of the cells with a rare separator must hold only tags that occur elsewhere, to be thought of as several
+# What spreadsheets, pandas, R and databases write into a cell without a value.
+_MISSING = frozenset({"nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>", "nat", "\\n"})
 _SHOWN = {"\n": "a line break", "\t": "a tab", " ": "a space"}
 
 _LIST = re.compile(r"\s*[\[({](.*)[\])}]\s*", re.DOTALL)
@@ -49,9 +51,19 @@ def split_cells(
         mark = WORDS.get(separator, separator)
         split = {text: [text] if separator == NONE else text.split(mark) for text in texts}
         return [split[cell] if isinstance(cell, str) else cell for cell in cells], []
-    lists = {text: parts for text in texts if (parts := _listed(text)) is not None}
+    missing = [text for text in texts if text.strip().casefold() in _MISSING]
+    lists: dict[str, list[str]] = {text: [] for text in missing}
+    notes: list[str] = []
+    if missing:
+        notes.append(
+            f"{count(sum(texts[text] for text in missing), 'cell')} with {names(missing)}: taken as an image without "
+            f"tags; --separator {NONE} makes it a tag"
+        )
+    lists |= {text: parts for text in texts if (parts := _listed(text)) is not None}
     plain = {text: number for text, number in texts.items() if text not in lists}
-    notes = [f"{count(sum(texts[text] for text in lists), 'cell')} hold a list as text"] if lists else []
+    if len(lists) > len(missing):
+        written = sum(number for text, number in texts.items() if text in lists and text not in missing)
+        notes.append(f"{count(written, 'cell')} with a list as text")
     mark = _separator(path, plain, notes)
     split = {**lists, **{text: text.split(mark) for text in plain}}
     return [split[cell] if isinstance(cell, str) else cell for cell in cells], notes
@@ -96,7 +108,7 @@ def _separator(path: str, cells: Mapping[str, int], notes: list[str]) -> str:
         if usual and share >= 0.5:
             notes.append(f'tags are separated by {_name(mark)}: "{cut(example.strip(), 40)}" is several tags')
             return mark
-        if usual or (share >= _SURE and len({frozenset(parts) for parts in combined.values()}) > 1):
+        if usual or share >= _SURE:
             raise UserError(
                 f'{path} has {count(images, "image")} with tags such as "{cut(printable(example.strip()), 60)}", and '
                 f"it is ambiguous whether this is one tag or {names(_parts(example, mark))}: say so with --separator "

@@ -190,11 +190,17 @@ def _read(path: str) -> _Annotated:
     if len(set(files.values())) < len(data["images"]):
         raise UserError(f"{path} lists images that share an id or a file name: keep one of each.")
     tags: dict[str, dict[str, None]] = {name: {} for name in files.values()}
+    used: dict[str, str] = {}  # categories that images have, by name; Roboflow also lists an unused one of that name
     for annotation in data["annotations"]:
         image, category = _id(path, annotation, "image_id"), _id(path, annotation, "category_id")
         if image not in files or not categories.get(category):
             raise UserError(f"{path} holds an annotation of image {image} and category {category}: list both of them.")
         tags[files[image]][categories[category]] = None
+        id_of = used.setdefault(categories[category], category)
+        if id_of != category:
+            raise UserError(
+                f"{path} calls two categories {categories[category]}, {id_of} and {category}: rename one of them."
+            )
     found = {name: list(some) for name, some in tags.items()}
     for some in found.values():
         check_tags(path, "an image", "it", some)

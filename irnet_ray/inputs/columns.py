@@ -28,6 +28,7 @@ _NO_TAGS = """
 split fold set train test val valid validation istrain istest isval isvalid width height size index usage
 isoccluded istruncated isgroupof isdepiction isinside iscrowd difficult
 """
+CAPTIONS = frozenset({"text", "caption"})
 IMAGES, TAGS, _OTHERS = _IMAGES.split(), _TAGS.split(), frozenset(_NO_TAGS.split())
 _IMAGE_WORDS = frozenset({"image", "img", "file", "filename", "photo", "picture", "path"})
 _TAG_WORDS = frozenset({"tag", "tags", "label", "labels", "class", "classes", "category", "categories"})

@@ -64,13 +64,14 @@ def unverified(
         vocabulary: all tags.
         notes: gets how many were found.
     """
-    known = [{*there, *away} for there, away in zip(present, absent, strict=True)]
-    total = len(known) * len(vocabulary) - sum(map(len, known))
+    tags = set(vocabulary)  # a tag may be verified as absent where no image has it
+    known = [tags.intersection((*there, *away)) for there, away in zip(present, absent, strict=True)]
+    total = len(known) * len(tags) - sum(map(len, known))
     if total > MOST_UNKNOWN:
         notes.append(f"{count(total, 'pair')} of image and tag that nobody verified, too many to keep: taken as absent")
         return [()] * len(known)
     notes.append(f"{count(total, 'pair')} of image and tag that nobody verified: taken as unknown")
-    return [tuple(tag for tag in vocabulary if tag not in tags) for tags in known]
+    return [tuple(tag for tag in vocabulary if tag not in some) for some in known]
 
 
 def name_ids(path: str, tags: Sequence[list[str]], notes: list[str]) -> list[list[str]]:

@@ -118,7 +118,7 @@ def _cells(
     known: list[bool] = []
     for row, value in enumerate(raw.values(column)):
         try:
-            text = _plain(value, classes)
+            text = as_tags(value, classes)
         except (ValueError, RecursionError) as error:
             raise UserError(
                 f"{raw.path}, {raw.place(row)} holds no text in {column} ({error}): write text, or a list of text."
@@ -139,7 +139,7 @@ def _cells(
     return tags, known
 
 
-def _plain(value: Any, classes: Sequence[str] | None) -> str | list[str] | None:
+def as_tags(value: Any, classes: Sequence[str] | None = None) -> str | list[str] | None:
     """A value as text, which may hold several tags, or as a list of tags; None where it says nothing.
 
     Raises ValueError for what is no tag.
@@ -147,13 +147,13 @@ def _plain(value: Any, classes: Sequence[str] | None) -> str | list[str] | None:
     if value is None:
         return ""
     if isinstance(value, list):
-        parts = [_plain(one, classes) for one in value if one is not None]
+        parts = [as_tags(one, classes) for one in value if one is not None]
         return [tag for part in parts for tag in ([part] if isinstance(part, str) else part or [])]
     if isinstance(value, dict):  # {"bbox": ..., "category": ...}, as detection data sets of Hugging Face have
         inside = [one for name, one in value.items() if columns.plain(name) in (*columns.TAGS, "name")]
         if len(inside) != 1:
             raise ValueError("an object without tags")
-        return _plain(inside[0], classes)
+        return as_tags(inside[0], classes)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(type(value).__name__)
     if isinstance(value, str):

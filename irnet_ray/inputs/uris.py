@@ -2,7 +2,7 @@
 
     /data/a.jpg, s3://bucket/a.jpg                    a file, see `storage.locations`
     tar+file:///data/a.tar#1536:20345                 20,345 bytes of a tar, from byte 1,536 on
-    tar+s3://bucket/a.tar#1536:20345
+    tar+s3://bucket/a.tar#1536:20345                  of a compressed tar, bytes of its uncompressed copy
     parquet+file:///data/a.parquet#image.bytes:17     row 17, counted from 0, of a column of a Parquet file
 
 A name inside a tar or a Parquet file is never part of a path.
@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from irnet_ray.errors import reason
-from irnet_ray.storage.files import open_binary, stamp
+from irnet_ray.storage.files import open_binary, stamp, uncompressed
 from irnet_ray.storage.locations import is_uri
 
 # Columns of Parquet files that may hold images, as bytes or as a struct with a member `bytes`.
@@ -52,7 +52,7 @@ def read_bytes(uri: str) -> bytes:
     """The encoded bytes of an image. Raises OSError, for a missing file FileNotFoundError."""
     if found := _TAR.fullmatch(uri):
         location, offset, size = _without_scheme(found[1]), int(found[2]), int(found[3])
-        with open_binary(location) as stream:
+        with open_binary(uncompressed(location)) as stream:
             stream.seek(offset)
             data = stream.read(size)
         if len(data) < size:

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from irnet_ray.errors import UserError, reason
-from irnet_ray.inputs import parallel
+from irnet_ray.inputs import columns, parallel
 from irnet_ray.inputs.cells import DEFAULT, split_cells
 from irnet_ray.inputs.images_table import READ_WHOLE, describe_bytes, refuse_unnamed
 from irnet_ray.inputs.listing import (
@@ -32,10 +32,10 @@ from irnet_ray.inputs.listing import (
 )
 from irnet_ray.inputs.place import Place
 from irnet_ray.inputs.sniff import is_image_bytes, is_image_name, may_be_image
-from irnet_ray.inputs.tags import check_tags, clean
+from irnet_ray.inputs.tags import as_tags, check_tags, clean
 from irnet_ray.inputs.uris import tar_uri
 from irnet_ray.storage.archives import COMPRESSED_TARS, TARS
-from irnet_ray.storage.files import open_binary, uncompressed
+from irnet_ray.storage.files import advice, open_binary, uncompressed
 from irnet_ray.storage.locations import base_name, join
 
 TAGS = ("json", "cls", "txt")  # the first of these with tags is taken; txt only where it is alone
@@ -112,9 +112,11 @@ def listed(place: Place) -> Listing:
     found = joined(parallel.each(partial(_read, place.separator), tars, many=16, chunk=1), "entry")
     if not found.images:
         raise UserError(
-            f"{tars[0][1]} holds no images with tags, key.jpg beside key.json with a member tags, key.cls or key.txt: "
-            "name other tars (a .txt beside a .json or .cls is a caption, and is not read)."
+            f"{tars[0][1]} holds no images with tags, key.jpg beside key.json with a member tags or labels, key.cls or "
+            "key.txt: name other tars (a .txt beside a .json or .cls is a caption, and is not read)."
         )
+    if all(tag.isdecimal() for image in found.images for tag in image.tags):
+        found.notes.append("the tags are numbers: a tar holds no names of classes")
     return found
 
 
@@ -123,9 +125,9 @@ def _tars(place: Place) -> list[tuple[str, str]]:
     if place.kind == "folder":
         parts = _parts(place)
         refuse_unnamed(place.location, parts)
-        return [(name, uncompressed(join(place.location, name))) for name in parts]
+        return [(name, join(place.location, name)) for name in parts]
     tars = [place.location] if place.kind == "file" else expand(place.location)
-    return [(base_name(tar), uncompressed(tar)) for tar in tars]
+    return [(base_name(tar), tar) for tar in tars]
 
 
 @dataclass
@@ -141,14 +143,14 @@ class _Entries:
 def _read(separator: str | None, tar: tuple[str, str]) -> Listing:
     name, location = tar
     try:
-        with open_binary(location) as stream, tarfile.open(fileobj=stream, mode="r:") as opened:
+        with open_binary(uncompressed(location)) as stream, tarfile.open(fileobj=stream, mode="r:") as opened:
             entries = _entries(name, location, opened)
     except FileNotFoundError as error:
         raise UserError(f"{location} does not exist: name tars that are there.") from error
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         raise UserError(f"{location} cannot be read as a tar: {reason(error)}; write it again.") from error
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{location} cannot be read: {reason(error)}; check its permissions.") from error
+        raise UserError(f"{location} cannot be read: {reason(error)}; {advice(error)}.") from error
     keys, images = _keys(location, entries), []
     for entry, uri, seen in entries.images:
         if entry in keys:
@@ -255,13 +257,11 @@ def _tags(location: str, entry: str, texts: dict[str, bytes], separator: str | N
 
 
 def _json_tags(text: str) -> str | list[str] | None:
-    """The member `tags`, a list of text or text with ';'; None if there is none."""
+    """The tags in a JSON text, a list or text with ';'; None if it holds none."""
     content = json.loads(text)
-    tags = content.get("tags") if isinstance(content, dict) else content
-    if (
-        tags is not None
-        and not isinstance(tags, str)
-        and not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags))
-    ):
-        raise ValueError("tags must be text or a list of text")
-    return tags
+    if not isinstance(content, dict):
+        return as_tags(content)
+    by_plain = {columns.plain(name): value for name, value in content.items() if value is not None}
+    found = (by_plain[name] for name in columns.TAGS if name in by_plain and name not in columns.CAPTIONS)
+    value = next(found, None)
+    return None if value is None else as_tags(value)

@@ -211,8 +211,8 @@ def _read(location: str, classes: list[str], path: str) -> list[str]:
         label = line.split()[0].partition(b".")[0]
         if len(label) > 6 or int(label) >= len(classes) or not classes[int(label)]:
             raise UserError(
-                f"{where}, line {number} holds class {label[:20].decode()}, and {len(classes):,} classes have names: "
-                "add its name."
+                f"{where}, line {number} holds class {label[:20].decode()}, and only classes below "
+                f"{len(classes):,} have names: add its name."
             )
         found.append(classes[int(label)])
     return clean(found)

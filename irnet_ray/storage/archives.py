@@ -1,20 +1,21 @@
 """Folders inside archives: `zip+file:///data/photos.zip!/cat/1.jpg` is a file of a zip, read where it lies.
 
 Nothing is unpacked from a zip or a plain tar, so the name of an entry is data and never a path on the disk. Nothing can
-point into a compressed tar: it is uncompressed once, as a whole, into the user's cache.
+point into a compressed tar: each machine that reads from it uncompresses it once, as a whole, into the user's cache.
+Locations name the tar itself, never the copy, which other machines do not have.
 """
 
 from __future__ import annotations
 
 import bz2
 import contextlib
+import fcntl
 import gzip
 import hashlib
 import lzma
 import os
 import re
 import tarfile
-import tempfile
 import threading
 import zipfile
 import zlib
@@ -27,7 +28,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from irnet_ray.errors import UserError, reason
+from irnet_ray.errors import reason
 from irnet_ray.storage.locations import base_name, encoded, is_uri, join
 
 MOST = 2 << 30  # bytes of an entry, which is read whole
@@ -41,15 +42,19 @@ _APPLE = "__MACOSX/"  # what macOS adds to a zip about the files in it
 Opener = Callable[[str], BinaryIO]
 
 
+class DamagedError(OSError):
+    """The content of an archive is broken."""
+
+
 def is_archived(location: str) -> bool:
     """Whether a location is inside an archive."""
     return location.startswith(("zip+", "tar+")) and "#" not in location and _ARCHIVE.fullmatch(location) is not None
 
 
 def inside(location: str) -> str | None:
-    """The location of the folder in a .zip or .tar; None for other files."""
+    """The location of the folder in a .zip or a tar, plain or compressed; None for other files."""
     name = base_name(location).lower()
-    kind = "zip" if name.endswith(".zip") else "tar" if name.endswith(TARS) else None
+    kind = "zip" if name.endswith(".zip") else "tar" if name.endswith((*TARS, *COMPRESSED_TARS)) else None
     if kind is None:
         return None
     if not is_uri(location):
@@ -76,9 +81,11 @@ def _local(uri: str) -> str:
 def _opened(kind: str, location: str, _stamp: tuple[int, int], opener: Opener) -> pafs.FileSystem:
     # The list of a large archive takes seconds to read, so each process reads it once.
     try:
-        return pafs.PyFileSystem(_Handler(_zip(location, opener) if kind == "zip" else _tar(location, opener)))
+        if kind == "zip":
+            return pafs.PyFileSystem(_Handler(_zip(location, opener)))
+        return pafs.PyFileSystem(_Handler(_tar(plain_tar(location, opener, lambda _: _stamp), opener)))
     except _DAMAGED as error:
-        raise OSError(f"the archive is damaged: {reason(error)}") from error
+        raise DamagedError(f"the archive is damaged: {reason(error)}") from error
 
 
 class _Entry(NamedTuple):
@@ -194,38 +201,43 @@ def only_folder(location: str, folders: Callable[[str], list[str]], files: Calla
 
 
 def plain_tar(location: str, opener: Opener, stamp: Callable[[str], tuple[int, int]]) -> str:
-    """The location of an uncompressed copy of a compressed tar, in the user's cache; of other files, their own.
+    """The path of this machine's uncompressed copy of a compressed tar; of other files, their own location.
 
-    Raises UserError for a tar that cannot be uncompressed.
+    Raises OSError for a tar that cannot be uncompressed, or has no room in the cache.
     """
     name = base_name(location).lower()
     ending = next((ending for ending in COMPRESSED_TARS if name.endswith(ending)), None)
     if ending is None:
         return location
-    uncompressed: Any = gzip.open if ending.endswith("gz") else bz2.open if ending.endswith("bz2") else lzma.open
-    try:
-        key = hashlib.blake2b(repr((location, *stamp(location))).encode(), digest_size=8).hexdigest()
-        folder = cache() / "uncompressed" / key
-        copy = folder / f"{base_name(location)[: -len(ending)]}.tar"
-        if not copy.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            with opener(location) as stream, tempfile.NamedTemporaryFile(dir=folder, delete=False) as temporary:
-                try:
-                    with uncompressed(stream) as content:
-                        while piece := content.read(1 << 20):
-                            temporary.write(piece)
-                    temporary.close()
-                    os.replace(temporary.name, copy)
-                except BaseException:
-                    with contextlib.suppress(OSError):
-                        os.unlink(temporary.name)
-                    raise
-    except (OSError, *_DAMAGED) as error:
-        raise UserError(
-            f"{location} cannot be uncompressed: {reason(error)}; check the file and the space in {cache()}, or "
-            "uncompress it yourself."
-        ) from error
+    key = hashlib.blake2b(repr((location, *stamp(location))).encode(), digest_size=8).hexdigest()
+    folder = cache() / "uncompressed" / key
+    copy = folder / f"{base_name(location)[: -len(ending)]}.tar"
+    if not copy.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one process does the work, the others of this machine wait for it
+            if not copy.exists():
+                _uncompress(location, ending, copy, opener)
     return str(copy)
+
+
+def _uncompress(location: str, ending: str, copy: Path, opener: Opener) -> None:
+    uncompressed: Any = gzip.open if ending.endswith("gz") else bz2.open if ending.endswith("bz2") else lzma.open
+    temporary = copy.with_name("incomplete")  # the lock makes sure that it is ours, or of a process that is gone
+    try:
+        with opener(location) as stream, temporary.open("wb") as target, uncompressed(stream) as content:
+            while piece := content.read(1 << 20):
+                target.write(piece)
+        os.replace(temporary, copy)
+    except (gzip.BadGzipFile, *_DAMAGED) as error:
+        raise DamagedError(f"the archive is damaged: {reason(error)}") from error
+    except OSError as error:
+        if error.errno is None:  # bz2 has no exception of its own
+            raise DamagedError(f"the archive is damaged: {reason(error)}") from error
+        raise OSError(error.errno, f"{error.strerror}, while it was uncompressed into {cache()}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def cache() -> Path:

@@ -145,23 +145,28 @@ def _names(location: str, wanted: pafs.FileType) -> list[str]:
         infos = filesystem.get_file_info(pafs.FileSelector(path))
         return sorted(info.base_name for info in infos if info.type == wanted)
     except _FAILURES as error:
-        raise UserError(f"{location} cannot be read: {reason(error)}; check its permissions.") from error
+        raise UserError(f"{location} cannot be read: {reason(error)}; {advice(error)}.") from error
 
 
 def uncompressed(location: str) -> str:
-    """The location of a compressed tar's plain copy in the user's cache; of other files, their own.
+    """This machine's plain copy of a compressed tar; of other files, their own location.
 
-    Raises UserError for one that cannot be uncompressed.
+    Raises OSError for one that cannot be uncompressed.
     """
     return archives.plain_tar(location, open_binary, stamp)
 
 
 def inside_archive(location: str) -> str:
     """The folder that a .zip or .tar holds, plain or compressed. Raises UserError for one that cannot be read."""
-    found = archives.inside(uncompressed(location))
+    found = archives.inside(location)
     if found is None:
         raise ValueError(f"{location} is no archive")
     return archives.only_folder(found, folders, file_names)
+
+
+def advice(error: BaseException) -> str:
+    """What to do about a file that cannot be read."""
+    return "write it again" if isinstance(error, archives.DamagedError) else "check its permissions"
 
 
 @dataclass
@@ -183,7 +188,7 @@ def walk(folder: str) -> Walked:
     try:
         _walk_store(folder, found) if is_uri(folder) else _walk_disk(folder, found)
     except _FAILURES as error:
-        raise UserError(f"{folder} cannot be read: {reason(error)}; check its permissions.") from error
+        raise UserError(f"{folder} cannot be read: {reason(error)}; {advice(error)}.") from error
     return found
 
 

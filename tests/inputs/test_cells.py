@@ -31,7 +31,7 @@ def split(*cells: str, separator: str | None = None) -> list[list[str]]:
 def test_lists_as_text(text: str) -> None:
     tags, notes = split_cells("tags.csv", [text, "[]", "cow"])
     assert [clean(some) for some in tags] == [["dog", "cat"], [], ["cow"]]
-    assert notes == ["2 cells hold a list as text"]
+    assert notes == ["2 cells with a list as text"]
 
 
 @pytest.mark.parametrize("text", ["(none)", "[sic", "{x}", "dog [big]", "[[1]]", "['a'] and ['b']"])
@@ -84,8 +84,24 @@ def test_what_is_ambiguous_is_refused_with_the_choice(cells: list[str], option: 
 
 
 def test_names_of_several_words_are_one_tag() -> None:
-    names = ["traffic light", "stop sign", "hot dog", "dog", "teddy bear", "bear", "wine glass", "n/a", "black & white"]
+    names = ["traffic light", "stop sign", "hot dog", "dog", "teddy bear", "bear", "wine glass", "black & white"]
     assert split(*names) == [[name] for name in names]
+
+
+def test_cells_without_a_value_are_no_tags() -> None:
+    tags, notes = split_cells("t", ["dog", "NaN", "None", "", "n/a", "<NA>", "nano"], None)
+    assert tags == [["dog"], [], [], [""], [], [], ["nano"]]
+    assert notes == [
+        "4 cells with NaN, None, n/a and 1 more: taken as an image without tags; --separator none makes it a tag"
+    ]
+    assert split("None", "dog", separator="none") == [["None"], ["dog"]]
+
+
+@pytest.mark.parametrize("mark", ["/", "+", " & ", " "])
+def test_a_rare_separator_between_tags_that_occur_elsewhere_is_ambiguous(mark: str) -> None:
+    with pytest.raises(UserError, match="ambiguous"):
+        split("dog", "cat", f"dog{mark}cat")
+    assert split("dog", f"dog{mark}house") == [["dog"], [f"dog{mark}house"]]
 
 
 def test_the_documented_separator_wins() -> None:

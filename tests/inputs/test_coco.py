@@ -185,3 +185,19 @@ def test_lvis_says_which_categories_are_absent(tmp_path: Path) -> None:
         ("val2017/c.png", [], ["dog"]),
     ]
     assert "1 pair of image and tag that nobody verified: taken as unknown" in reading.notes
+
+
+def test_two_categories_of_one_name(tmp_path: Path) -> None:
+    """They are refused if images have both; an unused one, as Roboflow lists it, does not matter."""
+    write(tmp_path, "a.png", "b.png")
+    content: dict[str, Any] = {
+        "images": [{"id": 0, "file_name": "a.png"}, {"id": 1, "file_name": "b.png"}],
+        "annotations": [{"image_id": 0, "category_id": 1}],
+        "categories": [{"id": 0, "name": "dog"}, {"id": 1, "name": "dog"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    assert read(tmp_path / "a.json", 1).table["tags"].to_pylist() == [["dog"], []]
+    content["annotations"].append({"image_id": 1, "category_id": 0})
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="calls two categories dog, 1 and 0: rename one"):
+        read(tmp_path / "a.json", 1)

@@ -141,7 +141,7 @@ def test_a_broken_image_is_left_to_the_stages(tmp_path: Path) -> None:
     [
         ([("a.png", png())], "holds no images with tags"),
         ([("a.png", png()), ("a.json", b"{")], "the tags of a.png cannot be read"),
-        ([("a.png", png()), ("a.json", b'{"tags": 7}')], "tags must be text or a list of text"),
+        ([("a.png", png()), ("a.json", b'{"tags": true}')], "the tags of a.png cannot be read"),
         ([("a.png", png()), ("a.txt", b"\xff")], "the tags of a.png cannot be read"),
         ([("a.png", png()), ("a.jpg", png()), ("a.txt", b"dog")], "holds two images of a"),
         ([("a.png", png()), ("a.txt", b"dog"), ("a.png", png())], "holds two images of a"),
@@ -182,3 +182,21 @@ def test_a_separator_that_is_given(tmp_path: Path, separator: str | None, tags: 
     assert read(path, 1, separator=separator).table["tags"].to_pylist() == [tags, tags]
     with pytest.raises(UserError, match="read as class folders, which has no cells: leave --separator out"):
         read(write(tmp_path / "c", "cat/a.png", "dog/b.png"), 1, separator=",")
+
+
+@pytest.mark.parametrize("member", ["tags", "labels", "class_name", "Categories"])
+def test_json_may_call_tags_as_tables_do(tmp_path: Path, member: str) -> None:
+    entries = [
+        ("a.png", png()),
+        ("a.json", json.dumps({"caption": "a dog on grass", member: ["dog"], "width": 7}).encode()),
+        ("b.png", png(1)),
+        ("b.json", json.dumps({member: "dog;cat"}).encode()),
+    ]
+    rows = read(tar(tmp_path / "a.tar", entries), 1).table.to_pylist()
+    assert [row["tags"] for row in rows] == [["dog"], ["dog", "cat"]]
+
+
+def test_numbers_for_tags_are_said(tmp_path: Path) -> None:
+    found = read(tar(tmp_path / "a.tar", [("a.png", png()), ("a.cls", b"7")]), 1)
+    assert found.table["tags"].to_pylist() == [["7"]]
+    assert found.notes == ["the tags are numbers: a tar holds no names of classes"]

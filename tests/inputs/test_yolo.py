@@ -85,7 +85,7 @@ def test_images_apart(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"data.yaml": None}, "YOLO labels without names of classes: add data.yaml"),
-        ({"labels/b.txt": f"7 {BOX}\n"}, "b.txt, line 1 holds class 7, and 2 classes have names"),
+        ({"labels/b.txt": f"7 {BOX}\n"}, "b.txt, line 1 holds class 7, and only classes below 2 have names"),
         ({"labels/b.txt": f"0 {BOX}\n\n1 2 3\n"}, "b.txt, line 3 is no YOLO label"),
         ({"labels/z.txt": f"0 {BOX}\n"}, r"no images for 1 file with their tags \(labels/z.txt\)"),
         ({"images/a.png": "x"}, "holds two images of labels/a.txt"),

@@ -25,6 +25,8 @@ IMAGES = pa.schema(
         pa.field("shard", pa.int32(), nullable=False),
         # Tags of which nobody knows whether the image has them; null: none. Tables of 0.5.4 have no such column.
         pa.field("tags_unknown", pa.list_(pa.string())),
+        # The image's id in the COCO file that it comes from, as JSON, for exports. Tables of 0.5.4 have no such column.
+        pa.field("source_id", pa.string()),
     ]
 )
 

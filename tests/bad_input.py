@@ -461,7 +461,7 @@ def _not_finite(path: Path) -> None:
     torch.save(state, path)
 
 
-CONFIG, WEIGHTS = "--config", "--weights"
+CONFIG, WEIGHTS, CLASSES, SYNONYMS = "--config", "--weights", "--classes", "--synonyms"
 SETTINGS = [
     BadSetting("config: no such file", CONFIG, lambda path: None, "No config file"),
     BadSetting("config: a folder", CONFIG, lambda path: path.mkdir(), "No config file"),
@@ -483,12 +483,18 @@ SETTINGS = [
     BadSetting("weights: a pickle with code (never run)", WEIGHTS, _code, "cannot be read as weights"),
     BadSetting("weights: of another network", WEIGHTS, _other_network, "weights of another network"),
     BadSetting("weights: not finite", WEIGHTS, _not_finite, "is not finite everywhere"),
+    BadSetting("classes: no such file", CLASSES, lambda path: None, "does not exist"),
+    BadSetting("classes: no name", CLASSES, _text("\n"), "names no class"),
+    BadSetting("classes: a name twice", CLASSES, _text("cat\ndog\ncat\n"), "names cat twice"),
+    BadSetting("classes: not text", CLASSES, _bytes(b"\x89PNG\xff"), "is not UTF-8 text"),
+    BadSetting("synonyms: of two classes", SYNONYMS, _text("pet,cat\npet,dog\n"), "makes 'pet' a spelling of 'cat' and"),
+    BadSetting("synonyms: of a spelling", SYNONYMS, _text("a,b\nb,c\n"), "name the last class at once"),
 ]
 
 
 def table() -> str:
     """All kinds with their outcomes, in Markdown."""
-    titles = {"An image": IMAGES, "A folder and its tags": FOLDERS, "Knobs and weights": SETTINGS}
+    titles = {"An image": IMAGES, "A folder and its tags": FOLDERS, "Knobs, weights and classes": SETTINGS}
     parts = []
     for title, kinds in titles.items():
         rows = [f"| {bad.kind} | {bad.outcome} |" for bad in kinds]

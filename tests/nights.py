@@ -14,12 +14,13 @@ from PIL import Image
 from rich.console import Console
 
 from irnet_ray import tables
+from irnet_ray.classes import Classes
 from irnet_ray.commands.pipeline import run_plan
 from irnet_ray.commands.plan import Plan
 from irnet_ray.commands.relabel import RelabelResult, plan_relabel, relabel
 from irnet_ray.config.load import load_config
 from irnet_ray.engine.reuse import Reused, reuse_shard
-from irnet_ray.inputs.folder import read_folder
+from irnet_ray.inputs.folder import read
 from irnet_ray.masks import encode_cam, encode_mask, encode_png
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.shards import Shards
@@ -111,11 +112,13 @@ def _row(stage: str, image: Row, plan: Plan) -> Row:
     return label_row(image, plan.made_by, plan.vocabulary)
 
 
-def first(data: Path, out: Path) -> str:
+def first(data: Path, out: Path, classes: Classes | None = None) -> str:
     """Make a finished run like `label`. Returns its version."""
-    plan = Plan(Folder(str(out)), load_config(None, {"backbone": "lite0"}), read_folder(data, SHARDS), SHARDS)
+    classes = classes or Classes()
+    table = read(data, SHARDS, classes=classes).table
+    plan = Plan(Folder(str(out)), load_config(None, {"backbone": "lite0"}), table, SHARDS, classes=classes.names)
     compute(plan)
-    run_plan(plan, Source(str(data), None), None, None, Console(file=io.StringIO()))
+    run_plan(plan, Source(str(data), None, classes=classes), None, None, Console(file=io.StringIO()))
     return plan.version
 
 

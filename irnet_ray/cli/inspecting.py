@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from irnet_ray.cli.root import Images, Separator, app
+from irnet_ray.cli.root import Classes, Images, Separator, Synonyms, app
 
 
 @app.command()
@@ -16,6 +16,8 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print all that was found, as JSON.")] = False,
     images: Images = None,
     separator: Separator = None,
+    classes: Classes = None,
+    synonyms: Synonyms = None,
     limit: Annotated[int | None, typer.Option(help="Look at only N images, drawn evenly.")] = None,
 ) -> None:
     """Say what is read from a place, what is left out, and what looks wrong with it; computes nothing.
@@ -24,5 +26,5 @@ def inspect(
     """
     from irnet_ray.commands.inspect import inspect as look
 
-    found = look(data, limit=limit, images=images, separator=separator)
+    found = look(data, limit=limit, images=images, separator=separator, classes=classes, synonyms=synonyms)
     print(json.dumps(found.to_json(), indent=2) if as_json else "\n".join(found.lines()))

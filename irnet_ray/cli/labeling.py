@@ -12,12 +12,14 @@ from irnet_ray.algorithms.seed_methods import METHODS
 from irnet_ray.cli.root import (
     Accept,
     Address,
+    Classes,
     ConfigFile,
     Images,
     Out,
     Separator,
     Settings,
     Shards,
+    Synonyms,
     Workers,
     app,
 )
@@ -60,6 +62,8 @@ def label(
     limit: Annotated[int | None, typer.Option(help="Label only N images, drawn evenly.")] = None,
     images: Images = None,
     separator: Separator = None,
+    classes: Classes = None,
+    synonyms: Synonyms = None,
     accept: Accept = None,
     then: Annotated[
         str, typer.Option(help=f"Students to train on the labels afterwards, separated by commas: {', '.join(KINDS)}.")
@@ -92,6 +96,8 @@ def label(
         limit=limit,
         images=images,
         separator=separator,
+        classes=classes,
+        synonyms=synonyms,
         accept=accept or (),
         then=[kind.strip() for kind in then.split(",") if kind.strip()],
         address=address,
@@ -124,6 +130,7 @@ def evaluate(
         bool,
         typer.Option("--upper-bound", help="For predictions: train the same student on truth, in 3 folds (paper 6.3)."),
     ] = False,
+    synonyms: Synonyms = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
     workers: Annotated[
         int | None, typer.Option(help="For --ablation and --upper-bound: training workers and network actors.")
@@ -140,7 +147,7 @@ def evaluate(
     """
     from irnet_ray.commands.evaluate import evaluate as judge
 
-    evaluation = judge(out, truth, ablation, upper_bound, address=address, workers=workers)
+    evaluation = judge(out, truth, ablation, upper_bound, synonyms=synonyms, address=address, workers=workers)
     if json_file is not None:
         try:
             json_file.write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")
@@ -154,11 +161,12 @@ def calibrate(
     out: Annotated[str, typer.Argument(help="The run directory.")],
     truth: Annotated[Path, typer.Option(help="COCO JSON file of instances in 20 to 50 images of the run.")],
     to: Annotated[Path | None, typer.Option(help="YAML file to write. Default: OUT/calibrated.yaml.")] = None,
+    synonyms: Synonyms = None,
 ) -> None:
     """Choose the thresholds of seeds and labels on a few annotated images, and estimate the gain on other images."""
     from irnet_ray.commands.calibrate import calibrate as choose
 
-    found = choose(out, truth, to)
+    found = choose(out, truth, to, synonyms=synonyms)
     print(f"{found.table()}\n\nconfig  {found.config}")
     print(f"next    {found.command}" if found.changed else "No threshold gains anything: the config is the run's own.")
 

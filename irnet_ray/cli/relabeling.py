@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from irnet_ray.cli.root import Accept, Address, Images, Separator, Settings, Workers, app
+from irnet_ray.cli.root import Accept, Address, Classes, Images, Separator, Settings, Synonyms, Workers, app
 from irnet_ray.commands.defaults import RETRAIN_SHARE
 from irnet_ray.errors import UserError
 
@@ -28,6 +28,8 @@ def relabel(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be computed.")] = False,
     images: Images = None,
     separator: Separator = None,
+    classes: Classes = None,
+    synonyms: Synonyms = None,
     accept: Accept = None,
     settings: Settings = None,
     workers: Workers = None,
@@ -49,6 +51,8 @@ def relabel(
         dry_run=dry_run,
         images=images,
         separator=separator,
+        classes=classes,
+        synonyms=synonyms,
         accept=accept or (),
         settings=settings or (),
         workers=workers,

@@ -29,6 +29,10 @@ Images = Annotated[str | None, typer.Option(help="The folder of the images, if t
 Separator = Annotated[
     str | None, typer.Option(help="What separates tags in a cell, such as ','; none: each cell is one tag.")
 ]
+Classes = Annotated[
+    Path | None, typer.Option(help="File with the names of all classes, in the order of their numbers.")
+]
+Synonyms = Annotated[Path | None, typer.Option(help="File with other spellings of classes: spelling,class.")]
 Out = Annotated[str, typer.Option(help="The run directory: a folder, or s3://bucket/run.")]
 Shards = Annotated[int, typer.Option(help="Parquet files per table.")]
 Workers = Annotated[

@@ -18,12 +18,14 @@ import yaml
 from rich.console import Console
 
 from irnet_ray import tables, text
+from irnet_ray.commands.evaluate import classes_of
 from irnet_ray.config.load import Config
 from irnet_ray.engine.progress import Reading, display
-from irnet_ray.errors import UserError, reason
+from irnet_ray.errors import UserError, printable, reason
 from irnet_ray.evaluation.objectives import confident_objective, labels_objective
 from irnet_ray.evaluation.search import Candidate, Choice, search
 from irnet_ray.evaluation.truth import Truth, TruthImage, load_truth, semantic_map
+from irnet_ray.evaluation.truth_classes import fit_truth
 from irnet_ray.inputs.decode import ImageError, read_size
 from irnet_ray.networks.backbones import find_backbone
 from irnet_ray.runs.folder import Folder
@@ -63,6 +65,7 @@ class Calibration:
     images: int
     config: Path
     command: str
+    notes: list[str]  # how classes of the truth were matched with the run's
 
     @property
     def changed(self) -> bool:
@@ -85,11 +88,17 @@ class Calibration:
         ]
         if any(k.chosen != k.own for k in self.knobs if k.name.startswith("seeds.")):
             lines.append("New seeds retrain IRNet: calibrate the new run once more for its labels.background.")
+        lines += [f"note: {printable(note)}" for note in self.notes]
         return "\n".join(lines)
 
 
 def calibrate(
-    out: str | Path, truth: str | Path, to: str | Path | None = None, *, console: Console | None = None
+    out: str | Path,
+    truth: str | Path,
+    to: str | Path | None = None,
+    *,
+    synonyms: str | Path | None = None,
+    console: Console | None = None,
 ) -> Calibration:
     """Search the seeds' and the labels' thresholds on annotated images of a finished run, 20 to 50 of them.
 
@@ -107,6 +116,7 @@ def calibrate(
         truth: COCO instances file; images are matched by file name, and those outside the run are ignored.
         to: YAML file to write, for `irnet-ray label --config`; None for `OUT/calibrated.yaml`. It holds every knob of
             the run; only the thresholds differ.
+        synonyms: a file with other spellings of the run's classes; None for those that the run was made with.
         console: where the progress goes.
 
     Raises:
@@ -118,6 +128,7 @@ def calibrate(
     config = run.config
     if to is None and not run.folder.is_local:
         raise UserError(f"{out} is in an object store: name a local YAML file by --to.")
+    known, notes = fit_truth(known, classes_of(run, synonyms), known.images.keys(), str(truth))
     images = _annotated(run, known, truth)
     target = _target(Path(to) if to is not None else Path(out) / "calibrated.yaml")
     classes = sorted({i.class_name for _, image in images for i in image.instances if not i.crowd})
@@ -134,7 +145,7 @@ def calibrate(
     ]
     words = ["irnet-ray", "label", "--config", target, "--data", _data(images[0][0]), "--out", out]
     command = shlex.join([*map(str, words), "--shards", str(run.version.shard_count)])
-    return Calibration(knobs, len(images), target, command)
+    return Calibration(knobs, len(images), target, command, notes)
 
 
 def _choose(config: Config, grid: Grid, counts: Sequence[Counts]) -> tuple[Choice, Choice]:
@@ -186,13 +197,6 @@ def _annotated(run: FinishedRun, truth: Truth, path: str | Path) -> list[tuple[R
         raise UserError(
             f"{path} and the run share {text.count(len(common), 'image')}: annotate at least {MIN_IMAGES}, "
             "better 20 to 50, for thresholds that suit the other images too."
-        )
-    vocabulary = set(run.vocabulary)
-    names = {i.class_name for image_id in common for i in truth.images[image_id].instances if not i.crowd}
-    if not names & vocabulary:
-        raise UserError(
-            f"No instance of {path} has a class that is a tag of the run (such as {min(vocabulary)}): "
-            "name its categories as the tags are named."
         )
     images = [({**rows["images"][i], **rows["seeds"][i]}, truth.images[i]) for i in common]
     for row, image in images:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import uuid
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -121,9 +123,29 @@ def _notes(counts: Counts) -> Iterator[str]:
 
 def _open(labels: str | Path, min_quality: float, min_score: float) -> Labels:
     run = FinishedRun.open(labels)
-    found = Labels(run.shards("labels").rows, run.vocabulary, min_quality, min_score)
+    found = Labels(
+        run.shards("labels").rows,
+        run.vocabulary,
+        min_quality,
+        min_score,
+        category_ids=run.version.category_ids,
+        source_ids=_source_ids(run) if run.version.category_ids else {},
+    )
     if not len(found.images):
         raise UserError(f"The run in {run.folder.location} has no labels to export: its errors table says why.")
+    return found
+
+
+def _source_ids(run: FinishedRun) -> dict[str, Any]:
+    """COCO's own ids of all images; none if an image has none."""
+    found: dict[str, Any] = {}
+    rows = run.shards("images").rows
+    for name in rows.files():
+        table = rows.read_table(name)
+        if "source_id" not in table.column_names or table["source_id"].null_count:
+            return {}
+        ids = map(json.loads, table["source_id"].to_pylist())
+        found.update(zip(table["image_id"].to_pylist(), ids, strict=True))
     return found
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from irnet_ray.errors import printable
 from irnet_ray.inputs import suspicions
+from irnet_ray.inputs.classes_file import read_classes
 from irnet_ray.inputs.folder import Reading, read
 from irnet_ray.inputs.listing import Account
 from irnet_ray.inputs.overview import Overview
@@ -82,18 +83,20 @@ def inspect(
     limit: int | None = None,
     images: str | Path | None = None,
     separator: str | None = None,
+    classes: str | Path | None = None,
+    synonyms: str | Path | None = None,
 ) -> Inspection:
     """Read images with their tags as `label` does, and look for what is wrong with them. Nothing is written.
 
     Args:
         data: a folder of images with `tags.csv`, or what else docs/inputs.md lists.
         limit: look at only that many images, evenly drawn.
-        images, separator: as for `label`.
+        images, separator, classes, synonyms: as for `label`.
 
     Raises:
         UserError: what a person should mend before it can be read.
     """
-    return inspected(data, read(data, 1, limit, images, separator))
+    return inspected(data, read(data, 1, limit, images, separator, read_classes(classes, synonyms)))
 
 
 def inspected(data: str | Path, reading: Reading, training: bool = True) -> Inspection:

@@ -16,6 +16,7 @@ from irnet_ray.commands.plan import Plan
 from irnet_ray.commands.train import train
 from irnet_ray.config.load import load_config
 from irnet_ray.errors import UserError
+from irnet_ray.inputs.classes_file import read_classes
 from irnet_ray.inputs.folder import read
 from irnet_ray.runs.lock import hold
 from irnet_ray.runs.run import writable
@@ -59,6 +60,8 @@ def label(
     limit: int | None = None,
     images: str | Path | None = None,
     separator: str | None = None,
+    classes: str | Path | None = None,
+    synonyms: str | Path | None = None,
     accept: Sequence[str] = (),
     then: Sequence[str] = (),
     address: str | None = None,
@@ -82,6 +85,8 @@ def label(
         limit: label only this many images, drawn evenly by a hash of their ids.
         images: the folder of the images, if they are not beside their tags.
         separator: what separates tags in a cell; `none` if each cell is one tag; None to find it out.
+        classes: a file with the names of all classes in the order of their numbers; see `inputs.classes_file`.
+        synonyms: a file with other spellings of classes.
         accept: names of suspicions to ignore; see `inputs.suspicions`.
         then: names of students to train on the labels, in order, such as `mask-rcnn`.
         address: a Ray cluster; None for `RAY_ADDRESS`, else a local Ray for this call.
@@ -108,6 +113,7 @@ def label(
         raise UserError(f"--shards must be at least 1, got {shards}.")
     for kind in then:
         find_kind(kind)
+    listed = read_classes(classes, synonyms)
     if data is None and is_uri(str(out)):
         raise UserError(f"Generated scenes need a local --out, but {out} is in an object store: name images by --data.")
     folder = writable(out)
@@ -122,19 +128,20 @@ def label(
             )
             data = generate(Path(folder.local_path) / SCENES)
             truth = str(Path(data) / "truth.json")
-        reading = read(data, shards, limit, images, separator)
+        reading = read(data, shards, limit, images, separator, listed)
         inspection = inspected(data, reading, training=not knobs.classifier.pretrained)
         print_lines(console, inspection.lines())
         inspection.check(accept)
-        plan = Plan(folder, knobs, reading.table, shards)
+        plan = Plan(folder, knobs, reading.table, shards, classes=listed.names)
         plan.check_usable(str(data))
         plan.check_learnable(str(data))
         folder.write_json("config.json", knobs.model_dump(mode="json"))
         hint = relabel_hint(plan)
         if hint is not None:
             console.print(hint, highlight=False, soft_wrap=True, markup=False)
-        source = Source(absolute(data), limit, absolute(images) if images else None, separator)
-        report = run_plan(plan, source, workers, address, console, account=reading.account.to_json())
+        source = Source(absolute(data), limit, absolute(images) if images else None, separator, listed)
+        account, ids = reading.account.to_json(), reading.category_ids
+        report = run_plan(plan, source, workers, address, console, account=account, category_ids=ids)
         # The run's config holds what the file and the single knobs say: given again, the file would win over options.
         students = [train(kind, out, workers=workers, address=address, console=console) for kind in then]
     counts = (report["images"], report["labels"], report["errors"], report["overall"]["instances"])

@@ -27,6 +27,7 @@ from irnet_ray.runs.shards import Shards
 from irnet_ray.runs.version import Source, Version
 from irnet_ray.stages.graph import STAGES, Stage
 from irnet_ray.tables import Row
+from irnet_ray.text import count
 
 if TYPE_CHECKING:
     from irnet_ray.engine.reuse import Reused
@@ -45,6 +46,7 @@ def run_plan(
     reused: Reused | None = None,
     before_publishing: Callable[[], None] | None = None,
     account: dict[str, Any] | None = None,
+    category_ids: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run the stages of a plan that are not done, and publish the version; returns the report.
 
@@ -57,6 +59,7 @@ def run_plan(
         reused: rows of an earlier version to reuse.
         before_publishing: called when all stages are done; Ray still runs then if a stage needed it.
         account: of every file seen, for the report; None if it is not known.
+        category_ids: COCO's own number of each class; None where the images did not come from a COCO file.
     """
     todo = [stage for stage in plan.order if not plan.is_done(stage)]
     trains = STAGES["classifier"] in todo
@@ -68,7 +71,7 @@ def run_plan(
         console.print("everything is done already, nothing is computed", soft_wrap=True)
     elif trains:
         _check_weights(plan)
-    version = version_of(plan, source)
+    version = version_of(plan, source, category_ids)
     if todo:
         begin(plan.out, version)
     plan.write_inputs()  # also of a finished run: a part may have been lost since
@@ -83,7 +86,7 @@ def run_plan(
     return _report(plan, console, account)
 
 
-def version_of(plan: Plan, source: Source) -> Version:
+def version_of(plan: Plan, source: Source, category_ids: dict[str, Any] | None = None) -> Version:
     """What `current.json` will hold for a plan, except for the counts of labels and errors."""
     return Version.of(
         version=plan.version,
@@ -91,6 +94,7 @@ def version_of(plan: Plan, source: Source) -> Version:
         shards=plan.shard_count,
         vocabulary=plan.vocabulary,
         names=plan.class_names or None,
+        category_ids=category_ids or None,
         images=len(plan.table),
         config=plan.config.model_dump(mode="json"),
         data=source.to_json(),
@@ -302,7 +306,7 @@ def _print_plan(plan: Plan, console: Console) -> None:
         ", ..." if counts[5:] else ""
     )
     console.print(
-        f"{len(plan.table)} images{note}, {len(plan.vocabulary)} tags ({named(tags, plan.class_names)}), "
+        f"{len(plan.table)} images{note}, {count(len(plan.vocabulary), 'tag')} ({named(tags, plan.class_names)}), "
         f"{plan.shard_count} shards, backbone {plan.config.backbone}, version {plan.version} in {plan.out.location}",
         highlight=False,
         soft_wrap=True,

@@ -39,6 +39,7 @@ class Plan:
     table: pa.Table  # of tables.IMAGES, sorted by image_id
     shard_count: int
     base: Version | None = None  # the version whose networks to use; None: train them on the images of `table`
+    classes: tuple[str, ...] = ()  # all classes in the order of their numbers; none: the tags of `table`, sorted
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -62,6 +63,8 @@ class Plan:
         data = {"content": self._content(), "images": images, "shards": self.shard_count}
         if len(self.vocabulary) < FEW_CLASSES:
             data["few_classes"] = f"mean over {FEW_CLASSES} classes"
+        if self.classes:
+            data["classes"] = list(self.classes)
         prints = {
             "images": images,
             "tags": fingerprint("tags", images, self.config.seeds.prototype_images),
@@ -126,8 +129,10 @@ class Plan:
 
     @cached_property
     def vocabulary(self) -> list[str]:
-        """All tags that the classifier knows, sorted; a class id is an index into this list."""
-        return tables.vocabulary(self.table) if self.base is None else self.base.vocabulary
+        """All tags that the classifier knows; a class id is an index into this list."""
+        if self.base is not None:
+            return self.base.vocabulary
+        return list(self.classes) or tables.vocabulary(self.table)
 
     @cached_property
     def depths(self) -> Depths:
@@ -149,7 +154,7 @@ class Plan:
 
     def check_learnable(self, where: str) -> None:
         """Raise UserError if no image of `where` has a tag."""
-        if not self.vocabulary:
+        if not tables.vocabulary(self.table):
             raise UserError(f"No image in {where} has a tag: add tags to those that show what you want masks of.")
 
     def samples(self, table: str) -> int:

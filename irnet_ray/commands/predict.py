@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
+from irnet_ray.classes import Classes
 from irnet_ray.commands.defaults import SHARDS
 from irnet_ray.commands.inspect import account_lines, print_lines
 from irnet_ray.errors import UserError
@@ -22,10 +24,11 @@ from irnet_ray.runs.lock import hold
 from irnet_ray.runs.records import begin, publish
 from irnet_ray.runs.run import WEIGHTS, current, writable
 from irnet_ray.runs.shards import Shards, fingerprint
-from irnet_ray.runs.version import Version
+from irnet_ray.runs.version import Source, Version
 from irnet_ray.stages.graph import revised
 from irnet_ray.stages.student_kinds import load_student
 from irnet_ray.stages.students import Student
+from irnet_ray.storage.locations import absolute
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ def predict(
             raise UserError(f"{folder.location} holds labels of a labeling run: predict into another folder.")
         reading = read_images(data, shards, limit)
         print_lines(console, account_lines(reading))
-        prediction = Prediction(folder, student, trained, reading.table, shards)
+        source = Source(absolute(data), limit, classes=Classes(synonyms=student.synonyms))
+        prediction = Prediction(folder, student, trained, reading.table, shards, source, reading.category_ids)
         return _predict(prediction, workers, address, console)
 
 
@@ -109,6 +113,8 @@ class Prediction:
     model: Folder
     table: pa.Table  # of tables.IMAGES
     shard_count: int
+    source: Source | None = None  # where the images came from
+    category_ids: Mapping[str, Any] = field(default_factory=dict)  # COCO's own number of each class
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -175,6 +181,10 @@ class Prediction:
             "config": self.student.config.model_dump(mode="json"),
             "student": {"kind": self.student.kind.name, "labels": self.student.labels, "model": self.model.location},
         }
+        if self.source is not None:
+            content["data"] = self.source.to_json()
+        if self.category_ids:
+            content["category_ids"] = dict(self.category_ids)
         return Version(content)
 
     def publish(self) -> PredictResult:

@@ -21,6 +21,7 @@ from irnet_ray.commands.plan import Plan, maker, other_knobs
 from irnet_ray.config.load import load_config
 from irnet_ray.engine.reuse import Reused
 from irnet_ray.errors import UserError, printable
+from irnet_ray.inputs.classes_file import read_classes
 from irnet_ray.inputs.folder import read
 from irnet_ray.report.names import named
 from irnet_ray.runs.folder import Folder
@@ -65,6 +66,8 @@ def relabel(
     dry_run: bool = False,
     images: str | Path | None = None,
     separator: str | None = None,
+    classes: str | Path | None = None,
+    synonyms: str | Path | None = None,
     accept: Sequence[str] = (),
     settings: Sequence[str] = (),
     workers: int | None = None,
@@ -85,6 +88,8 @@ def relabel(
         keep: afterwards keep only this many of the newest versions; None for all.
         dry_run: only say what would be computed.
         images, separator: as for `label`; None for those of the last version, unless `data` names another place.
+        classes, synonyms: files as for `label`; None for what those of the last version held. Another list of classes
+            trains all networks again.
         accept: names of suspicions to ignore; see `inputs.suspicions`.
         settings: knobs to change from the run's config, such as `labels.background=0.3`. If the networks depend on one
             of them, they are trained again.
@@ -103,7 +108,7 @@ def relabel(
             raise UserError(f"{name} must be at least 1, got {number}.")
     folder = FinishedRun.open(out).folder
     with contextlib.nullcontext() if dry_run else hold(folder):
-        todo = plan_relabel(folder, data, retrain, retrain_share, settings, images, separator)
+        todo = plan_relabel(folder, data, retrain, retrain_share, settings, images, separator, classes, synonyms)
         print_lines(console, todo.inspection.lines())
         todo.inspection.check(accept)
         print_lines(console, todo.lines())
@@ -193,22 +198,26 @@ def plan_relabel(
     settings: Sequence[str] = (),
     images: str | Path | None = None,
     separator: str | None = None,
+    classes: str | Path | None = None,
+    synonyms: str | Path | None = None,
 ) -> RelabelPlan:
     """Compare today's images with the last version's and plan what to do. Writes nothing. Raises UserError."""
     run = FinishedRun.open(out.location)
     if run.version.student is not None:
         raise UserError(f"{out.location} holds a student's predictions: run `irnet-ray predict` again instead.")
     source, shard_count = _source(run, data, images, separator), run.version.shard_count
-    reading = read(source.folder, shard_count, source.limit, source.images, source.separator)
+    source = replace(source, classes=read_classes(classes, synonyms, source.classes))
+    reading = read(source.folder, shard_count, source.limit, source.images, source.separator, source.classes)
     today = reading.table
     changes = compare(_images(run, "images"), today)
     trained_on = "trained_images" if "trained_images" in run.version.stages else "images"
     unseen = compare(_images(run, trained_on), today).unseen / len(today)
     base, recorded = run.version.base, run.config.model_dump(mode="json")
     config = load_config(None, {}, base=recorded, settings=settings)
-    reasons = _reasons(Plan(out, config, today, shard_count, base), base, retrain, unseen, retrain_share)
+    listed = source.classes.names
+    reasons = _reasons(Plan(out, config, today, shard_count, base, listed), base, retrain, unseen, retrain_share)
     inspection = inspected(source.folder, reading, training=bool(reasons) and not config.classifier.pretrained)
-    plan = Plan(out, config, today, shard_count, None if reasons else base)
+    plan = Plan(out, config, today, shard_count, None if reasons else base, listed)
     plan.check_usable(source.folder)
     reused, failed = _reusable(plan, run, changes)
     return RelabelPlan(run, source, inspection, changes, unseen, retrain_share, reasons, plan, reused, failed)
@@ -220,7 +229,7 @@ def _source(
     """Where the images are: what is given, and otherwise where those of the last version are."""
     known = run.version.data
     if data is not None:
-        known = Source(absolute(data), known.limit if known else None)
+        known = Source(absolute(data), known.limit, classes=known.classes) if known else Source(absolute(data), None)
     if known is None:
         raise UserError(f"Version {run.version.id} does not say where its images are: name them with --data.")
     return replace(
@@ -250,6 +259,8 @@ def _reasons(plan: Plan, base: Version, retrain: bool, unseen: float, most: floa
     unknown = sorted(set(tables.vocabulary(plan.table)) - set(plan.vocabulary))
     if unknown:
         reasons.append(f"new tags: {names([printable(tag) for tag in unknown], 5)}")
+    if plan.classes and list(plan.classes) != plan.vocabulary:
+        reasons.append("another list of classes")
     if unseen > most:
         reasons.append(f"{100 * unseen:.1f} % of the images are new to the networks, more than {100 * most:.4g} %")
     otherwise = other_knobs(base, plan.config)
@@ -304,8 +315,9 @@ def _run(todo: RelabelPlan, workers: int | None, address: str | None, console: C
         )
         plan.out.write_json(DRIFT, drift)
 
-    account = todo.inspection.reading.account.to_json()
-    report = run_plan(plan, todo.source, workers, address, console, reused, compare_labels, account)
+    reading = todo.inspection.reading
+    account, ids = reading.account.to_json(), reading.category_ids
+    report = run_plan(plan, todo.source, workers, address, console, reused, compare_labels, account, ids)
     for line in named(drift_lines(drift), todo.plan.class_names):
         console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
     return {

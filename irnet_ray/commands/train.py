@@ -73,7 +73,11 @@ def train(
         raise UserError(f"--workers must be at least 1, got {workers}.")
     run = FinishedRun.open(labels)
     student = Student(
-        chosen, student_config(run, chosen, config, knobs, settings), tuple(run.vocabulary), run.version.id
+        chosen,
+        student_config(run, chosen, config, knobs, settings),
+        tuple(run.vocabulary),
+        run.version.id,
+        run.version.synonyms,
     )
     held_out = frozenset(load_truth(Path(hold_out)).images) if hold_out is not None else frozenset[str]()
     training = Training.on_labels(run, student, held_out)

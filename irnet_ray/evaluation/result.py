@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from irnet_ray.errors import printable
 from irnet_ray.evaluation.bootstrap import CONFIDENCE, Figure
 from irnet_ray.evaluation.ranking import Ranking
 from irnet_ray.text import table
@@ -63,6 +64,7 @@ class Evaluation:
     resamples: int  # of images, for the intervals
     upper_bound: Scores | None = None  # of the same student, trained on truth
     names: Mapping[str, str] = field(default_factory=dict)  # shown in place of classes that are ids
+    notes: Sequence[str] = ()  # how classes of the truth were matched with the run's
 
     @property
     def subject(self) -> str:
@@ -92,6 +94,7 @@ class Evaluation:
             "images_outside_run": self.images_outside_run,
             "truth_instances": self.truth_instances,
             "resamples": self.resamples,
+            "notes": list(self.notes),
             "quality": {
                 "masks": self.ranking.masks,
                 "rank_correlation": _plain(self.ranking.correlation),
@@ -128,6 +131,7 @@ class Evaluation:
         parts = [part for part in parts if part]
         if self.images_outside_run:
             parts.append(f"{self.images_outside_run} images of the truth are not in this run and were left out.")
+        parts += [f"note: {printable(note)}" for note in self.notes]
         return "\n\n".join(parts)
 
     @property

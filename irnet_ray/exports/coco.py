@@ -25,10 +25,12 @@ def write(labels: Labels, folder: Path, counts: Counts) -> str:
     If the user named shares, each split with images has its own file instead, such as `instances_train.json`, and the
     name of the folder is returned, which is ".".
 
-    Images are numbered from 1 in order of `image_id`, which is their `file_name`. Categories are numbered from 1 in the
-    vocabulary's order. Annotations are numbered from 1. All numbers are unique over all files. `iscrowd` is 0 for every
-    annotation, even for masks of several parts, because trainers drop crowds. Annotations have two keys that COCO does
-    not define, `score` and `quality`.
+    Where the images come from a COCO file, images and categories keep their ids, and all its categories are listed.
+    Otherwise images are numbered from 1 in order of `image_id`, and categories from 1 in the vocabulary's order. An
+    image's `file_name` is its `image_id`. Annotations are numbered from 1. All numbers are unique over all files.
+
+    `iscrowd` is 0 for every annotation, even for masks of several parts, because trainers drop crowds. Annotations have
+    two keys that COCO does not define, `score` and `quality`.
     """
     if labels.shares is None:
         _write_files(labels, {None: folder / FILE}, counts)
@@ -44,7 +46,8 @@ def write(labels: Labels, folder: Path, counts: Counts) -> str:
 def _write_files(labels: Labels, paths: dict[str | None, Path], counts: Counts) -> None:
     """Write one file per split, in one pass over the labels. The split None holds all images."""
     about = {"description": "Labels made by irnet-ray from image-level tags", "minimum_quality": labels.min_quality}
-    categories = [{"id": number, "name": name} for name, number in labels.numbers.items()]
+    numbers = _category_ids(labels)
+    categories = [{"id": number, "name": name} for name, number in numbers.items()]
     with ExitStack() as stack:
         writers: dict[str | None, _Entries] = {}
         for name, path in paths.items():
@@ -60,8 +63,8 @@ def _write_files(labels: Labels, paths: dict[str | None, Path], counts: Counts) 
             split = None if None in writers else labels.split(image.row["image_id"])
             for instance in image.kept:
                 number += 1
-                category = labels.numbers[instance["class_name"]]
-                entry = {"id": number, "image_id": image.number, "category_id": category}
+                image_id = labels.source_ids.get(image.row["image_id"], image.number)
+                entry = {"id": number, "image_id": image_id, "category_id": numbers[instance["class_name"]]}
                 writers[split].add({**entry, **_mask(image.row, instance)})
             counts.add(image, split)
         for writer in writers.values():
@@ -93,7 +96,18 @@ def _images(labels: Labels, split: str | None) -> Iterator[dict[str, Any]]:
         for row in batch.to_pylist():
             number += 1
             if split is None or labels.split(row["image_id"]) == split:
-                yield {"id": number, "file_name": row["image_id"], "width": row["width"], "height": row["height"]}
+                image_id = labels.source_ids.get(row["image_id"], number)
+                yield {"id": image_id, "file_name": row["image_id"], "width": row["width"], "height": row["height"]}
+
+
+def _category_ids(labels: Labels) -> dict[str, Any]:
+    """The id of each category; those of the source come first, in its order."""
+    ids = dict(labels.category_ids)
+    if not ids:
+        return dict(labels.numbers)
+    free = max((number for number in ids.values() if isinstance(number, int)), default=0)
+    others = [name for name in labels.vocabulary if name not in ids]
+    return {**ids, **{name: free + number for number, name in enumerate(others, start=1)}}
 
 
 def _mask(row: Row, instance: Row) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -69,6 +70,8 @@ class Labels:
     min_quality: float = 0.0
     min_score: float = 0.0
     shares: Mapping[str, float] | None = None  # of the images, by split; None: the user named none
+    category_ids: Mapping[str, Any] = field(default_factory=dict)  # COCO's own, where the images come from a COCO file
+    source_ids: Mapping[str, Any] = field(default_factory=dict)  # COCO's own ids of the images, by `image_id`
 
     def split(self, image_id: str) -> str:
         """The split of an image; without `shares`, a tenth of the images is "val" and the rest "train"."""

@@ -9,7 +9,7 @@ import json
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from irnet_ray.errors import UserError, reason
@@ -68,6 +68,8 @@ class _Annotated:
     tags: dict[str, list[str]]
     unknown: dict[str, tuple[str, ...]]
     notes: list[str]
+    image_ids: dict[str, str]  # as JSON, by file name
+    category_ids: dict[str, Any]  # of all categories, by name, in the file's order
 
 
 def listed(place: Place) -> Listing:
@@ -84,8 +86,10 @@ def listed(place: Place) -> Listing:
     photos = place if place.images_in is None else Place(place.images_in)
     images: dict[str, Listed] = {}
     notes: list[str] = []
+    ids: dict[str, Any] | None = None
     for path in files:
         found = _read(join(place.location, path))
+        ids = found.category_ids if ids in (None, found.category_ids) else {}
         folder = "" if place.images_in is not None else _above(posixpath.dirname(path))
         for image, one in _images(found, photos, folder, notes).items():
             if image in images:
@@ -94,8 +98,12 @@ def listed(place: Place) -> Listing:
             images[image] = one._replace(image_id=f"{folder}/{one.image_id}") if several else one
         notes.extend(note for note in found.notes if note not in notes)
     _check_annotated(place.location, (image.tags for image in images.values()))
+    if not ids or len({image.source_id for image in images.values()}) < len(images):
+        ids = {}  # the files number their images or categories each in its own way
+        images = {path: image._replace(source_id=None) for path, image in images.items()}
     reasons = dict.fromkeys(files, TAGS_FILE) if place.images_in is None else {}
-    return photos.listing(images, reasons, f"not listed in {posixpath.basename(files[0])}", notes)
+    listing = photos.listing(images, reasons, f"not listed in {posixpath.basename(files[0])}", notes)
+    return replace(listing, category_ids=ids)
 
 
 def _above(folder: str) -> str:
@@ -120,7 +128,8 @@ def _listed_file(place: Place) -> Listing:
         else:
             raise refused
     reasons = {name: TAGS_FILE for name in photos.files if join(photos.location, name) == found.path}
-    return photos.listing(images, reasons, f"not listed in {base_name(found.path)}", [*found.notes, *notes])
+    listing = photos.listing(images, reasons, f"not listed in {base_name(found.path)}", [*found.notes, *notes])
+    return replace(listing, category_ids=found.category_ids)
 
 
 def _check_annotated(path: str, tags: Iterable[list[str]]) -> None:
@@ -150,7 +159,8 @@ def _images(found: _Annotated, photos: Place, folder: str, notes: list[str]) -> 
         )
     images: dict[str, Listed] = {}
     for name, path in paths.items():
-        image = Listed(name, found.tags[name], join(photos.location, path or ""), None, found.unknown.get(name, ()))
+        uri, unknown = join(photos.location, path or ""), found.unknown.get(name, ())
+        image = Listed(name, found.tags[name], uri, None, unknown, found.image_ids[name])
         if images.setdefault(path or "", image) is not image:
             raise UserError(
                 f"{found.path} lists {path} twice, as {images[path or ''].image_id} and as {name}: keep one."
@@ -182,11 +192,13 @@ def _read(path: str) -> _Annotated:
     data = _load(path)
     categories = {_id(path, c, "id"): _name(path, c, "name").strip() for c in data["categories"]}
     files: dict[str, str] = {}
+    image_ids: dict[str, str] = {}
     for number, image in enumerate(data["images"], start=1):
         name = _file_name(path, image)
         if ".." in name.replace("\\", "/").split("/") or "\0" in name:
             check_name(path, f"image {number}", name.replace("\\", "/"))
         files[_id(path, image, "id")] = name
+        image_ids[name] = json.dumps(image["id"])
     if len(set(files.values())) < len(data["images"]):
         raise UserError(f"{path} lists images that share an id or a file name: keep one of each.")
     tags: dict[str, dict[str, None]] = {name: {} for name in files.values()}
@@ -209,7 +221,12 @@ def _read(path: str) -> _Annotated:
     nothing = [name for name, some in found.items() if not some]
     if nothing and not unknown:
         notes.insert(0, f"{count(len(nothing), 'image')} without annotations: they show none of the classes")
-    return _Annotated(path, found, unknown, notes)
+    numbers: dict[str, Any] = {}
+    for entry in data["categories"]:
+        name, own = entry["name"].strip(), _id(path, entry, "id")
+        if used.get(name, own) == own:
+            numbers.setdefault(name, entry["id"])
+    return _Annotated(path, found, unknown, notes, image_ids, numbers)
 
 
 def _unknown(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
+from irnet_ray.classes import Classes
 from irnet_ray.errors import UserError
+from irnet_ray.inputs.classes_file import apply
 from irnet_ray.inputs.formats import opened, recognized
 from irnet_ray.inputs.images_table import images_table, refuse_unnamed
 from irnet_ray.inputs.listing import NOT_AN_IMAGE, Account, Listed, Listing
@@ -29,6 +32,7 @@ class Reading:
     why: str  # it was recognized: "it holds tags.csv"
     account: Account
     notes: list[str]  # guesses that were made about the data
+    category_ids: dict[str, Any] = field(default_factory=dict)  # COCO's own number of each class, in its order
 
 
 def read(
@@ -37,6 +41,7 @@ def read(
     limit: int | None = None,
     images: str | os.PathLike[str] | None = None,
     separator: str | None = None,
+    classes: Classes | None = None,
 ) -> Reading:
     """Check tagged images and return them with an account of every file.
 
@@ -48,13 +53,14 @@ def read(
         limit: keep that many images, evenly drawn by a hash of their ids, after the whole listing was checked.
         images: the folder of the images, if they are not beside their tags.
         separator: what separates tags in a cell; `none` if each cell is one tag; None to find it out.
+        classes: what the tags must be, and other spellings of them; None for any tags.
 
     Raises:
         UserError: everything that a person should mend before anything is computed.
     """
     _check_numbers(shards, limit)
     found = recognized(data, images, separator)
-    listing = found.format.listed(found.place)
+    listing = apply(found.format.listed(found.place), classes or Classes(), found.place.location)
     listed_in = found.place.location if found.format.must_exist else None
     return _reading(listing, found.format.name, found.why, shards, limit, listed_in)
 
@@ -86,7 +92,8 @@ def _reading(listing: Listing, name: str, why: str, shards: int, limit: int | No
             f"The account of {name} does not balance: {account.seen} seen, {account.images} images and "
             f"{account.left_out.total} left out."
         )
-    return Reading(images_table(listing.images, shards, limit, listed_in), name, why, account, listing.notes)
+    table = images_table(listing.images, shards, limit, listed_in)
+    return Reading(table, name, why, account, listing.notes, listing.category_ids)
 
 
 def _untagged(location: str, files: Sequence[str]) -> dict[str, Listed]:

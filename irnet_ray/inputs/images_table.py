@@ -52,6 +52,7 @@ def images_table(images: Sequence[Listed], shards: int, limit: int | None, liste
             "content": [found.content for found in known],
             "shard": [tables.shard_of(image.image_id, shards) for image, _ in rows],
             "tags_unknown": [list(image.unknown) or None for image, _ in rows],
+            "source_id": [image.source_id for image, _ in rows],
         },
         schema=tables.IMAGES,
     )

@@ -42,6 +42,7 @@ class Listed(NamedTuple):
     uri: str
     seen: Seen | None = None
     unknown: tuple[str, ...] = ()  # tags of which nobody knows whether the image has them
+    source_id: str | None = None  # its id in COCO's JSON, as JSON: 397133 or "a7"
 
 
 @dataclass
@@ -79,6 +80,7 @@ class Listing:
     left_out: LeftOut = field(default_factory=LeftOut)
     notes: list[str] = field(default_factory=list)  # guesses about the data, for the user: "the header names the tags"
     unit: str = "file"  # what is counted
+    category_ids: dict[str, Any] = field(default_factory=dict)  # COCO's own number of each class, in its order
 
 
 def joined(listings: Sequence[Listing], unit: str) -> Listing:

@@ -7,12 +7,12 @@ worthless stops a run until it is accepted by name; the others are warnings.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from irnet_ray.classes import folded, plurals
 from irnet_ray.errors import UserError, printable
 from irnet_ray.inputs.listing import NO_TAGS
 from irnet_ray.inputs.mask_files import IMAGE_FOLDERS, MASK_FOLDERS, plain
@@ -117,23 +117,13 @@ def _on_every_image(data: Overview) -> list[str]:
 def _spellings(data: Overview) -> list[str]:
     by_spelling: dict[str, list[str]] = defaultdict(list)
     for tag in sorted(data.images_of):
-        by_spelling[_folded(tag)].append(tag)
+        by_spelling[folded(tag)].append(tag)
     for spelling in sorted(by_spelling):
-        for plural in _plurals(spelling):
+        for plural in plurals(spelling):
             if plural in by_spelling:
                 by_spelling[spelling] += by_spelling.pop(plural)
     groups = (sorted(group, key=lambda tag: (-data.images_of[tag], tag)) for group in by_spelling.values())
     return sorted(" / ".join(f"{tag} {data.images_of[tag]}" for tag in group) for group in groups if len(group) > 1)
-
-
-def _folded(tag: str) -> str:
-    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", tag).casefold())
-
-
-def _plurals(word: str) -> Iterator[str]:
-    yield from (f"{word}s", f"{word}es")
-    if word.endswith("y"):
-        yield f"{word[:-1]}ies"
 
 
 def _parents(data: Overview) -> list[str]:

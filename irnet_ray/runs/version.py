@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from irnet_ray.classes import Classes
+
 # The last release that wrote no revisions. All its stages count as revision 1 (see `stages.graph`).
 ORIGIN = "0.5.4"
 
@@ -19,12 +21,13 @@ class Source:
     limit: int | None  # only its first images, at most this many
     images: str | None = None  # the folder of the images, if it is named apart
     separator: str | None = None  # of tags in a cell, if it was given
+    classes: Classes = Classes()  # what the tags must be, and other spellings of them
 
     def to_json(self) -> dict[str, Any]:
         """The entry `data` of a version."""
         given = {"images": self.images, "separator": self.separator}
         known = {name: value for name, value in given.items() if value is not None}
-        return {"folder": self.folder, "limit": self.limit, **known}
+        return {"folder": self.folder, "limit": self.limit, **known, **self.classes.to_json()}
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,16 @@ class Version:
         return dict(self.content.get("names", {}))
 
     @property
+    def synonyms(self) -> dict[str, str]:
+        """Other spellings of its classes, which `evaluate` takes too."""
+        return dict(self.data.classes.synonyms) if self.data is not None else {}
+
+    @property
+    def category_ids(self) -> dict[str, Any]:
+        """COCO's own number of each class, in its order; none where the images did not come from a COCO file."""
+        return dict(self.content.get("category_ids", {}))
+
+    @property
     def config(self) -> dict[str, Any]:
         """The config as it was recorded. Read it with `config.load.recorded_config`, which checks it."""
         return dict(self.content["config"])
@@ -125,7 +138,8 @@ class Version:
         found = self.content.get("data")
         if found is None:
             return None
-        return Source(found["folder"], found["limit"], found.get("images"), found.get("separator"))
+        apart, separator = found.get("images"), found.get("separator")
+        return Source(found["folder"], found["limit"], apart, separator, Classes.from_json(found))
 
     @property
     def made_by(self) -> str | None:

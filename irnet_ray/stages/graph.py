@@ -65,8 +65,8 @@ class Stage:
     # What its fingerprint covers:
     # - `follows`: stages, with everything that their fingerprints cover;
     # - `knobs`: dotted names, where `common` stands for the knobs of every stage;
-    # - `data`: `content` (ids, tags, bytes), `images` (the same and the locations), `shards` (their number), and
-    #   `few_classes`, which is there only for fewer than `FEW_CLASSES`.
+    # - `data`: `content` (ids, tags, bytes), `images` (the same and the locations), `shards` (their number);
+    #   `few_classes` is there only for fewer than `FEW_CLASSES`, `classes` only for a list that the user fixed.
     follows: tuple[str, ...] = ()
     knobs: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
@@ -119,7 +119,13 @@ def _labels(inputs: Inputs) -> MapStage:
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("classifier", "train", _classifier, knobs=("common", "classifier"), data=("content", "few_classes")),
+        Stage(
+            "classifier",
+            "train",
+            _classifier,
+            knobs=("common", "classifier"),
+            data=("content", "few_classes", "classes"),
+        ),
         Stage(
             "prototypes",
             "map",
@@ -167,7 +173,7 @@ def fingerprints(config: Config, weights: str, data: dict[str, Any]) -> dict[str
     Args:
         config: the run's knobs.
         weights: identifies the backbone's ImageNet weights.
-        data: the fingerprints `content` and `images`, `shards`, a number, and `few_classes` if there are few.
+        data: the fingerprints `content` and `images`, `shards`, a number; `few_classes` and `classes` if they count.
     """
     found: dict[str, str] = {}
     for stage in STAGES.values():

@@ -75,11 +75,11 @@ def load_student(folder: Folder) -> Student:
         )
     try:
         config, vocabulary = Config.model_validate(record["config"]), tuple(record["vocabulary"])
-        kind, labels = str(record["kind"]), record["labels"]
+        kind, labels, synonyms = str(record["kind"]), record["labels"], dict(record.get("synonyms", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{folder.location}/{RECORD} cannot be read by this version: train the student again."
         ) from error
     if kind not in KINDS:
         raise UserError(f"{folder.location} holds a {kind!r}: expected one of {', '.join(KINDS)}.")
-    return Student(KINDS[kind], config, vocabulary, labels)
+    return Student(KINDS[kind], config, vocabulary, labels, synonyms)

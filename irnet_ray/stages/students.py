@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Student:
     config: Config
     vocabulary: tuple[str, ...]  # names of its classes
     labels: str  # version of the labels it is trained on
+    synonyms: Mapping[str, str] = field(default_factory=dict, compare=False)  # the run's, for truth spelt otherwise
     backbone: Backbone = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -82,6 +84,7 @@ class Student:
             "config": self.config.model_dump(mode="json"),
             "vocabulary": list(self.vocabulary),
             "labels": self.labels,
+            **({"synonyms": dict(self.synonyms)} if self.synonyms else {}),
             "made_by": f"irnet-ray {__version__}",
         }
         folder.write_json(RECORD, record)

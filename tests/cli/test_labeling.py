@@ -61,7 +61,7 @@ def test_label_passes_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatc
             "seed=1",
             "--accept",
             "captions",
-            *("--images", "i", "--separator", "|"),
+            *("--images", "i", "--separator", "|", "--classes", "n", "--synonyms", "y"),
         ],
     )
     assert (code, err) == (0, "")
@@ -69,7 +69,7 @@ def test_label_passes_every_option_on(main: Main, monkeypatch: pytest.MonkeyPatc
     full["classifier"] = "pretrained"
     full |= {"workers": 2, "limit": 3, "address": "a"}
     full["window"] = (-1024.0, 3071.0)
-    full |= {"images": "i", "separator": "|"}
+    full |= {"images": "i", "separator": "|", "classes": Path("n"), "synonyms": Path("y")}
     plain = dict.fromkeys(full) | {"then": [], "settings": (), "accept": ()}
     full |= {"then": ["deeplab", "mask-rcnn"], "settings": ["labels.background=0.3", "seed=1"]}
     full["accept"] = ["captions"]
@@ -147,12 +147,12 @@ def test_evaluate_prints_its_tables_and_writes_its_figures(
     monkeypatch.setattr("irnet_ray.commands.evaluate.evaluate", evaluate)
     figures = tmp_path / "figures.json"
     assert main("evaluate", "o", "--truth", "t")[:2] == (0, "the tables\n")
-    options = f"--ablation --json {figures} --workers 2 --address a"
+    options = f"--ablation --json {figures} --workers 2 --address a --synonyms y"
     assert main("evaluate", "o", "--truth", "t", *options.split())[0] == 0
     paths = ("o", Path("t"))
     assert seen == [
-        ((*paths, False, False), {"address": None, "workers": None}),
-        ((*paths, True, False), {"address": "a", "workers": 2}),
+        ((*paths, False, False), {"synonyms": None, "address": None, "workers": None}),
+        ((*paths, True, False), {"synonyms": Path("y"), "address": "a", "workers": 2}),
     ]
     assert json.loads(figures.read_text()) == {"images": 7}
     code, _, said = main("evaluate", "o", "--truth", "t", "--json", str(tmp_path / "absent" / "figures.json"))
@@ -164,11 +164,11 @@ def test_calibrate_prints_the_table_the_config_and_the_next_command(
 ) -> None:
     seen: list[tuple[Any, ...]] = []
 
-    def found_it(*arguments: Any) -> Calibration:
+    def found_it(*arguments: Any, synonyms: Any) -> Calibration:
         seen.append(arguments)
         value = 0.4 if arguments[2] else 0.3
         knob = Knob("seeds.foreground", 0.3, value, value, (value,) * 5, 0.5, 0.6)
-        return Calibration([knob], 20, Path("/out/calibrated.yaml"), "irnet-ray label --config c")
+        return Calibration([knob], 20, Path("/out/calibrated.yaml"), "irnet-ray label --config c", [])
 
     monkeypatch.setattr("irnet_ray.commands.calibrate.calibrate", found_it)
     code, out, _ = main("calibrate", "o", "--truth", "t.json", "--to", "c.yaml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,12 +28,12 @@ def test_relabel_passes_every_option_on_and_prints_where_things_are(
     monkeypatch.setattr("irnet_ray.commands.relabel.relabel", run)
     assert main("relabel", "o")[0] == 0
     options = "--data d --retrain --retrain-share 0.4 --keep 3 --dry-run --set labels.background=0.3 --workers 2"
-    options += " --address a --accept captions --images i --separator ,"
+    options += " --address a --accept captions --images i --separator , --classes n --synonyms y"
     code, said, _ = main("relabel", "o", *options.split())
     plain = {"retrain": False, "retrain_share": RETRAIN_SHARE, "keep": None, "dry_run": False, "workers": None}
-    plain |= {"accept": (), "images": None, "separator": None}
+    plain |= {"accept": (), "images": None, "separator": None, "classes": None, "synonyms": None}
     full = {"retrain": True, "retrain_share": 0.4, "keep": 3, "dry_run": True, "workers": 2, "accept": ["captions"]}
-    full |= {"images": "i", "separator": ","}
+    full |= {"images": "i", "separator": ",", "classes": Path("n"), "synonyms": Path("y")}
     assert seen == [
         (("o", None), {**plain, "address": None, "settings": ()}),
         (("o", "d"), {**full, "address": "a", "settings": ["labels.background=0.3"]}),

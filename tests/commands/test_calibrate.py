@@ -140,7 +140,7 @@ def test_a_knob_that_gains_nothing_keeps_its_value() -> None:
     stays = Knob("labels.background", 0.25, 0.4, 0.25, (0.25, 0.4, 0.4, 0.45, 0.4), 0.312, 0.304)
     moves = replace(stays, chosen=0.4, after=0.331)
     same = replace(stays, best=0.25, folds=(0.25,) * 5, after=0.312)
-    tables = [Calibration([knob], 20, Path("c.yaml"), "").table() for knob in (stays, moves, same)]
+    tables = [Calibration([knob], 20, Path("c.yaml"), "", []).table() for knob in (stays, moves, same)]
     assert [table.splitlines()[1].split() for table in tables] == [
         ["labels.background", "0.25", "0.25", "0.25-0.45", "31.2", "30.4", "-0.8", "20"],
         ["labels.background", "0.25", "0.4", "0.25-0.45", "31.2", "33.1", "+1.9", "20"],
@@ -148,7 +148,7 @@ def test_a_knob_that_gains_nothing_keeps_its_value() -> None:
     ]
     stay = "labels.background stays: 0.4 is best on these images, but choosing gains nothing on others."
     assert [stay in table for table in tables] == [True, False, False]
-    assert [Calibration([knob], 20, Path("c.yaml"), "").changed for knob in (stays, moves, same)] == [
+    assert [Calibration([knob], 20, Path("c.yaml"), "", []).changed for knob in (stays, moves, same)] == [
         False,
         True,
         False,
@@ -190,7 +190,7 @@ def test_too_few_images(refused: Callable[..., str], tmp_path: Path, images: int
 
 def test_truth_of_unknown_classes(refused: Callable[..., str], tmp_path: Path) -> None:
     said = refused(write_truth(tmp_path, classes="katze hund"))
-    assert "has a class that is a tag of the run (such as cat)" in said
+    assert "(hund, katze) is a class of the run (cat, dog)" in said
 
 
 def test_truth_of_another_size(refused: Callable[..., str], tmp_path: Path) -> None:

@@ -92,3 +92,34 @@ def test_the_ablation_and_the_upper_bound_are_of_different_runs(tmp_path: Path) 
     (out / "current.json").write_text(json.dumps({**current, "student": student}))
     with pytest.raises(UserError, match=r"holds a student's predictions: the ablation needs a labeling run"):
         irnet_ray.evaluate(out, truth, ablation=True)
+
+
+def spelt(truth: Path, name: str) -> Path:
+    """The truth with another name of its class."""
+    content = json.loads(truth.read_text())
+    content["categories"][0]["name"] = name
+    truth.write_text(json.dumps(content))
+    return truth
+
+
+def test_truth_may_spell_classes_otherwise(tmp_path: Path) -> None:
+    out, truth = write_measured_run(tmp_path)
+    measured = irnet_ray.evaluate(out, spelt(truth, "Cat"))
+    assert measured.variants["labels"].figures["ap50"].value == 1
+    assert measured.notes == ["classes of the truth taken for the run's: Cat is cat"]
+    assert measured.table().endswith("note: classes of the truth taken for the run's: Cat is cat")
+    assert measured.to_json()["notes"] == list(measured.notes)
+
+
+def test_truth_of_other_classes_needs_synonyms(tmp_path: Path) -> None:
+    out, truth = write_measured_run(tmp_path)
+    with pytest.raises(UserError, match=r"No class of .* \(Katze\) is a class of the run \(cat\).*--synonyms"):
+        irnet_ray.evaluate(out, spelt(truth, "Katze"))
+    (tmp_path / "synonyms.csv").write_text("Katze,cat\n")
+    measured = irnet_ray.evaluate(out, truth, synonyms=tmp_path / "synonyms.csv")
+    assert measured.variants["labels"].figures["ap50"].value == 1
+    # What the run was made with serves as well.
+    current = json.loads((out / "current.json").read_text())
+    current["data"] = {"folder": "/", "limit": None, "synonyms": {"Katze": "cat"}}
+    (out / "current.json").write_text(json.dumps(current))
+    assert irnet_ray.evaluate(out, truth).variants["labels"].figures["ap50"].value == 1

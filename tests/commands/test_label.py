@@ -98,3 +98,19 @@ def test_a_classifier_that_is_not_trained_needs_no_absence(data: Path) -> None:
     everything = replace(reading, table=reading.table.slice(1, 1))
     assert inspected(data, everything).stops == ["no-absence"]
     assert inspected(data, everything, training=False).stops == []
+
+
+def test_a_list_of_classes_fixes_their_order_and_is_recorded(no_ray: None, data: Path, tmp_path: Path) -> None:
+    tags = sorted({tag for row in (data / "tags.csv").read_text().split()[1:] for tag in row.split(",")[1].split(";")})
+    (tmp_path / "classes.txt").write_text("\n".join(["zebra", *reversed(tags)]))
+    (tmp_path / "synonyms.csv").write_text(f"thing,{tags[0]}\n")
+    listed = {"classes": tmp_path / "classes.txt", "synonyms": tmp_path / "synonyms.csv"}
+    said = label(tmp_path / "out", data=data, **listed)
+    assert f"{len(tags) + 1} tags (" in said and "classes have no image and get no masks (zebra)" in said
+    (record,) = (tmp_path / "out" / "versions").glob("*.json")
+    version = json.loads(record.read_text())["version"]
+    assert version["vocabulary"] == ["zebra", *reversed(tags)]
+    assert version["data"]["classes"] == version["vocabulary"] and version["data"]["synonyms"] == {"thing": tags[0]}
+    plain = label(tmp_path / "plain", data=data)
+    named = {text.split("version ")[1].split()[0] for text in (said, plain)}
+    assert len(named) == 2  # networks that number their classes otherwise are others

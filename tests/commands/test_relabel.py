@@ -18,6 +18,7 @@ from rich.console import Console
 
 import irnet_ray
 from irnet_ray import cli
+from irnet_ray.classes import Classes
 from irnet_ray.commands.plan import Plan
 from irnet_ray.commands.relabel import plan_relabel, relabel
 from irnet_ray.config.load import load_config
@@ -331,3 +332,18 @@ def test_the_command_dry_run_on_a_real_run(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert not ended.value.code and "1 new, 0 changed, 0 retagged, 11 moved, 0 removed" in capsys.readouterr().out
+
+
+def test_a_night_knows_the_classes_of_the_run_and_another_list_trains_anew(place: Path, tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "own", PHOTOS)
+    known = Classes(("dog", "cat", "emu"), {"hound": "dog"})
+    first(data, tmp_path / "listed", known)
+    assert Folder(str(tmp_path / "listed")).read_json("current.json")["vocabulary"] == ["dog", "cat", "emu"]
+    write_photos(data, {**PHOTOS, "77.png": (77, "hound;Cat")})
+    result, _, printed = night(tmp_path / "listed", retrain_share=0.5)
+    assert rows(tmp_path / "listed", "images")["77.png"]["tags"] == ["dog", "cat"] and not result.retrained
+    assert "hound is dog" in printed and "Cat is cat" in printed
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    again = plan_relabel(Folder(str(tmp_path / "listed")), None, False, 1.0, classes=tmp_path / "classes.txt")
+    assert again.reasons == ("another list of classes",) and again.plan.vocabulary == ["cat", "dog"]
+    assert again.source.classes == Classes(("cat", "dog"), {"hound": "dog"})

@@ -159,3 +159,24 @@ def test_a_file_for_each_split_that_has_images(tmp_path: Path) -> None:
     assert {entry["id"]: entry["file_name"] for entry in images} == dict(enumerate(sorted(names), start=1))
     assert sorted(a["id"] for a in annotations) == list(range(1, 81))
     assert counts.annotations == 80
+
+
+def test_ids_of_a_coco_source_are_kept(tmp_path: Path) -> None:
+    """Results can be loaded beside the source, whose ids may be numbers or text, in any order."""
+    run = write_run(tmp_path / "run", [image("b.png", [instance(LEFT, "dog")]), image("a.png", [instance(RIGHT)])])
+    source = {
+        "images": [{"id": 70, "file_name": "a.png"}, {"id": "x", "file_name": "b.png"}],
+        "categories": [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}, {"id": 17, "name": "cat"}],
+        "annotations": [],
+    }
+    names = {"category_ids": {one["name"]: one["id"] for one in source["categories"]}}
+    labels = replace(labels_of(run), **names, source_ids={"a.png": 70, "b.png": "x"})
+    coco.write(labels, run, Counts())
+    made = json.loads((run / "instances.json").read_text())
+    assert made["categories"] == [*source["categories"], {"id": 19, "name": "bird"}]
+    assert [(one["id"], one["file_name"]) for one in made["images"]] == [(70, "a.png"), ("x", "b.png")]
+    assert {(one["image_id"], one["category_id"]) for one in made["annotations"]} == {("x", 18), (70, 17)}
+    (tmp_path / "source.json").write_text(json.dumps(source))
+    with contextlib.redirect_stdout(io.StringIO()):
+        loaded = COCO(str(tmp_path / "source.json")).loadRes(made["annotations"])
+    assert len(loaded.anns) == 2

@@ -201,3 +201,30 @@ def test_two_categories_of_one_name(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="calls two categories dog, 1 and 0: rename one"):
         read(tmp_path / "a.json", 1)
+
+
+def test_ids_of_images_and_categories_are_kept(tmp_path: Path) -> None:
+    write(tmp_path, "a.png", "b.png")
+    content = {
+        "images": [{"id": 397133, "file_name": "b.png"}, {"id": "x7", "file_name": "a.png"}],
+        "annotations": [{"image_id": "x7", "category_id": 18}],
+        "categories": [{"id": 18, "name": " dog"}, {"id": 1.0, "name": "person"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    for place in (tmp_path / "a.json", tmp_path):
+        found = read(place, 1)
+        assert [json.loads(one) for one in found.table["source_id"].to_pylist()] == ["x7", 397133]
+        assert found.category_ids == {"dog": 18, "person": 1.0}
+
+
+def test_files_that_number_their_images_each_in_its_own_way_have_no_ids(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write(tmp_path / split, f"{split}.png")
+        content = {
+            "images": [{"id": 1, "file_name": f"{split}.png"}],
+            "annotations": [{"image_id": 1, "category_id": 1}],
+            "categories": [{"id": 1, "name": "dog"}],
+        }
+        (tmp_path / split / "_annotations.coco.json").write_text(json.dumps(content))
+    found = read(tmp_path, 1)
+    assert found.table["source_id"].to_pylist() == [None, None] and found.category_ids == {}

@@ -28,6 +28,7 @@ def test_reads_both_places_sorted_by_id(tmp_path):
         "content": hashlib.blake2b((tmp_path / "images/c.jpg").read_bytes(), digest_size=16).hexdigest(),
         "shard": tables.shard_of("c.jpg", 4),
         "tags_unknown": None,
+        "source_id": None,
     }
 
 

@@ -41,7 +41,8 @@ def rollback(
     from irnet_ray.runs.versions import rollback as move
 
     before, record = move(out, version)
-    was = f"was {before}" if before != record.id else "as before; finished an interrupted rollback to it"
+    was = "current.json was lost" if before is None else f"was {before}"
+    was = "as before; finished an interrupted rollback to it" if before == record.id else was
     print(f"current {record.id}, published {record.published}, {record.version.labels} labels ({was})")
 
 

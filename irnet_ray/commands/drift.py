@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from irnet_ray.engine.session import raised
+from irnet_ray.errors import UserError
 from irnet_ray.masks import coco_rle, decode_png
 from irnet_ray.runs.shards import Shards
 from irnet_ray.tables import Row
@@ -126,7 +127,10 @@ def semantic_iou(one: Row, other: Row) -> float:
     maps = []
     for row in (one, other):
         numbers = np.array([0, *(number_of[name] for name in row["tags"])])
-        maps.append(numbers[decode_png(row["semantic"])])
+        found = decode_png(row["semantic"])
+        if found.shape != (row["height"], row["width"]) or found.max(initial=0) >= len(numbers):
+            raise UserError(f"The semantic label of {row['image_id']} is damaged: run `irnet-ray label` again.")
+        maps.append(numbers[found])
     classes = len(number_of) + 1
     pixels = np.bincount((maps[0] * classes + maps[1]).ravel(), minlength=classes**2).reshape(classes, classes)
     both = pixels.diagonal()[1:]

@@ -204,11 +204,11 @@ def _report(plan: Plan, console: Console, account: dict[str, Any] | None) -> dic
     """The report of a finished version: the existing one, or a new one from its tables."""
     from irnet_ray.engine.progress import Reading, display
 
-    known: dict[str, Any] | None = plan.out.read_json(REPORT)
-    if known is not None and known["version"] == plan.version:
+    known = plan.out.read_object(REPORT)
+    if known.get("version") == plan.version:
         return known
-    known = plan.stage("labels").read_json(REPORT)
-    if known is not None:  # this version was the current one before
+    known = plan.stage("labels").read_object(REPORT)
+    if known.get("version") == plan.version:  # this version was the current one before
         plan.out.write_json(REPORT, known)
         return known
     labels, summary = plan.shards("labels"), Summary()

@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ValidationError
 
 from irnet_ray import tables
 from irnet_ray.config.load import Config, recorded_config
@@ -120,7 +121,12 @@ class Plan:
         return wanted(self.config)
 
     def stage(self, name: str) -> Folder:
-        """Folder of a stage's result."""
+        """Folder of a stage's result. Raises UserError if the version that it is based on has no such stage."""
+        if name not in self.names and self.base is not None:
+            raise UserError(
+                f"The record of version {self.base.id} in {self.out.location} names no stage {name}: run "
+                "`irnet-ray label` again, which computes what is missing."
+            )
         return self.out.folder("stages", self.names[name])
 
     def shards(self, stage: str) -> Shards:
@@ -200,8 +206,8 @@ class Plan:
         if self.is_done(stage):
             return "done"
         if stage.kind == "train":
-            progress = self.stage(stage.name).read_json("progress.json")
-            return f"interrupted at iteration {progress['iteration']}" if progress else "to do"
+            iteration = self.stage(stage.name).read_object("progress.json").get("iteration")
+            return "to do" if iteration is None else f"interrupted at iteration {iteration}"
         by_shard, shards = self.keys_by_shard(stage), self.shards(stage.name)
         total = sum(map(len, by_shard.values()))
         sealed = shards.sealed()
@@ -258,7 +264,13 @@ def other_knobs(base: Version, config: Config) -> list[str]:
 
 
 def _same_knobs(stage: Stage, base: Version, config: Config) -> bool:
-    known = recorded_config(base.config)
+    try:
+        known = recorded_config(base.config)
+    except ValidationError as error:
+        raise UserError(
+            f"This irnet-ray cannot read the config of version {base.id}: update irnet-ray, or run `irnet-ray label` "
+            "again."
+        ) from error
     return knobs_of(stage, known, known.weights) == knobs_of(stage, config, config.weights)
 
 

@@ -18,7 +18,7 @@ from irnet_ray.commands.drift import drift_lines, measure
 from irnet_ray.commands.inspect import Inspection, inspected, print_lines
 from irnet_ray.commands.pipeline import run_plan
 from irnet_ray.commands.plan import Plan, maker, other_knobs
-from irnet_ray.config.load import load_config
+from irnet_ray.config.load import load_config, recorded_config
 from irnet_ray.engine.reuse import Reused
 from irnet_ray.errors import UserError, printable
 from irnet_ray.inputs.classes_file import read_classes
@@ -30,7 +30,7 @@ from irnet_ray.runs.run import FinishedRun
 from irnet_ray.runs.shards import Shards
 from irnet_ray.runs.version import Source, Version
 from irnet_ray.runs.versions import Pruned, prune
-from irnet_ray.stages.graph import STAGES
+from irnet_ray.stages.graph import STAGES, wanted
 from irnet_ray.storage.locations import absolute
 from irnet_ray.text import names
 
@@ -184,9 +184,10 @@ class RelabelPlan:
                 lines.append(f"no row of {' or '.join(remade)} is reused: another release or knob made them")
         again = f", {self.failed:,} of them because they failed before" if self.failed else ""
         seeds, labels = self.computed("seeds"), self.computed("labels")
+        total = len(self.plan.table)
         what = f"seeds and labels of {labels:,}" if seeds == labels else f"seeds of {seeds:,} and labels of {labels:,}"
-        reused = len(self.plan.table) - labels
-        lines.append(f"{what} images are computed{again}; {reused:,} are reused")
+        kept = f"{total - labels:,}" if seeds == labels else f"{total - seeds:,} seeds and {total - labels:,} labels"
+        lines.append(f"{what} images are computed{again}; {kept} are reused")
         return lines
 
 
@@ -249,8 +250,7 @@ def _whole(run: FinishedRun, stage: str) -> Shards:
 
 def _images(run: FinishedRun, stage: str) -> pa.Table:
     shards = _whole(run, stage)
-    parts = [shards.rows.read_table(shards.part(n)) for n in range(shards.count)]
-    return pa.concat_tables(parts, promote_options="default")
+    return shards.table()
 
 
 def _reasons(plan: Plan, base: Version, retrain: bool, unseen: float, most: float) -> tuple[str, ...]:
@@ -266,10 +266,14 @@ def _reasons(plan: Plan, base: Version, retrain: bool, unseen: float, most: floa
     otherwise = other_knobs(base, plan.config)
     if otherwise:
         reasons.append(f"other knobs of {', '.join(otherwise)}")
-    learned = [stage for stage in plan.order if not stage.per_image]
-    gone = [plan.names[stage.name] for stage in learned if not plan.is_done(stage)]
+    learned = [stage for stage in plan.order if not stage.per_image and not plan.is_done(stage)]
+    before = {stage.name for stage in wanted(recorded_config(base.config))}
+    gone = [plan.names[stage.name] for stage in learned if stage.name in before]
     if gone:
         reasons.append(f"{', '.join(gone)} is gone")
+    fresh = [stage.name for stage in learned if stage.name not in before]
+    if fresh:
+        reasons.append(f"the seed method {plan.config.seeds.method} needs {', '.join(fresh)}")
     return tuple(reasons)
 
 

@@ -112,7 +112,7 @@ class _Fold:
 
 def _images(images: Shards, truth: Truth) -> pa.Table:
     """The rows of the images table whose image has truth."""
-    table = pa.concat_tables([images.rows.read_table(name) for name in images.rows.files()])
+    table = images.table()
     return table.filter(pc.is_in(table["image_id"], pa.array(sorted(truth.images)))).combine_chunks()
 
 

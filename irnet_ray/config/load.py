@@ -39,7 +39,7 @@ class Config(Section):
         "resnet50", "name", "paper 3", "backbone of both networks"
     )
     weights: str | None = knob(None, "path", "paper 3", "ImageNet weights of the backbone; null: the published ones")
-    seed: int = knob(0, "1", "", "seed of everything random", ge=0)
+    seed: int = knob(0, "1", "", "seed of everything random", ge=0, lt=2**32)
     max_side: int = knob(
         1280,
         "pixels",
@@ -125,9 +125,12 @@ def load_config(
     Raises:
         UserError: the file is missing or unreadable, or a key or value is wrong; the sentence names it.
     """
-    single = _settings(settings)
     chosen = _read(path) if path is not None else {}
-    chosen = merge(merge(chosen, _given(overrides)), single)
+    try:
+        single = _settings(settings)
+        chosen = merge(merge(chosen, _given(overrides)), single)
+    except RecursionError as error:  # a YAML alias that holds itself, or a key of thousands of names
+        raise UserError(f"{'--set' if settings else path} nests values without end: write them out.") from error
     if base is None:
         base = _defaults_of(chosen.get("backbone", Config.model_fields["backbone"].default))
         base = merge(base, SCENES) if scenes else base

@@ -123,7 +123,7 @@ class IRNet(Section):
     rescale: Annotated[tuple[float, float], AfterValidator(_ordered)] = knob(
         (0.5, 1.5), "1", "published code", "range an image is rescaled by before the crop"
     )
-    radius: int = knob(10, "pixels of stride 4", "paper 6.1", "largest distance of a pair, Eq. 2", ge=2)
+    radius: int = knob(10, "pixels of stride 4", "paper 6.1", "largest distance of a pair, Eq. 2", ge=2, le=64)
     mean_images: int = knob(
         1024,
         "images",
@@ -180,7 +180,7 @@ class Labels(Section):
         "more scales at which IRNet sees the image: the boundary is the maximum over all, the displacement field the "
         "mean; none: one scale, as published",
     )
-    radius: int = knob(5, "pixels of stride 4", "paper 6.1", "reach of one random walk step", ge=2)
+    radius: int = knob(5, "pixels of stride 4", "paper 6.1", "reach of one random walk step", ge=2, le=64)
     beta: float = knob(10.0, "1", "Eq. 12", "Hadamard power of the affinities", gt=0)
     steps: int = knob(256, "steps", "Eq. 13", "random walk steps", ge=0)
     refinements: int = knob(100, "iterations", "Eq. 10", "refinements of the displacement field", ge=0)

@@ -15,7 +15,6 @@ import pyarrow.fs as pafs
 from irnet_ray.errors import UserError
 from irnet_ray.report.profile import advice
 from irnet_ray.runs.folder import Folder
-from irnet_ray.runs.records import listing
 from irnet_ray.runs.run import WEIGHTS
 from irnet_ray.tables import Row
 from irnet_ray.text import duration
@@ -75,8 +74,8 @@ class Stage:
 def read_training(found: Stage, folder: Folder) -> None:
     """Fill in how far a training is, from its progress, its checkpoints and its history."""
     found.unit = "iterations"
-    progress: dict[str, Any] = folder.read_json("progress.json") or {}
-    history: list[dict[str, Any]] = folder.read_json("history.json") or []
+    progress = folder.read_object("progress.json")
+    history: list[dict[str, Any]] = _history(folder.read_json("history.json"))
     found.done, found.total = progress.get("iteration"), progress.get("iterations")
     found.losses, found.per_second = progress.get("losses", {}), progress.get("per_second")
     if folder.exists(WEIGHTS):
@@ -85,7 +84,7 @@ def read_training(found: Stage, folder: Folder) -> None:
         saved = _last_checkpoint(folder)
         if saved is not None or progress:
             found.state = INTERRUPTED
-            history = saved["history"] if saved is not None else []
+            history = _history(saved.get("history")) if saved is not None else []
             found.checkpoint = history[-1]["iteration"] if history else 0
             if found.per_second and found.total is not None and found.done is not None:
                 found.seconds_left = (found.total - found.done) / found.per_second
@@ -97,9 +96,15 @@ def read_training(found: Stage, folder: Folder) -> None:
     _ended(found, folder)
 
 
+def _history(found: Any) -> list[dict[str, Any]]:
+    """The epochs of a training; none where the file holds something else."""
+    is_one = isinstance(found, list) and all(isinstance(one, dict) and "iteration" in one for one in found)
+    return found if is_one else []
+
+
 def _last_checkpoint(folder: Folder) -> dict[str, Any] | None:
     """State of the newest checkpoint of an unfinished training; None if there is none."""
-    below = listing(folder.folder("training"))
+    below = folder.folder("training").everything()
     states = sorted((info.mtime, info.path) for info in below if info.base_name == "state.json")
     for _, path in reversed(states):
         place, name = path.rsplit("/", 2)[-2:]
@@ -113,9 +118,9 @@ def _last_checkpoint(folder: Folder) -> dict[str, Any] | None:
 
 
 def _ended(found: Stage, folder: Folder) -> None:
-    ended: dict[str, Any] = folder.read_json("done.json") or {}
+    ended = folder.read_object("done.json")
     found.seconds, found.summary = ended.get("seconds"), ended.get("summary")
-    found.profile = folder.read_json("profile.json")
+    found.profile = folder.read_object("profile.json") or None
 
 
 def read_mapping(found: Stage, folder: Folder, since: str | None) -> Errors:
@@ -125,7 +130,7 @@ def read_mapping(found: Stage, folder: Folder, since: str | None) -> Errors:
     """
     rows, failed = folder.folder("rows"), folder.folder("errors")
     parts = [name for name in rows.files() if name.endswith(".parquet")]
-    units = [info for info in listing(folder.folder("units")) if _is_unit(info)]
+    units = [info for info in folder.folder("units").everything() if _is_unit(info)]
     if not parts and not units:
         return {}
     if found.total is None and len(parts) == _parts(parts):

@@ -106,6 +106,19 @@ class Folder:
             found: list[pafs.FileInfo] = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
             return found
 
+    def everything(self) -> list[pafs.FileInfo]:
+        """Files and folders in this folder and below, with sizes and times; empty if there is no such folder."""
+        filesystem, path = self._resolved
+        with self._reaching():
+            found: list[pafs.FileInfo] = filesystem.get_file_info(
+                pafs.FileSelector(path, allow_not_found=True, recursive=True)
+            )
+            return found
+
+    def size(self) -> int:
+        """Bytes of all files in this folder and below; 0 if there is no such folder."""
+        return sum(info.size for info in self.everything() if info.type == pafs.FileType.File)
+
     def read(self, name: str) -> bytes:
         """A file's bytes. Raises FileNotFoundError."""
         filesystem, path = self._resolved
@@ -181,6 +194,11 @@ class Folder:
             return None
         with self._reading(name):
             return json.loads(self.read(name))
+
+    def read_object(self, name: str) -> dict[str, Any]:
+        """A JSON object that is only shown; empty where there is none, or something else. Raises as `read_json`."""
+        found = self.read_json(name)
+        return found if isinstance(found, dict) else {}
 
     def write_json(self, name: str, content: Any) -> None:
         """Commit a JSON file."""

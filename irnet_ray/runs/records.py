@@ -17,8 +17,6 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow.fs as pafs
-
 from irnet_ray._version import __version__
 from irnet_ray.errors import UserError
 from irnet_ray.runs import run
@@ -42,6 +40,7 @@ class Record:
     instances: int | None = None
     errors_by_stage: dict[str, dict[str, int]] = field(default_factory=dict)  # stage ▶ kind ▶ images
     folders: tuple[str, ...] = ()  # those of `stages` that existed when it was published
+    others: dict[str, Any] = field(default_factory=dict)  # entries of a later release, which are written back
 
     @property
     def id(self) -> str:
@@ -67,8 +66,9 @@ class Record:
     def made_by(self) -> str:
         """Seed method, or student, and backbone."""
         config, student = self.version.config, self.version.student
-        method = student.kind if student is not None else config["seeds"]["method"]
-        return f"{method}, {config['backbone']}"
+        seeds = config.get("seeds")
+        method = seeds.get("method", "unknown") if isinstance(seeds, dict) else "unknown"
+        return f"{student.kind if student is not None else method}, {config.get('backbone', 'unknown')}"
 
 
 def begin(out: Folder, version: Version) -> None:
@@ -107,9 +107,10 @@ def publish(out: Folder, version: Version) -> None:
 def opened(out: str | os.PathLike[str]) -> Folder:
     """Open a run directory, finished or not, by its own name or by its folder `labels`. Raises UserError."""
     folder = Folder(str(out))
-    if folder.name == "labels" and not _is_run(folder):
+    is_file = folder.is_local and os.path.isfile(folder.local_path)
+    if not is_file and folder.name == "labels" and not _is_run(folder):
         folder = folder.parent
-    if not _is_run(folder):
+    if is_file or not _is_run(folder):
         raise UserError(f"{out} is no run directory: name the folder that `irnet-ray label --out` writes to.")
     return folder
 
@@ -121,22 +122,10 @@ def _is_run(folder: Folder) -> bool:
 def known(out: Folder) -> list[Record]:
     """Versions from the oldest to the newest, then unfinished runs in the order of their start. Writes nothing."""
     found = [record for record in every(out) if record.removed is None]
-    current = run.current(out)
+    current = run.current_or_none(out)
     if current is not None and not any(record.id == current.id for record in found if record.is_version):
         found.append(_unrecorded(out, current))
     return sorted(found, key=lambda record: (record.is_unfinished, record.number, record.begun or ""))
-
-
-def size(folder: Folder) -> int:
-    """Bytes of all files in a folder and below; 0 if there is no such folder."""
-    return sum(info.size for info in listing(folder) if info.type == pafs.FileType.File)
-
-
-def listing(folder: Folder) -> list[pafs.FileInfo]:
-    """Files and folders in a folder and below, with sizes and times; empty if there is no such folder."""
-    filesystem, path = folder.filesystem
-    found: list[pafs.FileInfo] = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True, recursive=True))
-    return found
 
 
 def every(out: Folder) -> Iterator[Record]:
@@ -156,20 +145,39 @@ def one(out: Folder, version: str) -> Record | None:
             return None
         if not Version.is_one(content["version"]):
             raise ValueError
-        record = Record(**{**content, "version": Version(content["version"]), "folders": tuple(content["folders"])})
-        if record.id != version or not record.stages or not record.made_by:
+        known = {name: content[name] for name in _KINDS if name in content}
+        if not all(isinstance(value, _KINDS[name]) for name, value in known.items()):
+            raise ValueError
+        others = {name: value for name, value in content.items() if name not in (*_KINDS, "version")}
+        names = {"version": Version(content["version"]), "folders": tuple(content["folders"]), "others": others}
+        record = Record(**{**known, **names})
+        if record.id != version or not record.stages or not all(isinstance(name, str) for name in record.folders):
             raise ValueError
         return record
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{out.location}/{RECORDS}/{version}.json is no record that this irnet-ray can read: update irnet-ray, or "
-            "delete the file."
+            "move the file away if it is damaged."
         ) from error
+
+
+# The types of a record's entries in JSON, except `version`.
+_TEXT = (str, type(None))
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("begun", "published", "removed", "software"), _TEXT),
+    "number": int,
+    "by": dict,
+    "instances": (int, type(None)),
+    "errors_by_stage": dict,
+    "folders": list,
+}
 
 
 def write(out: Folder, record: Record) -> None:
     """Write a record, whole or not at all."""
-    out.folder(RECORDS).write_json(f"{_checked(record.id)}.json", {**asdict(record), "version": record.version.content})
+    own = {**asdict(record), "version": record.version.content}
+    del own["others"]
+    out.folder(RECORDS).write_json(f"{_checked(record.id)}.json", {**record.others, **own})
 
 
 def _checked(version: str) -> str:

@@ -15,6 +15,7 @@ A file appears under its name only when it is whole: locally by a rename, in obj
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import uuid
@@ -115,8 +116,18 @@ def current(out: Folder) -> Version | None:
     """The current version of a run directory; None before a run has finished. Raises UserError if it is damaged."""
     found = out.read_json("current.json")
     if found is not None and not Version.is_one(found):
-        raise UserError(f"{out.location}/current.json is damaged (it names no stages): {AGAIN}")
+        raise UserError(
+            f"{out.location}/current.json is damaged (it names no stages): `irnet-ray rollback {out.location} VERSION` "
+            "writes it again, and `irnet-ray versions` lists the versions."
+        )
     return Version(found) if found is not None else None
+
+
+def current_or_none(out: Folder) -> Version | None:
+    """As `current`, but None too where `current.json` is damaged."""
+    with contextlib.suppress(UserError):
+        return current(out)
+    return None
 
 
 def published(out: str, version: str, table: Literal["labels", "errors"] = "labels") -> str:

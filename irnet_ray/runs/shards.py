@@ -44,6 +44,11 @@ class Shards:
         """Folder of the tables of failed images, one file per sealed part."""
         return self.folder.folder("errors")
 
+    def table(self) -> pa.Table:
+        """All rows of the sealed parts. Columns that a part of an earlier release lacks are null there."""
+        parts = [self.rows.read_table(name) for name in self.rows.files()]
+        return pa.concat_tables(parts, promote_options="default")
+
     def units(self, shard: int) -> Folder:
         """Folder of a shard's committed units."""
         return self.folder.folder("units", self.part(shard).removesuffix(".parquet"))

@@ -68,6 +68,9 @@ class Version:
         parts = {"data": ("folder", "limit"), "student": ("kind", "labels", "model"), "base": ("version", "stages")}
         known = [(found[name], entries) for name, entries in parts.items() if found.get(name) is not None]
         whole = all(isinstance(part, dict) and part.keys() >= set(entries) for part, entries in known)
+        data = found.get("data") or {}
+        whole = whole and isinstance(data.get("folder", ""), str) and isinstance(data.get("limit"), int | None)
+        whole = whole and isinstance(data.get("classes", []), list) and isinstance(data.get("synonyms", {}), dict)
         revisions = found.get("revisions") or {}
         whole = whole and isinstance(revisions, dict) and all(isinstance(value, int) for value in revisions.values())
         return plain and whole and {"images", "labels"} <= stages.keys() and found["shards"] >= 1

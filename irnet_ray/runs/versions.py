@@ -18,7 +18,7 @@ from irnet_ray.errors import UserError, printable
 from irnet_ray.runs import records, run
 from irnet_ray.runs.folder import Folder, writing
 from irnet_ray.runs.lock import hold
-from irnet_ray.runs.records import Record, size
+from irnet_ray.runs.records import Record
 from irnet_ray.runs.run import REPORT, WEIGHTS, FinishedRun
 from irnet_ray.runs.shards import Shards
 from irnet_ray.runs.version import Version
@@ -57,14 +57,14 @@ class Listed:
 def listed(out: str | os.PathLike[str]) -> list[Listed]:
     """Versions from the oldest to the newest, then unfinished runs. Raises UserError if `out` is no run directory."""
     folder = records.opened(out)
-    current = run.current(folder)
+    current = run.current_or_none(folder)
     known = records.known(folder)
     users = Counter(name for record in known for name in record.stages)
     return [
         Listed(
             record,
             record.is_version and current is not None and record.id == current.id,
-            sum(size(folder.folder("stages", name)) for name in record.stages if users[name] == 1),
+            sum(folder.folder("stages", name).size() for name in record.stages if users[name] == 1),
         )
         for record in known
     ]
@@ -86,22 +86,26 @@ def _figure(count: int | None) -> str:
     return "-" if count is None else f"{count:,}"
 
 
-def rollback(out: str | os.PathLike[str], version: str | None = None) -> tuple[str, Record]:
+def rollback(out: str | os.PathLike[str], version: str | None = None) -> tuple[str | None, Record]:
     """Make an earlier version the current one: move the pointer, the links, the config and the report to it.
+
+    The records of the versions are enough: a version that is named can be made the current one where `current.json` is
+    lost or damaged.
 
     Args:
         out: the run directory.
         version: its id, or the start of it; None for the version that was published before the current one.
 
     Returns:
-        The id of the version that was current before, and the record of the current one.
+        The id of the version that was current before, None if `current.json` was lost or damaged, and the record of the
+        current one.
 
     Raises:
         UserError: no such version, or some of its tables or weights are missing.
     """
-    folder = FinishedRun.open(out).folder
+    folder = records.opened(out)
     with hold(folder):
-        current = FinishedRun.open(folder.location).version
+        current = _current(folder, version)
         records.adopt(folder, current)
         wanted = _earlier(folder, current, version)
         lost = _lost(folder, wanted)
@@ -110,16 +114,33 @@ def rollback(out: str | os.PathLike[str], version: str | None = None) -> tuple[s
                 f"Version {wanted.id} is not whole any more, {lost} is missing or damaged: "
                 "`irnet-ray label` with its config makes it again."
             )
-        _keep_report(folder, current)
+        if current is not None:
+            _keep_report(folder, current)
         run.publish(folder, wanted.version)
         _follow(folder, wanted)
-    return current.id, wanted
+    return current.id if current is not None else None, wanted
 
 
-def _earlier(out: Folder, current: Version, version: str | None) -> Record:
+def _current(out: Folder, version: str | None) -> Version | None:
+    """The current version; None if `current.json` is lost or damaged and a version is named, whose record is enough."""
+    found = run.current_or_none(out)
+    if found is None and version is None:
+        known = ", ".join(record.id for record in records.known(out) if record.is_version)
+        if not known:
+            raise UserError(f"No version of {out.location} has finished: run `irnet-ray label` first.")
+        raise UserError(
+            f"{out.location}/current.json is missing or damaged: name the version to go back to, of {known}."
+        )
+    return found
+
+
+def _earlier(out: Folder, current: Version | None, version: str | None) -> Record:
     """The version that a rollback leads to."""
     known = [record for record in records.known(out) if record.is_version]
-    if version is not None:
+    if version is not None or current is None:
+        version = version or ""
+        if not version:
+            raise UserError(f"The version is empty: choose one of {', '.join(record.id for record in known)}.")
         matching = [record for record in known if record.id.startswith(version)]
         if len(matching) == 1:
             return matching[0]
@@ -158,16 +179,16 @@ def _lost(out: Folder, record: Record) -> str:
 
 def _keep_report(out: Folder, current: Version) -> None:
     """Put the report beside its labels; older software kept it only at the top."""
-    report, own = out.read_json(REPORT), out.folder("stages", current.stages["labels"])
-    if report is not None and report["version"] == current.id and not own.exists(REPORT):
+    report, own = out.read_object(REPORT), out.folder("stages", current.stages["labels"])
+    if report.get("version") == current.id and not own.exists(REPORT):
         own.write_json(REPORT, report)
 
 
 def _follow(out: Folder, record: Record) -> None:
     """Write the config and the report of the version that is current now beside the pointer."""
     out.write_json("config.json", record.version.config)
-    report = out.folder("stages", record.version.stages["labels"]).read_json(REPORT)
-    if report is not None:
+    report = out.folder("stages", record.version.stages["labels"]).read_object(REPORT)
+    if report:
         out.write_json(REPORT, report)
     elif out.exists(REPORT):  # it belongs to another version
         out.remove(REPORT)
@@ -175,8 +196,7 @@ def _follow(out: Folder, record: Record) -> None:
 
 def _is_settled(out: Folder, current: Version) -> bool:
     """Whether the links and the report belong to the version that the pointer names."""
-    report = out.read_json(REPORT)
-    if report is not None and report["version"] != current.id:
+    if out.exists(REPORT) and out.read_object(REPORT).get("version") != current.id:
         return False
     if not out.is_local:
         return True
@@ -254,7 +274,7 @@ def _plan(out: Folder, current: Version, keep: int, unfinished: bool) -> tuple[l
     gone = [record for record in records.every(out) if record.id not in kept_ids]
     needed = frozenset[str]().union(*(record.stages for record in kept), current.stages.values())
     named = frozenset[str]().union(*(record.stages for record in gone))
-    sizes = {name: size(out.folder("stages", name)) for name in out.folder("stages").folders()}
+    sizes = {name: out.folder("stages", name).size() for name in out.folder("stages").folders()}
     trained = {name for name in sizes if out.folder("stages", name).exists(MODEL)}
     free = {name: bytes for name, bytes in sizes.items() if name not in needed | trained}
     removed = {name: bytes for name, bytes in free.items() if unfinished or name in named or name.endswith(ASIDE)}

@@ -199,8 +199,7 @@ class ClassifierTask:
 
 def _read(images: Shards) -> pa.Table:
     """The columns of the images table that training needs; one of 0.5.4 knows no `tags_unknown`."""
-    parts = [images.rows.read_table(name) for name in images.rows.files()]
-    table = pa.concat_tables(parts, promote_options="default")
+    table = images.table()
     if "tags_unknown" not in table.column_names:
         table = table.append_column("tags_unknown", pa.nulls(len(table), pa.list_(pa.string())))
     return table.select(["image_id", "uri", "tags", "width", "tags_unknown"])

@@ -186,9 +186,18 @@ def fingerprints(config: Config, weights: str, data: dict[str, Any]) -> dict[str
 
 def knobs_of(stage: Stage, config: Config, weights: str | None) -> list[Any]:
     """The values of a stage's knobs."""
+    config = effective(config)
     # 0.5.4 had the package's version in first place. The same value there keeps its run directories valid.
     common = [ORIGIN, config.backbone, weights, config.seed, config.max_side, *window_of(config)]
     return [common if name == "common" else _knob(config, name) for name in stage.knobs]
+
+
+def effective(config: Config) -> Config:
+    """The config with defaults for knobs that its seed method does not read: they change no result."""
+    if METHODS[config.seeds.method].prototypes:
+        return config
+    plain = {name: type(config.seeds).model_fields[name].default for name in ("prototypes", "prototype_images")}
+    return config.model_copy(update={"seeds": config.seeds.model_copy(update=plain)})
 
 
 def window_of(config: Config) -> list[Any]:

@@ -47,6 +47,10 @@ def absolute(location: str | os.PathLike[str]) -> str:
     Raises UserError for a URI that holds a password, because locations are written into tables.
     """
     text = os.fspath(location)
+    if not text:
+        raise UserError("The name of a folder or file is empty: name one, or . for this folder.")
+    if is_uri(text) and not text.partition("://")[2].strip("/"):
+        raise UserError(f"{text} names no bucket and no folder: write {text.partition('://')[0]}://bucket/folder.")
     if not is_uri(text):
         return os.path.abspath(text)
     if has_password(text):

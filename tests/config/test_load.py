@@ -206,3 +206,15 @@ def test_a_wrong_value_in_the_file_is_not_blamed_on_single_knobs(tmp_path: Path)
     path = written(tmp_path, {"labels": {"beta": -1}})
     with pytest.raises(UserError, match=f"'labels.beta' in config {path}"):
         load_config(path, {}, settings=["labels.background=0.3"])
+
+
+@pytest.mark.parametrize("settings", [["labels=&a {b: *a}"] * 2, [".".join("a" * 5000) + "=1"]])
+def test_values_nested_without_end_are_refused(settings: list[str]) -> None:
+    with pytest.raises(UserError, match=r"--set (nests values without end|labels)|Unknown key"):
+        load_config(None, {}, settings=settings)
+
+
+@pytest.mark.parametrize("setting", ["seed=4294967296", "labels.radius=65", "irnet.radius=65"])
+def test_numbers_that_no_machine_could_work_with_are_refused(setting: str) -> None:
+    with pytest.raises(UserError, match=r"Bad value for .*less than"):
+        load_config(None, {}, settings=[setting])

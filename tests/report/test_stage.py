@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from irnet_ray.report.stage import DONE, INTERRUPTED, RUNNING, TO_DO, Stage, read_mapping, read_training
 from irnet_ray.runs.folder import Folder
 
@@ -51,3 +53,12 @@ def test_a_training_is_read_from_its_files(tmp_path: Path) -> None:
 def test_a_map_stage_without_a_file_is_to_do(tmp_path: Path) -> None:
     found = Stage("seeds", "", TO_DO, "images")
     assert read_mapping(found, Folder(str(tmp_path)), None) == {} and found.state == TO_DO
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '"text"', "{}", '[{"epoch": 1}]'])
+def test_progress_of_another_kind_is_not_shown(tmp_path: Path, content: str) -> None:
+    for name in ("progress.json", "history.json", "done.json", "profile.json"):
+        (tmp_path / name).write_text(content)
+    found = Stage("irnet", "stages/irnet-0", TO_DO, "images")
+    read_training(found, Folder(str(tmp_path)))
+    assert (found.state, found.done, found.seconds, found.profile) == (TO_DO, None, None, None)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -94,9 +96,9 @@ def test_a_damaged_record_is_reported_before_a_run_begins(made: Versioned, conte
 
 def test_a_damaged_pointer_is_reported(made: Versioned) -> None:
     made.folder.write_json("current.json", {"seconds": 3})
-    for call in (lambda: listed(made.out), lambda: records.publish(made.folder, made.version(*A))):
-        with pytest.raises(UserError, match=r"current\.json is damaged \(it names no stages\): delete it and run"):
-            call()
+    with pytest.raises(UserError, match=r"current\.json is damaged \(it names no stages\): `irnet-ray rollback"):
+        records.publish(made.folder, made.version(*A))
+    assert [(row.record.id, row.current) for row in listed(made.out)] == [("a", False), ("b", False), ("c", False)]
     (made.out / "current.json").unlink()
     records.publish(made.folder, made.version(*A))
     assert made.folder.read_json("current.json") == made.version(*A).content
@@ -108,3 +110,48 @@ def test_a_folder_from_elsewhere_writes_no_record_outside(made: Versioned) -> No
     with pytest.raises(UserError, match="is no version"):
         rollback(made.out)
     assert not list(made.out.parent.glob("outside*"))
+
+
+def test_entries_of_a_later_release_are_kept(made: Versioned) -> None:
+    place = made.folder.folder("versions")
+    place.write_json("a.json", {**place.read_json("a.json"), "reviewed_by": ["Ann"]})
+    record = records.one(made.folder, "a")
+    assert record is not None
+    records.write(made.folder, replace(record, instances=7))
+    found = place.read_json("a.json")
+    assert found["reviewed_by"] == ["Ann"] and found["instances"] == 7 and "others" not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("number", "1"),
+        ("instances", "many"),
+        ("folders", [1]),
+        ("folders", 3),
+        ("by", []),
+        ("published", 3),
+        ("errors_by_stage", [1]),
+        ("version", {}),
+    ],
+)
+def test_a_record_with_entries_of_another_type_is_reported(made: Versioned, name: str, value: Any) -> None:
+    place = made.folder.folder("versions")
+    place.write_json("a.json", {**place.read_json("a.json"), name: value})
+    with pytest.raises(UserError, match=r"versions/a\.json is no record that this irnet-ray can read"):
+        records.one(made.folder, "a")
+
+
+def test_a_record_without_config_says_that_its_method_is_unknown(made: Versioned) -> None:
+    place = made.folder.folder("versions")
+    content = place.read_json("a.json")
+    for config in ({}, {"seeds": 3}):
+        place.write_json("a.json", {**content, "version": {**content["version"], "config": config}})
+        record = records.one(made.folder, "a")
+        assert record is not None and record.made_by == "unknown, unknown"
+
+
+def test_a_file_is_no_run_directory(tmp_path: Path) -> None:
+    (tmp_path / "labels").write_text("")
+    with pytest.raises(UserError, match="labels is no run directory"):
+        records.opened(tmp_path / "labels")

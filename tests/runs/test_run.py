@@ -69,7 +69,9 @@ def test_before_a_run_has_finished_there_is_no_version(tmp_path: Path) -> None:
 def test_a_damaged_pointer_is_reported(tmp_path: Path, content: Any) -> None:
     Folder(str(tmp_path)).write_json("current.json", content)
     for read in (lambda: current(Folder(str(tmp_path))), lambda: FinishedRun.open(tmp_path)):
-        with pytest.raises(UserError, match=rf"^{tmp_path}/current.json is damaged \(it names no stages\): delete it"):
+        with pytest.raises(
+            UserError, match=rf"^{tmp_path}/current.json is damaged \(it names no stages\): .irnet-ray rollback"
+        ):
             read()
 
 

@@ -165,9 +165,10 @@ def test_interrupted_runs_and_unnamed_folders_are_removed_only_on_request(made: 
 def test_prune_needs_a_finished_run_and_a_positive_number(tmp_path: Path, made: Versioned) -> None:
     with pytest.raises(UserError, match="--keep must be at least 1, got 0"):
         prune(made.out, 0)
-    for call in (lambda: prune(tmp_path, 1), lambda: rollback(tmp_path)):
-        with pytest.raises(UserError, match="No finished run in"):
-            call()
+    with pytest.raises(UserError, match="No finished run in"):
+        prune(tmp_path, 1)
+    with pytest.raises(UserError, match="is no run directory"):
+        rollback(tmp_path)
     with pytest.raises(UserError, match="is no run directory: name the folder"):
         listed(tmp_path)
 
@@ -292,3 +293,27 @@ def test_a_version_whose_removal_was_killed_can_be_made_again(made: Versioned) -
         assert left.current == "a"
         prune(left.out, 2)
         assert left.stages == names(C, A)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b"{"])
+def test_a_lost_or_damaged_pointer_is_written_again_from_the_records(made: Versioned, content: bytes | None) -> None:
+    pointer = made.out / "current.json"
+    pointer.unlink() if content is None else pointer.write_bytes(content)
+    with pytest.raises(UserError, match=r"current\.json is missing or damaged: name the version .* of a, b, c\."):
+        rollback(made.out)
+    before, record = rollback(made.out, "b")
+    assert (before, record.id, made.current) == (None, "b", "b")
+    made.check()
+
+
+def test_an_empty_version_is_no_version(made: Versioned) -> None:
+    with pytest.raises(UserError, match="The version is empty: choose one of a, b, c"):
+        rollback(made.out, "")
+    assert made.current == "c"
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "3"])
+def test_a_report_of_another_kind_does_not_stop_a_rollback(made: Versioned, content: str) -> None:
+    (made.out / "report.json").write_text(content)
+    assert rollback(made.out, "b")[1].id == "b"
+    made.check()

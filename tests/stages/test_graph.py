@@ -81,3 +81,12 @@ def test_a_config_runs_the_stages_that_its_seed_method_needs(method: str, made: 
 def test_few_classes_are_learned_otherwise_than_before_and_many_are_not() -> None:
     few = prints(few_classes="mean over 5 classes")
     assert all(few[name] != value for name, value in prints().items())
+
+
+@pytest.mark.parametrize(("method", "counts"), [("prototypes", True), ("correlation", False), ("cam", False)])
+def test_knobs_of_prototypes_count_where_the_seed_method_reads_them(method: str, counts: bool) -> None:
+    plain = [f"seeds.method={method}"]
+    before = prints(load_config(None, {}, settings=plain))
+    for other in ("seeds.prototypes=8", "seeds.prototype_images=9"):
+        changed = prints(load_config(None, {}, settings=[*plain, other]))["seeds"] != before["seeds"]
+        assert changed == counts

@@ -53,3 +53,11 @@ def test_a_password_is_found_and_never_shown(uri: str, held: bool) -> None:
         with pytest.raises(UserError, match="The URI of bucket holds a password") as caught:
             absolute(uri)
         assert "sec" not in str(caught.value) and "ret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("location", "said"), [("", "is empty"), ("s3://", "names no bucket"), ("gs:///", "no bucket")]
+)
+def test_a_location_that_names_nothing_is_refused(location: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        absolute(location)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from irnet_ray import cli
 from irnet_ray.commands.inspect import inspect
 from irnet_ray.errors import UserError
 from tests.inputs.formats import png, tagged, write
@@ -51,49 +49,9 @@ def test_a_limit_looks_at_fewer_images_and_counts_all(tmp_path: Path) -> None:
         inspect(tmp_path, limit=0)
 
 
-def test_the_command_prints_lines_or_json(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = tagged(tmp_path, ["a.png", "b.png"], "a.png,dog\nb.png,dog\n")
-    for options in ([], ["--json"], ["--json", "--limit", "1"]):
-        monkeypatch.setattr("sys.argv", ["irnet-ray", "inspect", str(data), *options])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr().out
-        assert not ended.value.code
-        if not options:
-            assert said.splitlines() == inspect(data).lines() and "stop     no-absence: " in said
-            continue
-        found = json.loads(said)
-        assert found["stops"] == ["no-absence"] and found["images"] == (1 if "--limit" in options else 2)
-        assert [one["name"] for one in found["suspicions"]][0] == "no-absence"
-        assert found["account"]["seen"] == 3 and found["data"] == str(data)
-
-
-def test_what_cannot_be_read_is_said_in_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sys.argv", ["irnet-ray", "inspect", str(tmp_path / "nowhere")])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 2 and "nowhere does not exist" in capsys.readouterr().err
-
-
 def test_wordnet_ids_are_shown_by_their_names(tmp_path: Path) -> None:
     pytest.importorskip("timm")
     write(tmp_path, "n02108422/a.png", "n02012849/b.png", "n03126707/c.png")
     found = inspect(tmp_path)
     assert "each     crane (n02012849) 1, bull mastiff 1, crane (n03126707) 1" in found.lines()
     assert set(found.to_json()["images_per_tag"]) == {"n02108422", "n02012849", "n03126707"}
-
-
-def test_options_of_the_tables_are_passed_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(tmp_path / "photos", "a.png", "b.png")
-    (tmp_path / "list.csv").write_text('image,tags\na,"dog, cat"\nb,"cow, calf"\n')
-    options = ["--images", str(tmp_path / "photos"), "--separator", ",", "--json"]
-    monkeypatch.setattr("sys.argv", ["irnet-ray", "inspect", str(tmp_path / "list.csv"), *options])
-    with pytest.raises(SystemExit):
-        cli.main()
-    assert set(json.loads(capsys.readouterr().out)["images_per_tag"]) == {"dog", "cat", "cow", "calf"}

@@ -1,4 +1,4 @@
-"""Bodies of students: their levels by stride, and ImageNet weights that mean what they meant."""
+"""Bodies of students: built with their levels by stride, and loaded with ImageNet weights."""
 
 from __future__ import annotations
 

@@ -37,6 +37,8 @@ class Format:
     listed: Callable[[Place], Listing]
     must_exist: bool = False  # refuse listed images that are not there; otherwise each becomes a row of errors
     images_apart: bool = False  # whether the images may lie in a folder that is named apart
+    # The table of a folder, by its location. It is read as a manifest if the images are named apart.
+    table: Callable[[Place], str | None] | None = None
     has_cells: bool = False  # whether it holds cells of several tags, so that a separator may be given
 
 
@@ -50,6 +52,7 @@ FORMATS: dict[str, Format] = {
             "a folder with tags.csv or tags.parquet",
             tags_folder.recognize,
             tags_folder.listed,
+            table=tags_folder.only_table,
             has_cells=True,
         ),
         Format(
@@ -63,6 +66,7 @@ FORMATS: dict[str, Format] = {
             "a folder with another table of images and tags",
             tags_folder.recognize_table,
             tags_folder.listed_tables,
+            table=tags_folder.only_table,
             has_cells=True,
         ),
         Format(
@@ -138,6 +142,9 @@ def recognized(
     for row in FORMATS.values():
         why = row.recognize(archive or place)
         if why is not None:
+            table = row.table(archive or place) if images is not None and row.table is not None else None
+            if table is not None:
+                return Recognized(replace(archive or place, location=table), FORMATS["manifest"], why)
             if images is not None and not row.images_apart:
                 raise UserError(f"{place.location} is read as {row.name}, with its own images: leave --images out.")
             if separator is not None and not row.has_cells:

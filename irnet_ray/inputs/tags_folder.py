@@ -49,8 +49,16 @@ def recognize(place: Place) -> str | None:
 
 def recognize_table(place: Place) -> str | None:
     """A folder of images with other tables that list them with tags."""
-    found = _tables(place) if place.kind == "folder" and (place.images or place.lost_images) else []
+    if place.kind != "folder" or not (place.images_in is not None or place.images or place.lost_images):
+        return None
+    found = _tables(place)
     return f"{names(found)} {'lists' if len(found) == 1 else 'list'} images and tags" if found else None
+
+
+def only_table(place: Place) -> str | None:
+    """The location of the table of a folder, where it has one for all images."""
+    found = tags_files(place.location) or [join(place.location, path) for path in _tables(place)]
+    return found[0] if len(found) == 1 else None
 
 
 def other_table(place: Place) -> str | None:

@@ -71,7 +71,8 @@ class FinishedRun:
             folder = folder.parent
         version = current(folder)
         if version is None:
-            raise UserError(f"No finished run in {out}: run `irnet-ray label --out {out}` first.")
+            lost = f", or `irnet-ray rollback {out} VERSION` if current.json is lost" if folder.folders() else ""
+            raise UserError(f"No finished run in {out}: run `irnet-ray label --out {out}` first{lost}.")
         return FinishedRun(folder, version)
 
     @cached_property

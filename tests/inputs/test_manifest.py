@@ -246,3 +246,15 @@ def test_json_lines_by_any_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text('{"image": "a.png", "class": "dog"}\n{"image": "b.png", "class": "cat"}\n')
     reading = read(tmp_path / name, 1)
     assert reading.format == "manifest" and reading.table["tags"].to_pylist() == [["dog"], ["cat"]]
+
+
+@pytest.mark.parametrize("name", ["tags.csv", "train.csv"])
+def test_a_folder_with_a_table_and_images_apart(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "photos", "a.png", "b.png")
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / name).write_text("image,tags\na.png,dog\nb,cat\n")
+    found = read(tmp_path / "lists", 1, images=tmp_path / "photos")
+    assert found.table["tags"].to_pylist() == [["dog"], ["cat"]] and name in found.why
+    (tmp_path / "lists" / "tags.parquet").write_bytes(b"")
+    with pytest.raises(UserError):
+        read(tmp_path / "lists", 1, images=tmp_path / "photos")

@@ -66,7 +66,7 @@ def test_an_empty_folder(refused: Callable[..., str], tmp_path: Path) -> None:
 
 
 def test_a_missing_column(refused: Callable[..., str], photos: Path) -> None:
-    (photos / "tags.csv").write_text("image,labels\na.png,cat\n")
+    (photos / "tags.csv").write_text("image,width\na.png,64\n")
     assert "must have one column tags" in refused(*label(photos))
 
 

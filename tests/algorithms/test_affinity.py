@@ -134,7 +134,7 @@ def test_wrong_arguments_are_refused():
         affinities(torch.zeros(4), 5)
 
 
-def test_embeddings_that_are_none_are_refused():
+def test_wrong_embeddings_are_refused():
     with pytest.raises(ValueError, match=r"at least one channel, got \(4, 5\)"):
         embedding_affinities(torch.zeros(4, 5), 5)
     with pytest.raises(ValueError, match=r"at least one channel, got \(0, 4, 5\)"):

@@ -34,7 +34,7 @@ def test_classes_come_in_the_order_asked_for_and_each_is_divided_by_its_own_maxi
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 17), (16, 5), (512, 9)])
-def test_sizes_that_no_stride_divides(size):
+def test_sizes_that_are_no_multiples_of_the_stride(size):
     strided, full = merge_scales([torch.rand(2, 1, 1), torch.rand(2, 2, 3)], size, torch.tensor([1]))
     assert strided.shape == (1, -(-size[0] // 4), -(-size[1] // 4))
     assert full.shape == (1, *size)

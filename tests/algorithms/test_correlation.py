@@ -35,7 +35,7 @@ def test_a_mean_by_hand() -> None:
     torch.testing.assert_close(spread, torch.tensor([[[1.0, 0.25, 0.0]]]), atol=0.01, rtol=0)
 
 
-def test_levels_count_alike_at_the_size_of_the_first() -> None:
+def test_levels_have_equal_weight_at_the_size_of_the_first() -> None:
     fine, coarse = two_regions(), torch.ones(3, 2, 3)
     part = torch.zeros(1, 4, 6)
     part[0, 1, 1] = 1

@@ -1,4 +1,4 @@
-"""A dense CRF on a network's probabilities: borders go to those of colour, and impossible labels cost nothing."""
+"""A dense CRF on a network's probabilities: borders move to those of colour, and impossible labels take no time."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_gradients_of_single_precision_are_those_of_the_plain_form():
     torch.testing.assert_close(ours, torch.autograd.grad(plain.total, (logits, field)))
 
 
-def test_background_displacements_count_as_much_as_they_are_told_to():
+def test_background_displacements_have_the_given_weight():
     logits, field, class_map = batch(2, 12, 14)
     whole, half = (relation_loss(logits, field, class_map, 4, weight) for weight in (1.0, 0.5))
     assert tuple(half)[:-1] == tuple(whole)[:-1]

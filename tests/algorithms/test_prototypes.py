@@ -1,4 +1,4 @@
-"""LPCAM's local prototypes: what stands for a tag, what for its surroundings, and the attention that follows."""
+"""LPCAM's local prototypes: clusters of a tag, clusters of its surroundings, and the attention made from them."""
 
 from __future__ import annotations
 

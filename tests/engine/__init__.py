@@ -1,1 +1,1 @@
-"""A package, so that pytest ends the Ray which these tests share before others start their own."""
+"""A package, so that pytest stops the Ray of these tests before other tests start theirs."""

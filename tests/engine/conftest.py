@@ -1,4 +1,4 @@
-"""One local Ray for all tests here that need it in their own process."""
+"""One local Ray, shared by all tests of this folder that need it in their own process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A driver that starts an embedded Ray, lets it train, and prints every address that its processes listen on then.
+"""A driver that starts an embedded Ray, trains with it, and prints every address that its processes listen on.
 
 python -m tests.engine.listening FOLDER
 """
@@ -23,7 +23,7 @@ SCHEDULE = Schedule(epochs=1, iterations_per_epoch=2, batch_size=4, power=0.9, s
 
 
 def processes() -> dict[int, str]:
-    """Ids and names of the marked processes, and of all that they started: Ray's workers write their title over it."""
+    """Ids and names of the marked processes and their children: Ray's workers overwrite the mark with their title."""
     needle = f"{MARK}={os.environ[MARK]}".encode()
     names: dict[int, str] = {}
     children: dict[int, list[int]] = {}
@@ -65,7 +65,7 @@ def listening() -> set[tuple[str, str]]:
 
 
 class LookingTask(toy_training.ToyTask):
-    """Looks at the sockets in mid-training, when the workers have already talked to each other."""
+    """Look at the sockets in the middle of a training, when the workers have connected to each other."""
 
     def losses(self, model: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
         assert torch.distributed.get_world_size() == toy_training.WORKERS

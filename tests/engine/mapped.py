@@ -1,4 +1,4 @@
-"""The toy map stage on a data set of its own, and what its runs leave."""
+"""The toy map stage on its own data set, and what its runs leave behind."""
 
 from __future__ import annotations
 

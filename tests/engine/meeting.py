@@ -1,4 +1,4 @@
-"""Two processes that meet as the workers of a training do; each prints every address that it listens on."""
+"""Two processes that connect as the workers of a training do; each prints every address that it listens on."""
 
 from __future__ import annotations
 

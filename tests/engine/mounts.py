@@ -1,4 +1,4 @@
-"""A small file system of its own for a test: to fill it up, and to make it read-only while others write."""
+"""A small file system for a test, to fill up or to make read-only while others write."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Mount:
 
 @contextmanager
 def mounted(path: Path, size: str) -> Iterator[Mount]:
-    """Mount a tmpfs for the block; skips the test where that is not allowed."""
+    """Mount a tmpfs for the block. Skips the test where mounting is not allowed."""
     path.mkdir()
     try:
         command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "irnet-ray-test", str(path)]

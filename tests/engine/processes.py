@@ -1,4 +1,4 @@
-"""Processes of one command, Ray's included, by a mark in their environment: to kill one, and to leave none behind."""
+"""Find the processes of one command, Ray's included, by a mark in their environment: to kill one, or to leave none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATIENCE = 600.0  # seconds after which a test gives up: far more than a busy ma
 
 
 class Marked:
-    """A command whose processes all carry a mark; on leaving the block they are gone."""
+    """A command whose processes all carry a mark. None of them outlives the block."""
 
     def __init__(self, *command: str | Path, log: Path) -> None:
         self.mark, self.log = uuid.uuid4().hex, log

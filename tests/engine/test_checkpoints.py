@@ -1,4 +1,4 @@
-"""A checkpoint holds all that the next epoch follows from."""
+"""A checkpoint holds everything that the next epoch depends on."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def train(task: Task, optimizer: torch.optim.Optimizer, iterations: range) -> No
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adamw"])
-def test_going_on_from_a_checkpoint_gives_the_weights_of_going_on_without(optimizer: str, tmp_path: Path) -> None:
+def test_a_training_resumed_from_a_checkpoint_gives_the_same_weights(optimizer: str, tmp_path: Path) -> None:
     whole, whole_steps = start(optimizer)
     train(whole, whole_steps, range(3))
     save(Folder(str(tmp_path)), whole.model, whole_steps, STATE)

@@ -11,7 +11,7 @@ from irnet_ray.engine.cores import use_cores
 
 
 @pytest.mark.parametrize(("given", "kept"), [(None, "1"), ("0", "0")])
-def test_threads_are_as_asked_and_pages_huge_unless_the_user_says_otherwise(
+def test_threads_and_huge_pages_are_set_unless_the_user_set_them(
     monkeypatch: pytest.MonkeyPatch, given: str | None, kept: str
 ) -> None:
     monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "")  # so that it is put back

@@ -21,7 +21,7 @@ from tests.engine.toy_training import fill_up
 ROOT = Path(__file__).parents[2]
 
 
-def test_progress_is_told_by_one_worker_and_seldom(tmp_path: Path) -> None:
+def test_one_worker_reports_progress_and_not_too_often(tmp_path: Path) -> None:
     reporter, silent = Reporter(Folder(str(tmp_path))), Reporter(None)
     for told in (reporter, silent):
         told.begin(0, 0)
@@ -34,7 +34,7 @@ def test_progress_is_told_by_one_worker_and_seldom(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["progress.json", "tensorboard"]
 
 
-def test_each_epoch_has_means_of_its_own() -> None:
+def test_each_epoch_has_its_own_means() -> None:
     reporter = Reporter(None)
     for epoch, value in enumerate((1.0, 5.0)):
         reporter.begin(epoch, 2 * epoch)
@@ -43,7 +43,7 @@ def test_each_epoch_has_means_of_its_own() -> None:
         assert reporter.means() == {"total": value + 0.5, "other": 0.5}
 
 
-def test_an_epoch_that_is_done_again_replaces_its_curves(tmp_path: Path) -> None:
+def test_a_repeated_epoch_replaces_its_curves(tmp_path: Path) -> None:
     died, resumed = Reporter(Folder(str(tmp_path))), Reporter(Folder(str(tmp_path)))
     for reporter, epochs, value in ((died, (0, 1, 2), 1.0), (resumed, (1, 2), 2.0)):
         for epoch in epochs:

@@ -26,7 +26,7 @@ def test_time_limits_end_with_their_block() -> None:
         RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried"),
     ],
 )
-def test_whoever_says_so_memory_has_one_kind(error: Exception) -> None:
+def test_memory_errors_of_all_libraries_have_one_kind(error: Exception) -> None:
     kind, message = failure(error)
     assert kind == "out-of-memory" and message.startswith("The image needs more memory than there is: ")
     assert failure(RuntimeError("no memory of that")) == ("RuntimeError", "no memory of that")
@@ -40,7 +40,7 @@ def test_a_message_is_one_line_and_an_error_may_name_its_kind() -> None:
     assert len(failure(ValueError("x" * 10_000))[1]) == 500
 
 
-def test_the_driver_tells_three_ends_of_a_process_apart() -> None:
+def test_the_driver_distinguishes_three_ends_of_a_process() -> None:
     ends = [failures.timed_out("load", 2.5), failures.killed_for_memory(), failures.died()]
     assert [kind for kind, _ in ends] == ["timed-out", "out-of-memory", "worker-died"]
     assert "load" in ends[0][1] and "2.5 s" in ends[0][1]

@@ -21,7 +21,7 @@ FULL = [f"{number:02d}-{'large' if number % 2 else 'good'}" for number in range(
 
 
 def stops(ran: Ran, place: Path, why: str) -> None:
-    """The run stops in one sentence; nothing is half there, nothing tried again, no image blamed."""
+    """The run stops with one sentence. No file is half written, nothing is retried, no image gets an error."""
     with pytest.raises(UserError) as caught:
         ran.run()
     assert str(caught.value).startswith(f"Cannot write to {place}") and "\n" not in str(caught.value)
@@ -34,7 +34,7 @@ def stops(ran: Ran, place: Path, why: str) -> None:
 
 
 def goes_on(ran: Ran) -> None:
-    """The same run again ends as if nothing had been, and computes only what is missing."""
+    """The same run again computes only what is missing, and ends as an undisturbed run does."""
     left = ran.result.missing(0, ran.ids[0])
     assert 0 < len(left) < len(ran.ids[0])
     assert ran.run() == MapResult(len(ran.ids[0]), 0, len(left))
@@ -44,13 +44,13 @@ def goes_on(ran: Ran) -> None:
 
 
 def in_mount(mount: Mount, folder: Path, devices: Devices, ids: list[str]) -> Ran:
-    """The toy stage whose result lies in a file system of its own."""
+    """The toy stage, whose result is in its own file system."""
     return Ran(folder, devices, ids, 1).afresh(mount.path)
 
 
 @contextmanager
 def after_first_unit(ran: Ran, act: Callable[[], None]) -> Iterator[None]:
-    """Do something as soon as a unit is committed; only then the image that waits goes on."""
+    """Do something once a unit is committed, then let the waiting image continue."""
 
     def watch() -> None:
         while not ran.result.units(0).files():

@@ -23,7 +23,7 @@ CGROUPS = [Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")]  # of version 
 
 @pytest.fixture(scope="module")
 def cgroup() -> Iterator[Path | None]:
-    """A memory cgroup of 200 MB; None where none may be made."""
+    """A memory cgroup of 200 MB, or None where creating one is not allowed."""
     root = next((root for root in CGROUPS if (root / "cgroup.procs").exists()), CGROUPS[0])
     made = root / f"irnet-ray-test-{os.getpid()}"
     try:
@@ -53,7 +53,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, devices: Devices, cgroup: Path
     return begun
 
 
-def test_what_one_image_does_costs_that_image(ran: Ran) -> None:
+def test_an_image_that_misbehaves_costs_only_itself(ran: Ran) -> None:
     every = ran.ids[0]
     assert ran.first == MapResult(len(GOOD), len(every) - len(GOOD), len(every))
     rows, errors = ran.table("rows"), ran.table("errors")

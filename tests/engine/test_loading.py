@@ -1,4 +1,4 @@
-"""Rows that stream past the workers: full batches, equally many for all, and an epoch that can be done again."""
+"""Rows streamed to the workers: full batches, the same number for each worker, and epochs that can be repeated."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Numbers:
 
 
 def loader(task: Numbers, rows: int, schedule: Schedule) -> RowLoader:
-    """What a single worker has, over a data set of a few blocks."""
+    """What a single worker gets of a data set of a few blocks."""
     items = [{"image_id": f"image {number}", "number": number} for number in range(rows)]
     data = ray.data.from_items(items, override_num_blocks=min(3, rows))
     data.context.execution_options.preserve_order = True
@@ -55,7 +55,7 @@ def samples(loader: RowLoader, epoch: int) -> list[tuple[int, float]]:
     return [pair for b in batches for pair in zip(b["number"].tolist(), b["noise"].tolist(), strict=True)]
 
 
-def test_an_epoch_can_be_done_again_and_no_two_are_alike(devices: Devices) -> None:
+def test_an_epoch_can_be_repeated_and_no_two_epochs_are_equal(devices: Devices) -> None:
     rows = loader(Numbers(), 10, Schedule(2, 4, 4, 0.9, seed=3))
     first, second = samples(rows, 0), samples(rows, 1)
     again = loader(Numbers(), 10, rows.schedule)
@@ -79,7 +79,7 @@ def test_rows_without_a_sample_are_left_out_and_few_rows_repeat(devices: Devices
     assert [number for number, _ in samples(one, 0)] == [0, 0, 0]
 
 
-def test_rows_none_of_which_gives_a_sample_are_said_to_be_of_no_use(devices: Devices) -> None:
+def test_a_data_set_without_any_sample_is_refused(devices: Devices) -> None:
     none = loader(Numbers(lambda number: True), 3, Schedule(1, 1, 2, 0.9, 0))
     with pytest.raises(HopelessError, match=r"^not one row of the data set can be used\.$"):
         list(none.batches(0))
@@ -99,7 +99,7 @@ def train(folder: Path, schedule: Schedule, devices: Devices, workers: int) -> d
 
 
 def test_two_workers_see_what_one_sees_and_give_its_loss_curve(tmp_path: Path, devices: Devices) -> None:
-    """Of the same images with the same noise, but in another order: the losses of an epoch agree within 10 %."""
+    """The images and their noise are the same, the order is not: the losses of an epoch agree within 10 %."""
     schedule = Schedule(epochs=4, iterations_per_epoch=4, batch_size=4, power=0.9, seed=1)
     losses = {}
     for workers in (1, 2):
@@ -130,7 +130,7 @@ def test_two_workers_see_what_one_sees_and_give_its_loss_curve(tmp_path: Path, d
 def test_a_loss_that_is_not_finite_on_one_worker_ends_all_at_once(
     tmp_path: Path, devices: Devices, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Meanwhile: workers share three rows, of which one can be used, and an interrupted start had come further."""
+    """The workers share three rows, one of them usable, and an interrupted start had come further."""
     toy.write_rows(tmp_path, [0, 1, 2], broken=[0, 2])
     (tmp_path / "broken").write_text("streamed 1 2")
     Folder(str(tmp_path / "out")).write_json("progress.json", {"iteration": 99, "losses": {"total": 0.5}})

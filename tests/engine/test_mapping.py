@@ -1,4 +1,4 @@
-"""The map mechanism: every image once, whatever happens to one of them."""
+"""The map mechanism: every image is processed once, whatever happens to the others."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_finished_stage_computes_nothing_again(ran: Ran) -> None:
     assert files() == before and (ran.log / "networks").read_text() == built
 
 
-def test_a_crash_between_units_and_parts_costs_only_the_sealing(ran: Ran, tmp_path: Path) -> None:
+def test_after_a_crash_before_sealing_only_the_sealing_is_repeated(ran: Ran, tmp_path: Path) -> None:
     again = ran.afresh(tmp_path)
     for shard, ids in ran.ids.items():
         for image_id in ids:

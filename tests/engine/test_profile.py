@@ -22,18 +22,18 @@ from irnet_ray.engine.profile import profile, timed
         ({}, 0, "start-up"),
     ],
 )
-def test_the_bound_is_what_all_wait_for(seconds: dict[str, float], gpus: int, bound: str) -> None:
+def test_the_bound_is_the_slowest_part(seconds: dict[str, float], gpus: int, bound: str) -> None:
     found = profile(50, 100.0, seconds, actors=2, cpus=4, gpus=gpus)
     assert found["bound"] == bound
     assert found["images_per_second"] == 0.5
     assert found["idle_seconds"] == 200 - seconds.get("network", 0)
 
 
-def test_no_time_is_no_speed() -> None:
+def test_without_a_duration_there_is_no_rate() -> None:
     assert profile(0, 0.0, {}, 0, 0, 0)["images_per_second"] is None
 
 
-def test_seconds_of_a_step_add_up_also_where_it_fails() -> None:
+def test_seconds_of_a_step_add_up_even_if_it_fails() -> None:
     seconds: dict[str, float] = {}
     with timed("load", seconds):
         pass

@@ -1,4 +1,4 @@
-"""Progress: plain lines where there is no terminal, and a display that never ends the work it displays."""
+"""Progress: plain lines without a terminal, and a display whose failure never stops the work."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def wait(condition: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def test_plain_lines_say_stage_place_rate_and_note(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_lines_show_stage_position_rate_and_note(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     readings = [
@@ -93,7 +93,7 @@ def test_a_terminal_says_from_the_start_what_starts() -> None:
     assert "0/1000" in text and "starting 2 processes" in text
 
 
-def test_rates_and_times_left_know_no_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rates_and_times_left_do_not_use_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     pace, now = progress._Pace(), 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     for jump, done in ((0.0, 5), (0.0, 25), (-86400.0, 45), (1e9, 65)):
@@ -108,7 +108,7 @@ def test_a_terminal_gets_one_live_line() -> None:
     assert "60/200" in text and "images" in text and "2 errors" in text
 
 
-def test_a_reading_that_fails_ends_nothing() -> None:
+def test_a_failing_reading_does_not_stop_the_work() -> None:
     def readings() -> Iterator[Reading]:
         yield Reading(1, 5)
         raise ConnectionError("no tally")

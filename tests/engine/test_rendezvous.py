@@ -1,4 +1,4 @@
-"""Where the workers of a training meet."""
+"""The address at which the workers of a training connect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.engine.processes import Marked
 from tests.engine.test_session import LOOPBACK
 
 
-def test_it_follows_what_ray_itself_listens_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_as_open_as_ray_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     for address, kind in (("127.0.0.1", LoopbackConfig), ("::1", LoopbackConfig), ("10.0.0.7", TorchConfig)):
         monkeypatch.setattr("ray.util.get_node_ip_address", lambda address=address: address)
         assert type(torch_config()) is kind

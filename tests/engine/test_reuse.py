@@ -1,4 +1,4 @@
-"""Rows of an earlier version that a new one reuses: as they were, once, and never an error."""
+"""Rows that a new version reuses from an earlier one: unchanged, once each, and never an error."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_the_rate_decays_from_one_and_never_reaches_zero(schedule: Schedule) -> 
     assert all(later < earlier for earlier, later in zip(factors, factors[1:], strict=False))
 
 
-def test_the_rate_warms_up_in_equal_steps_to_where_it_would_be_without() -> None:
+def test_the_rate_warms_up_linearly_to_the_plain_schedule() -> None:
     cold = Schedule.plan(40, 1, 0, 4, 0.9, 0)
     warm = Schedule.plan(40, 1, 0, 4, 0.9, 0, warmup=4)
     parts = [warm.factor(i) / cold.factor(i) for i in range(10)]

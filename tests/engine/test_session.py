@@ -17,7 +17,7 @@ from irnet_ray.errors import UserError
 from tests.engine.processes import Marked
 
 
-def test_workers_follow_gpus_and_else_cores() -> None:
+def test_workers_are_one_per_gpu_or_else_per_core() -> None:
     laptop, server = Devices(cpus=4, gpus=0, nodes=1), Devices(cpus=64, gpus=8, nodes=2)
     assert [d.network_workers(None) for d in (laptop, server)] == [4, 8 * ACTORS_PER_GPU]
     assert [d.train_workers(None) for d in (laptop, server)] == [1, 8]
@@ -31,7 +31,7 @@ def test_workers_follow_gpus_and_else_cores() -> None:
 
 
 @given(st.integers(0, 16), st.integers(1, 64))
-def test_all_network_actors_find_a_share_of_a_gpu(gpus: int, actors: int) -> None:
+def test_all_network_actors_fit_on_the_gpus(gpus: int, actors: int) -> None:
     share = Devices(cpus=16, gpus=gpus, nodes=1).gpu_share(actors)
     assert (0 < share <= 1) if gpus else share == 0
     if gpus:
@@ -68,13 +68,13 @@ def test_an_embedded_ray_has_the_user_s_token_or_one_that_is_in_no_file(
     assert given == "a file" or not list(tmp_path.iterdir())
 
 
-def test_a_worker_s_own_words_are_the_reason() -> None:
+def test_the_reason_is_what_the_worker_said() -> None:
     error = ray.exceptions.RayTaskError("fail", "Traceback ...\n  File x\n\nValueError: no such tensor\n", ValueError())
     assert reason(error) == "ValueError: no such tensor"
     assert reason(MemoryError()) == "MemoryError"
 
 
-def test_a_cluster_that_is_not_there_is_a_mistake_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_cluster_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with socket.socket() as held:  # bound but not listening: nobody else can take the port, nobody answers
         held.bind(("127.0.0.1", 0))

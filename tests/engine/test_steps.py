@@ -21,7 +21,7 @@ from irnet_ray.tables import Row
 
 
 class Pairs:
-    """Batches of two numbers of the same parity. Raises what `bad` holds; if `narrow`, fails for any two."""
+    """Batches of two numbers of the same parity. Raises the exception in `bad`; with `narrow`, fails for any two."""
 
     def __init__(self, bad: dict[int, Exception] | None = None, narrow: bool = False) -> None:
         self.bad, self.narrow, self.calls = bad or {}, narrow, []

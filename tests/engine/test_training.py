@@ -1,4 +1,4 @@
-"""The train mechanism: trainings that survive the death of anyone."""
+"""The train mechanism: trainings survive the death of any process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ torch.set_num_threads(1)
         (32, 0, 2, 4, True, 7),
     ],
 )
-def test_workers_leave_a_core_of_each_node_to_those_who_read_rows(
+def test_workers_leave_a_core_of_each_node_to_the_readers_of_rows(
     cpus: int, gpus: int, nodes: int, workers: int, rows: bool, claim: float
 ) -> None:
     resources = _resources(Devices(cpus, gpus, nodes), workers, cpus // workers, rows)
@@ -53,7 +53,7 @@ def test_a_worker_on_a_single_core_claims_something_else() -> None:
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_weights_that_a_step_broke_are_told_by_their_name(value: float) -> None:
+def test_broken_weights_are_reported_by_name(value: float) -> None:
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
     _check_weights(model, 7)
     with torch.no_grad():
@@ -82,7 +82,7 @@ def test_ctrl_c_in_a_training_is_an_interrupt_and_nothing_else_changes() -> None
 
 
 def drawn(folder: Path, name: str, starts: list[int]) -> list[list[dict[str, Any]]]:
-    """The batches of each iteration, one of each rank; processes that do an iteration again must draw it alike."""
+    """The batches of each iteration, one per rank. A repeated iteration must draw the same batch."""
     batches = []
     for rank in range(toy.WORKERS):
         found: dict[int, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""A training whose output cannot be written: it stops once, in one sentence, and goes on when there is room again."""
+"""A training whose output cannot be written stops with one sentence, and continues once there is room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A map stage whose steps fail as an image's id says: `03-kill-load`, `05-raise-network`; all else goes well.
+"""A map stage whose steps fail as the image's id says: `03-kill-load`, `05-raise-network`. Other images succeed.
 
 kill      ends its process
 hang      sleeps for ever

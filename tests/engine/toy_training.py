@@ -34,7 +34,7 @@ WORKERS = 2
 
 
 class ToyTask:
-    """Linear regression with noise in its samples, which resuming must draw alike."""
+    """Linear regression with noisy samples. A resumed training must draw the same noise."""
 
     images = IMAGES
 

@@ -1,4 +1,4 @@
-"""A folder in an object store: whole objects or none, whoever is killed and whatever is refused."""
+"""A folder in an object store holds whole objects or none, whatever is killed or refused."""
 
 from __future__ import annotations
 

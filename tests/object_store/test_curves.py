@@ -12,7 +12,7 @@ from tests.engine.curves import read_curves
 from tests.object_store.proxy import Proxy
 
 
-def test_an_epoch_that_is_done_again_replaces_its_curves(out: Folder, tmp_path: Path) -> None:
+def test_a_repeated_epoch_replaces_its_curves(out: Folder, tmp_path: Path) -> None:
     died, resumed = Reporter(out), Reporter(out)
     for reporter, epochs, value in ((died, (0, 1, 2), 1.0), (resumed, (1, 2), 2.0)):
         for epoch in epochs:

@@ -21,7 +21,7 @@ def _unchanged(state: dict[str, Tensor]) -> dict[str, Tensor]:
 class Backbone:
     """A network that knows ImageNet, with all that the classifier, IRNet and students ask of it.
 
-    Worker processes import this package anew, and so do not know a row that the calling process added. They get the
+    Worker processes import this package again, so they do not know a row that the calling process added. They get the
     backbone itself: its functions must be picklable, and importable where the workers run.
     """
 

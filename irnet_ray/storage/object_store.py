@@ -56,7 +56,7 @@ def _other(base: str) -> tuple[pafs.FileSystem, str]:
 
 
 class S3(pafs.S3FileSystem):
-    """S3 with our timeouts and retries. Unpickled in another process it connects anew, with the credentials there."""
+    """S3 with our timeouts and retries. Unpickled in another process it connects again, with the credentials there."""
 
     def __init__(self, base: str, **options: Any) -> None:
         self.base = base

@@ -139,7 +139,7 @@ def label(
         hint = relabel_hint(plan)
         if hint is not None:
             console.print(hint, highlight=False, soft_wrap=True, markup=False)
-        source = Source(absolute(data), limit, absolute(images) if images else None, separator, listed)
+        source = Source(absolute(data), limit, absolute(images) if images else None, separator, listed, tuple(accept))
         account, ids = reading.account.to_json(), reading.category_ids
         report = run_plan(plan, source, workers, address, console, account=account, category_ids=ids)
         # The run's config holds what the file and the single knobs say: given again, the file would win over options.

@@ -12,6 +12,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from irnet_ray import tables
+from irnet_ray.classes import Classes
 from irnet_ray.commands.changes import Changes, compare
 from irnet_ray.commands.defaults import RETRAIN_SHARE
 from irnet_ray.commands.drift import drift_lines, measure
@@ -90,7 +91,7 @@ def relabel(
         images, separator: as for `label`; None for those of the last version, unless `data` names another place.
         classes, synonyms: files as for `label`; None for what those of the last version held. Another list of classes
             trains all networks again.
-        accept: names of suspicions to ignore; see `inputs.suspicions`.
+        accept: names of suspicions to ignore, beside those that `label` was told to; see `inputs.suspicions`.
         settings: knobs to change from the run's config, such as `labels.background=0.3`. If the networks depend on one
             of them, they are trained again.
         workers: training workers and network actors; None for all GPUs, or for a network actor per core without one.
@@ -108,9 +109,11 @@ def relabel(
             raise UserError(f"{name} must be at least 1, got {number}.")
     folder = FinishedRun.open(out).folder
     with contextlib.nullcontext() if dry_run else hold(folder):
-        todo = plan_relabel(folder, data, retrain, retrain_share, settings, images, separator, classes, synonyms)
+        todo = plan_relabel(
+            folder, data, retrain, retrain_share, settings, images, separator, classes, synonyms, accept
+        )
         print_lines(console, todo.inspection.lines())
-        todo.inspection.check(accept)
+        todo.inspection.check(todo.source.accepted)
         print_lines(console, todo.lines())
         result = RelabelResult(
             folder.location,
@@ -201,13 +204,15 @@ def plan_relabel(
     separator: str | None = None,
     classes: str | Path | None = None,
     synonyms: str | Path | None = None,
+    accept: Sequence[str] = (),
 ) -> RelabelPlan:
     """Compare today's images with the last version's and plan what to do. Writes nothing. Raises UserError."""
     run = FinishedRun.open(out.location)
     if run.version.student is not None:
         raise UserError(f"{out.location} holds a student's predictions: run `irnet-ray predict` again instead.")
     source, shard_count = _source(run, data, images, separator), run.version.shard_count
-    source = replace(source, classes=read_classes(classes, synonyms, source.classes))
+    accepted = tuple(dict.fromkeys([*source.accepted, *accept]))
+    source = replace(source, classes=read_classes(classes, synonyms, source.classes), accepted=accepted)
     reading = read(source.folder, shard_count, source.limit, source.images, source.separator, source.classes)
     today = reading.table
     changes = compare(_images(run, "images"), today)
@@ -230,7 +235,8 @@ def _source(
     """Where the images are: what is given, and otherwise where those of the last version are."""
     known = run.version.data
     if data is not None:
-        known = Source(absolute(data), known.limit, classes=known.classes) if known else Source(absolute(data), None)
+        limit, classes, accepted = (known.limit, known.classes, known.accepted) if known else (None, Classes(), ())
+        known = Source(absolute(data), limit, classes=classes, accepted=accepted)
     if known is None:
         raise UserError(f"Version {run.version.id} does not say where its images are: name them with --data.")
     return replace(

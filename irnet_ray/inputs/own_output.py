@@ -17,7 +17,8 @@ _SIGNS = (
     (OWN_RUN, frozenset({"stages/", "config.json"})),
     (OWN_RUN, frozenset({"stages/", "versions/"})),
     (OWN_EXPORT, frozenset({"JPEGImages/", "SegmentationClass/", "SegmentationObject/", "labels.txt"})),
-    (OWN_EXPORT, frozenset({"data.yaml", "images/", "labels/"})),
+    # YOLO data sets of others have no names.csv.
+    (OWN_EXPORT, frozenset({"data.yaml", "images/", "labels/", "names.csv"})),
 )
 # Where the data folder itself is the run directory, only these are left out.
 _OF_A_RUN = ("stages/", "versions/", "models/", "labels/", "errors/", "show.png", "calibrated.yaml")

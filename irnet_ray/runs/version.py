@@ -22,11 +22,14 @@ class Source:
     images: str | None = None  # the folder of the images, if it is named apart
     separator: str | None = None  # of tags in a cell, if it was given
     classes: Classes = Classes()  # what the tags must be, and other spellings of them
+    accepted: tuple[str, ...] = ()  # suspicions about the images that the user accepted
 
     def to_json(self) -> dict[str, Any]:
         """The entry `data` of a version."""
-        given = {"images": self.images, "separator": self.separator}
+        given: dict[str, Any] = {"images": self.images, "separator": self.separator}
         known = {name: value for name, value in given.items() if value is not None}
+        if self.accepted:
+            known["accepted"] = list(self.accepted)
         return {"folder": self.folder, "limit": self.limit, **known, **self.classes.to_json()}
 
 
@@ -71,6 +74,7 @@ class Version:
         data = found.get("data") or {}
         whole = whole and isinstance(data.get("folder", ""), str) and isinstance(data.get("limit"), int | None)
         whole = whole and isinstance(data.get("classes", []), list) and isinstance(data.get("synonyms", {}), dict)
+        whole = whole and isinstance(data.get("accepted", []), list)
         revisions = found.get("revisions") or {}
         whole = whole and isinstance(revisions, dict) and all(isinstance(value, int) for value in revisions.values())
         return plain and whole and {"images", "labels"} <= stages.keys() and found["shards"] >= 1
@@ -142,7 +146,8 @@ class Version:
         if found is None:
             return None
         apart, separator = found.get("images"), found.get("separator")
-        return Source(found["folder"], found["limit"], apart, separator, Classes.from_json(found))
+        accepted = tuple(found.get("accepted", ()))
+        return Source(found["folder"], found["limit"], apart, separator, Classes.from_json(found), accepted)
 
     @property
     def made_by(self) -> str | None:

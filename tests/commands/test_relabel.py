@@ -103,7 +103,8 @@ def test_every_row_can_be_traced_to_weights_config_and_code(place: Path) -> None
         stage: current["stages"][stage] for stage in ("classifier", "irnet", "prototypes")
     }
     folder = place / "out" / "stages" / current["stages"]["images"]
-    assert current["data"] == {"folder": str(place / "data"), "limit": None} and folder.is_dir()
+    source = {"folder": str(place / "data"), "limit": None, "accepted": ["no-absence"]}
+    assert current["data"] == source and folder.is_dir()
 
 
 def test_a_raised_revision_reuses_no_row_and_marks_each(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,3 +348,18 @@ def test_a_night_knows_the_classes_of_the_run_and_another_list_trains_anew(place
     again = plan_relabel(Folder(str(tmp_path / "listed")), None, False, 1.0, classes=tmp_path / "classes.txt")
     assert again.reasons == ("another list of classes",) and again.plan.vocabulary == ["cat", "dog"]
     assert again.source.classes == Classes(("cat", "dog"), {"hound": "dog"})
+
+
+def test_what_the_user_accepted_once_stops_no_later_night(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "data", {f"{n}.png": (20 + n, "cat") for n in range(3)})
+    out = tmp_path / "out"
+    first(data, out)
+    write_photos(data, {f"{n}.png": (20 + n, "cat") for n in range(4)})
+    with pytest.raises(UserError, match="go on with --accept no-absence"):
+        relabel(out, retrain=True, dry_run=True, console=Console(file=io.StringIO()))
+    current = Folder(str(out)).read_json("current.json")
+    current["data"]["accepted"] = ["no-absence"]
+    Folder(str(out)).write_json("current.json", current)
+    assert relabel(out, retrain=True, dry_run=True, console=Console(file=io.StringIO())).to_compute == 4
+    todo = plan_relabel(Folder(str(out)), None, False, 1.0, accept=["duplicates", "no-absence"])
+    assert todo.source.to_json()["accepted"] == ["no-absence", "duplicates"]

@@ -25,7 +25,7 @@ def test_in_a_data_folder_that_is_the_run_directory_the_images_stay() -> None:
 @pytest.mark.parametrize(
     "export",
     [
-        ["data.yaml", "images/train/a.jpg", "labels/train/a.txt"],
+        ["data.yaml", "names.csv", "images/train/a.jpg", "labels/train/a.txt"],
         ["labels.txt", "JPEGImages/a.jpg", "SegmentationClass/a.png", "SegmentationObject/a.png"],
     ],
 )
@@ -33,6 +33,10 @@ def test_an_export_is_found_below_a_data_folder_and_read_where_it_is_named(expor
     below = [f"export/{name}" for name in export]
     assert own_output(["cat/a.png", *below]) == dict.fromkeys(below, OWN_EXPORT)
     assert own_output(export) == {}
+
+
+def test_a_yolo_data_set_of_others_is_no_export_of_ours() -> None:
+    assert own_output(["cat/a.png", *(f"x/{name}" for name in ("data.yaml", "images/a.jpg", "labels/a.txt"))]) == {}
 
 
 def test_a_class_that_is_called_like_one_of_our_folders_is_none() -> None:

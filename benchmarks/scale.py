@@ -65,6 +65,7 @@ def images_table(count: int, tags: int, shards: int) -> pa.Table:
         "content": [f"{number:032x}" for number in range(count)],
         "shard": np.array([tables.shard_of(name, shards) for name in ids], np.int32),
         "tags_unknown": [None] * count,
+        "source_id": [None] * count,
     }
     arrays = [pa.array(columns[field.name], field.type) for field in tables.IMAGES]
     return pa.Table.from_arrays(arrays, schema=tables.IMAGES)

@@ -24,7 +24,9 @@ def main(port: int | None) -> None:
     total = torch.tensor([10.0 + rank])
     torch.distributed.all_reduce(total)
     torch.distributed.barrier()
-    print(*(f"{rank} {total.item():g} {address}" for address, _ in sorted(listening())), sep="\n", flush=True)
+    # One write for all lines: both processes write to the same file, and their lines must not mix.
+    sys.stdout.write("".join(f"{rank} {total.item():g} {address}\n" for address, _ in sorted(listening())))
+    sys.stdout.flush()
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
     if other is not None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_input import CONFIG, SETTINGS, WEIGHTS, write_good
+from tests.bad_images import write_good
+from tests.bad_input import CONFIG, SETTINGS, WEIGHTS
 from tests.engine.processes import Marked
 
 ROOT = Path(__file__).resolve().parents[1]

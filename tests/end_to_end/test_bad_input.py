@@ -15,20 +15,9 @@ from irnet_ray.errors import UserError, printable
 from irnet_ray.inputs.decode import ImageError, decode_rgb, read_size
 from irnet_ray.inputs.folder import read_folder, read_images
 from irnet_ray.masks import decode_png
-from tests.bad_input import (
-    FOLDERS,
-    IMAGES,
-    LABEL,
-    PERMISSION,
-    SETTINGS,
-    BadFolder,
-    BadImage,
-    BadSetting,
-    photo,
-    table,
-    write_good,
-    write_images,
-)
+from tests.bad_folders import FOLDERS, BadFolder
+from tests.bad_images import IMAGES, LABEL, PERMISSION, BadImage, photo, write_good, write_images
+from tests.bad_input import SETTINGS, BadSetting, table
 from tests.end_to_end.conftest import COMMAND
 from tests.engine.processes import Marked
 

@@ -17,7 +17,7 @@ from irnet_ray.algorithms.maps import MAX_TAGS
 from irnet_ray.inputs.folder import read
 from irnet_ray.inputs.listing import NO_TAGS
 from irnet_ray.inputs.tags import read_tags
-from tests.bad_input import write_good
+from tests.bad_images import write_good
 from tests.fuzzing.sentences import FUZZ, damaged, outcome, write
 
 GOOD = {"image": ["a.png", "b.png"], "tags": ["cat", "dog;cat"]}

@@ -130,8 +130,14 @@ FOLDERS = [
     BadFolder("an image on two rows", _tags("image,tags\na.png,cat\nb.png,dog\na.png,cow\n")),
     BadFolder("one-hot", _tags("image,cat,dog\na.png,1,0\nb.png,0,1\n")),
     BadFolder("one-hot, an image twice", _tags("image,cat,dog\na.png,1,0\na.png,0,1\n"), "lists a.png twice"),
+    BadFolder(
+        "one-hot, another value in a cell",
+        _tags("image,cat,dog,cow\na.png,1,0,0\nb.png,0,1,0\nA.png,1,0,0\nB.png,0,1,7\n"),
+        "which else holds 0 and 1",
+    ),
     BadFolder("0 and 1 for tags", _tags("image,label\na.png,1\nb.png,0\n"), "does not say what they mean"),
     BadFolder("a list as text for tags", _tags("image,tags\na.png,\"['cat', 'dog']\"\nb.png,dog\n")),
+    BadFolder("an array as text for tags", _tags("image,tags\na.png,\"array(['cat', 'dog'])\"\nb.png,dog\n")),
     BadFolder("tags between bars", _tags("image,tags\na.png,cat|dog\nb.png,dog\n")),
     BadFolder("one tag or two", _tags('image,tags\na.png,"cat, dog"\nb.png,"cow, calf"\n'), "ambiguous whether"),
     BadFolder("names without extension", _tags("image,tags\na,cat\nb,dog\n")),
@@ -142,6 +148,8 @@ FOLDERS = [
     ),
     BadFolder("YOLO labels", _yolo("0 .5 .5 .2 .2\n", "names: [cat, dog]")),
     BadFolder("YOLO labels without names", _yolo("0 .5 .5 .2 .2\n", ""), "without names of classes"),
+    BadFolder("YOLO classes of one name", _yolo("0 .5 .5 .2 .2\n", "names: [cat, cat]"), "calls two classes cat"),
+    BadFolder("YOLO label with commas", _yolo("0,.5,.5,.2,.2\n", "names: [cat, dog]"), "is no YOLO label"),
     BadFolder("YOLO class without a name", _yolo("7 .5 .5 .2 .2\n", "names: [cat, dog]"), "holds class 7"),
     BadFolder(
         "XML files that declare entities", _xml('<!DOCTYPE a [<!ENTITY b "c">]>'), "is not a readable annotation"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from irnet_ray.errors import UserError
+from irnet_ray.inputs.cells import MISSING
 from irnet_ray.inputs.sniff import is_image_name
 from irnet_ray.text import names
 
@@ -34,9 +36,12 @@ _IMAGE_WORDS = frozenset({"image", "img", "file", "filename", "photo", "picture"
 _TAG_WORDS = frozenset({"tag", "tags", "label", "labels", "class", "classes", "category", "categories"})
 _SIZES = frozenset({"count", "size", "width", "height", "area"})
 _NUMBERS = _SIZES | {"id", "ids", "index", "number", "num"}
-_YES = frozenset({"1", "1.0", "true", "yes", "y", "x", "✓", "✔", "t"})
-_NO = frozenset({"0", "0.0", "false", "no", "n", "f"})
-_UNSURE = frozenset({"-1", "-1.0"})
+_YES = frozenset({"1", "true", "yes", "y", "x", "✓", "✔", "t"})
+_NO = frozenset({"0", "false", "no", "n", "f"})
+_UNSURE = frozenset({"-1"})
+_NUMBER = re.compile(r"(-?1|0)[.,]0+(e[+-]?00)?")  # 1.0, the 1,0 of spreadsheets, numpy's 1.000e+00; no 00 or 1e9
+_PLAIN_STATES = frozenset({"1", "0", "-1", "true", "false", "yes", "no"})  # letters may mean something else
+_MOST_STRAYS = 4  # of so many values, at most one is taken for a mistake in a column of 0 and 1
 
 
 @dataclass(frozen=True)
@@ -210,7 +215,16 @@ def _only_other(rest: list[str], values: Callable[[str], list[Any]]) -> str | No
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip().casefold()
+    return "" if value is None else _state_text(str(value))
+
+
+@lru_cache(maxsize=10_000)
+def _state_text(value: str) -> str:
+    """The text of a cell: 1, 1.0 and the 1,0 of a spreadsheet alike, and "" for NaN and its like."""
+    text = value.strip().casefold()
+    if (number := _NUMBER.fullmatch(text)) is not None:
+        return number[1]
+    return "" if text in MISSING else text
 
 
 def state(value: Any) -> bool | None | str:
@@ -245,6 +259,16 @@ def _is_binary(name: str, values: Callable[[str], list[Any]], named_tags: bool) 
                 return False
             found.add(text)
     return bool(found - {""})
+
+
+def stray(name: str, values: list[Any]) -> int | None:
+    """The row of a value that spoils a column of 0 and 1, as a typing mistake does; None where there is none."""
+    if plain(name) in _OTHERS or _ends_in(name, _NUMBERS):
+        return None
+    texts = [_text(value) for value in values]
+    strays = [row for row, text in enumerate(texts) if text and text not in _PLAIN_STATES]
+    given = sum(text != "" for text in texts)
+    return strays[0] if strays and _MOST_STRAYS * len(strays) <= given else None
 
 
 def _is_numeric(values: list[Any]) -> bool:

@@ -46,6 +46,7 @@ def listed(place: Place) -> Listing:
     images: list[Listed] = []
     left = LeftOut()
     seen: dict[str, str] = {}
+    at: dict[str, Tagged] = {}
     locations = _locations(place, [(table, row) for _, table, row in rows], notes)
     for image_id, (name, table, row), uri in zip(_ids(rows), rows, locations, strict=True):
         if image_id in seen:
@@ -53,6 +54,11 @@ def listed(place: Place) -> Listing:
                 f"{table.path} lists {image_id} twice, on {seen[image_id]} and {row.place}: keep one row per image."
             )
         seen[image_id] = row.place
+        if at.setdefault(uri, row).image != row.image:
+            raise UserError(
+                f"{table.path} lists {uri} twice, as {at[uri].image} on {at[uri].place} and as {row.image} on "
+                f"{row.place}: write the name alike on all rows of an image."
+            )
         if not row.is_tagged:
             left.add(NO_TAGS, f"{name}, {row.place}")
             continue

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from irnet_ray.classes import folded, plurals
 from irnet_ray.errors import UserError, printable
+from irnet_ray.inputs import cells
 from irnet_ray.inputs.listing import NO_TAGS
 from irnet_ray.inputs.mask_files import IMAGE_FOLDERS, MASK_FOLDERS, plain
 from irnet_ray.inputs.overview import Overview
@@ -25,7 +26,7 @@ CAPTION_WORDS = 3  # of a tag, from which on it reads like a caption
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 # A class may well be called `mask` or `photo`: these names say something only where all class folders have such names.
 _WEAK = frozenset({"gt", "image", "img", "label", "mask", "photo", "photos", "picture", "pictures", "rgb", "seg"})
-_SEPARATOR = re.compile(r"[,;|\t\n]")
+_SEPARATOR = re.compile(r"[,;|\t\n、，；]")
 _LIST = re.compile(r"\s*[\[({].*[\])}]\s*", re.DOTALL)
 
 
@@ -93,7 +94,9 @@ def _separators(data: Overview) -> list[str]:
         if _LIST.fullmatch(tag) or any(held[part] > 1 or part in data.images_of for part in parts)
     ]
     # One tag with its synonyms, such as "maillot, tank suit" beside "maillot", is no sign of another separator.
-    return sorted(f'"{tag}"' for tag in joined) if len(joined) > 1 or 10 * len(joined) > len(data.images_of) else []
+    if len(joined) <= 1 and 10 * len(joined) <= len(data.images_of):
+        joined = []
+    return sorted(f'"{tag}"' for tag in {*joined, *cells.several(data.images_of)})
 
 
 def _parts(tag: str) -> set[str]:

@@ -70,7 +70,7 @@ def read_tags(path: str | os.PathLike[str], separator: str | None = None) -> Tag
     ids = _names(raw, found.image_id)
     known = [True] * raw.rows
     if found.one_hot:
-        states = one_hot.read(raw, found.one_hot, notes)
+        states = one_hot.read(raw, found.one_hot, found.ignored, notes)
     else:
         tags, known = _cells(raw, found, separator, notes)
         tags = openimages.name_ids(raw.path, tags, notes)

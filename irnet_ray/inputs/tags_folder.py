@@ -198,7 +198,7 @@ def images_of(table: TagTable, place: Place, notes: list[str], folder: str = "")
         if other is not row:
             raise UserError(
                 f"{table.path} lists {path} twice, as {other.image} on {other.place} and as "
-                f"{row.image} on {row.place}: keep one row per image."
+                f"{row.image} on {row.place}: write the name alike on all rows of an image."
             )
     if missing:
         _refuse(table, place, missing)

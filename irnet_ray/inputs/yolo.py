@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -42,7 +43,9 @@ def recognize(place: Place) -> str | None:
     lists = _lists(place)
     sample = sorted(set(pairs.values()))[:_SAMPLE]
     looks = [_looks_like_labels(join(place.location, path)) for path in sample]
-    if False in looks or not (True in looks or (lists and any(_in_labels(path) for path in sample))):
+    # With names of classes and a folder `labels`, a label that cannot be read is a mistake: `listed` says where it is.
+    is_sure = bool(lists) and all(_in_labels(path) for path in sample)
+    if not is_sure and (False in looks or True not in looks):
         return None
     return f"it holds {lists[0]} and YOLO labels" if lists else "it holds YOLO labels"
 
@@ -68,6 +71,9 @@ def listed(place: Place) -> Listing:
         classes = _yaml_names(given)
     else:
         given, classes = _names(place)
+    twice = next((name for name, number in Counter(classes).items() if name and number > 1), None)
+    if twice is not None:
+        raise UserError(f"{given} calls two classes {twice}: rename one of them.")
     labels = _labels(place)
     beside.refuse_unpaired(photos.location, sorted(labels.difference(pairs.values())))
     files = sorted(set(pairs.values()))
@@ -168,7 +174,8 @@ def _lines(path: str) -> list[str]:
 def _yaml(path: str) -> dict[str, Any]:
     try:
         with open_binary(path) as stream:
-            found = yaml.safe_load(stream.read(MOST).decode("utf-8-sig"))
+            # All scalars stay text: `no` is a name here and not False.
+            found = yaml.BaseLoader(stream.read(MOST).decode("utf-8-sig")).get_single_data()
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -177,11 +184,12 @@ def _yaml(path: str) -> dict[str, Any]:
 def _yaml_names(path: str) -> list[str]:
     """The names in a .yaml file, by their numbers; none if it holds none."""
     names = _yaml(path).get("names")
-    if isinstance(names, dict) and all(isinstance(number, int) and 0 <= number < 100_000 for number in names):
-        names = [names.get(number, "") for number in range(max(names, default=-1) + 1)]
-    if not isinstance(names, list) or not all(isinstance(name, str | int | float) for name in names):
+    if isinstance(names, dict) and all(isinstance(n, str) and re.fullmatch(r"[0-9]{1,5}", n) for n in names):
+        by_number = {int(number): name for number, name in names.items()}
+        names = [by_number.get(number, "") for number in range(max(by_number, default=-1) + 1)]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return []
-    return [str(name).strip() for name in names]
+    return [name.strip() for name in names]
 
 
 def _looks_like_labels(path: str) -> bool | None:

@@ -37,6 +37,7 @@ COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 _ARCHIVE = re.compile(r"(zip|tar)\+(.*?)!(/.*)?", re.DOTALL)
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
+_ENCRYPTED = 1  # bit 0 of an entry's flags (APPNOTE 4.4.4)
 _APPLE = "__MACOSX/"  # what macOS adds to a zip about the files in it
 
 Opener = Callable[[str], BinaryIO]
@@ -104,6 +105,8 @@ def _zip(location: str, opener: Opener) -> dict[str, _Entry]:
     entries = {}
     for info in archive.infolist():
         name = _plain(info.filename)
+        if info.flag_bits & _ENCRYPTED:
+            raise DamagedError("it is encrypted, and no password can be given")
         if not info.is_dir() and name and not name.startswith(_APPLE):
             entries[name] = _Entry(info.file_size, lambda info=info: read(info))  # type: ignore[misc]
     return entries

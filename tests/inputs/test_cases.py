@@ -131,6 +131,14 @@ CASES = {
     "one-hot": Case(
         table("image,dog,cat\na.jpg,1,0\nb.jpg,0,1\nc.jpg,1,1\nd.jpg,0,0\n"), DOGS, says="the header names the tags"
     ),
+    "one-hot of a spreadsheet": Case(
+        table("id;dog;cat\na;1,0;0,0\nb;0,0;1,0\nc;1,0;1,0\nd;0,0;0,0\n"),
+        {name[0]: tags for name, tags in DOGS.items()},
+        says="the header names the tags",
+    ),
+    "one-hot with a mistake": Case(
+        table("image,dog,cat\na.jpg,1,0\nb.jpg,0,2\nc.jpg,1,1\nd.jpg,0,0\n"), says="line 3 holds 2 in the column cat"
+    ),
     "one-hot of Roboflow": Case(
         table("filename, dog, cat\na.jpg, 1, 0\nb.jpg, 0, 1\nc.jpg, 1, 1\nd.jpg, 0, 0\n", "_classes.csv"),
         DOGS,
@@ -166,6 +174,25 @@ CASES = {
         DOGS,
         says="4 cells with a list as text",
     ),
+    "arrays as text": Case(
+        table(
+            "image,tags\na.jpg,\"array(['dog'], dtype=object)\"\nb.jpg,['cat']\n"
+            "c.jpg,\"['dog'\n 'cat']\"\nd.jpg,\"array([], dtype=object)\"\n"
+        ),
+        DOGS,
+        says="4 cells with a list as text",
+    ),
+    "full-width commas": Case(
+        table("image,tags\na.jpg,dog\nb.jpg,cat\nc.jpg,dog，cat\nd.jpg,\n"), DOGS, says="is several tags"
+    ),
+    "words": Case(
+        table("image,tags\na.jpg,dog\nb.jpg,cat\nc.jpg,dog and cat\nd.jpg,\n"), says="ambiguous .*--separator ' and '"
+    ),
+    "two separators": Case(
+        table("image,tags\na.jpg,dog\nb.jpg,cat;dog\nc.jpg,dog/cat\nd.jpg,\n"),
+        {"a.jpg": ["dog"], "b.jpg": ["cat", "dog"], "c.jpg": ["dog/cat"], "d.jpg": []},
+        stops=("separators",),
+    ),
     "slashes": Case(
         table("image,tags\na.jpg,dog\nb.jpg,cat\nc.jpg,dog/cat\nd.jpg,\n"), says="ambiguous .*--separator '/'"
     ),
@@ -185,6 +212,9 @@ CASES = {
         table("image,tags\ncafé.jpg,dog\nb.jpg,cat\n", images=[f"images/{NFD}", "images/b.jpg"]),
         {"café.jpg": ["dog"], "b.jpg": ["cat"]},
         says="1 by Unicode form",
+    ),
+    "one image by two names": Case(
+        table("image,label\nA.jpg,dog\na.JPG,cat\nb.jpg,cat\nc.jpg,dog\nd.jpg,\n"), says="write the name alike"
     ),
     "a name that fits two files": Case(
         table("image,tags\na,dog\nb,cat\n", images=["images/a.jpg", "images/a.png", "images/b.jpg"]),

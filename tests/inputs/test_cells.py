@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from irnet_ray.errors import UserError
-from irnet_ray.inputs.cells import split_cells
+from irnet_ray.inputs.cells import several, split_cells
 from irnet_ray.inputs.tags import clean
 
 
@@ -26,6 +26,16 @@ def split(*cells: str, separator: str | None = None) -> list[list[str]]:
         "[\"dog\", 'cat']",
         " [ 'dog','cat' ] ",
         "['dog', \"cat\"]",
+        "array(['dog', 'cat'], dtype=object)",
+        "np.array(['dog', 'cat'], dtype='<U3')",
+        "array(['dog', None, 'cat'])",
+        "[np.str_('dog'), np.str_('cat')]",
+        "['dog', nan, 'cat']",
+        '["dog", null, "cat"]',
+        "frozenset({'dog', 'cat'})",
+        "{dog,cat}",
+        '"dog", "cat"',
+        "'dog' 'cat'",
     ],
 )
 def test_lists_as_text(text: str) -> None:
@@ -34,9 +44,16 @@ def test_lists_as_text(text: str) -> None:
     assert notes == ["2 cells with a list as text"]
 
 
-@pytest.mark.parametrize("text", ["(none)", "[sic", "{x}", "dog [big]", "[[1]]", "['a'] and ['b']"])
+@pytest.mark.parametrize(
+    "text", ["(none)", "[sic", "'s-Hertogenbosch", "array", "dog [big]", "[[1]]", "['a'] and ['b']"]
+)
 def test_brackets_that_are_no_list(text: str) -> None:
     assert split(text, "cow") == [[text], ["cow"]]
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "()", "set()", "array([], dtype=object)", "[None]", "[nan]", "[null]"])
+def test_lists_without_a_tag(text: str) -> None:
+    assert split(text, "cow") == [[], ["cow"]]
 
 
 def test_quotes_inside_of_names() -> None:
@@ -46,7 +63,7 @@ def test_quotes_inside_of_names() -> None:
     ]
 
 
-@pytest.mark.parametrize("mark", [",", "|", "\n", "\t"])
+@pytest.mark.parametrize("mark", [",", "|", "\n", "\t", "、", "，", "；"])
 @pytest.mark.parametrize(
     "cells",
     [
@@ -97,11 +114,21 @@ def test_cells_without_a_value_are_no_tags() -> None:
     assert split("None", "dog", separator="none") == [["None"], ["dog"]]
 
 
-@pytest.mark.parametrize("mark", ["/", "+", " & ", " "])
+@pytest.mark.parametrize("mark", ["/", "+", " & ", " ", ":", "-", " - ", "_", ".", "\\", " and "])
 def test_a_rare_separator_between_tags_that_occur_elsewhere_is_ambiguous(mark: str) -> None:
     with pytest.raises(UserError, match="ambiguous"):
         split("dog", "cat", f"dog{mark}cat")
     assert split("dog", f"dog{mark}house") == [["dog"], [f"dog{mark}house"]]
+
+
+def test_names_that_share_words_are_one_tag() -> None:
+    names = ["Apple_rot", "Apple_healthy", "Corn_rot", "Corn_healthy", "T-shirt", "St. Bernard"]
+    assert split(*names) == [[name] for name in names]
+
+
+def test_several_tags_of_the_same_data() -> None:
+    assert several(["dog", "cat", "dog/cat", "hot dog"]) == ["dog/cat"]
+    assert several(["sea", "lion", "sea lion", "hot dog", "stop sign"]) == []  # most names with a space are one tag
 
 
 def test_the_documented_separator_wins() -> None:

@@ -47,6 +47,7 @@ def test_files_seen_are_images_and_left_out(tmp_path):
         "cat/notes.txt",
         "out/current.json",
         "export/data.yaml",
+        "export/names.csv",
         "export/labels/train/a.txt",
         "voc/labels.txt",
     ):
@@ -69,7 +70,7 @@ def test_files_seen_are_images_and_left_out(tmp_path):
         "hidden": 2,
         "an image beside the class folders": 1,
         "part of a run directory of irnet-ray": 4,
-        "part of an export": 7,
+        "part of an export": 8,
         "not an image": 2,
         "not a plain file": 1,
     }

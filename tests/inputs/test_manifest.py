@@ -124,6 +124,7 @@ def test_a_column_of_bytes_that_nobody_filled(tmp_path: Path) -> None:
         ("image_id,uri,tags\n1,a.png,cat\n1,b.png,dog\n", "lists 1 twice, on line 2 and line 3"),
         ("uri,tags\na.png,cat\nx.png,dog\n/nowhere.png,cat\n", r"lists 2 images not found \(/nowhere.png, .*x.png\)"),
         ("uri,tags\na.png,cat,dog\n", "line 2 has 3 values"),
+        ("uri,tags\nA.png,cat\na.PNG,dog\n", "twice, as A.png on line 2 and as a.PNG on line 3: write the name alike"),
         ("uri,tags\ns3://key:secret@bucket/a.png,cat\n", "line 2 names a URI with a password"),
     ],
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from irnet_ray.errors import UserError
 from irnet_ray.inputs.folder import read
 from irnet_ray.inputs.tags import read_tags
 from tests.inputs.formats import write
@@ -27,6 +29,8 @@ def table(tmp_path: Path, text: str) -> Path:
         ("image,dog,cat\na,1,-1\nb,0,1\n", [["dog"], ["cat"]], [("cat",), ()]),
         ("image,dog,cat\na,TRUE,FALSE\nb,FALSE,FALSE\n", [["dog"], []], [(), ()]),
         ("image,dog,cat\na,1.0,0.0\nb,0.0,0.0\n", [["dog"], []], [(), ()]),
+        ("image;dog;cat\na;1,000;0,000\nb;0,000;0,000\n", [["dog"], []], [(), ()]),
+        ("image,dog,cat\na,1,NaN\nb,0,1\n", [["dog"], ["cat"]], [("cat",), ()]),
     ],
 )
 def test_cells(tmp_path: Path, text: str, tags: list[list[str]], unknown: list[tuple[str, ...]]) -> None:
@@ -35,6 +39,20 @@ def test_cells(tmp_path: Path, text: str, tags: list[list[str]], unknown: list[t
     assert [row.unknown for row in found.rows] == unknown
     assert found.notes[0] == "the header names the tags, one column each: dog, cat"
     assert (len(found.notes) > 1) == any(unknown)
+
+
+@pytest.mark.parametrize("value", ["2", "O", "11", "?"])
+def test_a_mistake_in_a_cell_does_not_lose_a_class(tmp_path: Path, value: str) -> None:
+    with pytest.raises(
+        UserError, match=rf"line 3 holds {re.escape(value)} in the column cat, which else holds 0 and 1: correct"
+    ):
+        read_tags(table(tmp_path, f"image,dog,cat\na,1,0\nb,0,{value}\nc,1,1\nd,0,0\n"))
+
+
+def test_other_columns_are_not_read(tmp_path: Path) -> None:
+    found = read_tags(table(tmp_path, "image,dog,age,sex,fold\na,1,7,F,0\nb,0,31,F,1\nc,1,1,M,0\nd,0,0,F,9\n"))
+    assert [row.tags for row in found.rows] == [["dog"], [], ["dog"], []]
+    assert found.notes[1] == "columns that are not read: age, sex, fold"
 
 
 def test_roboflow_has_a_table_in_each_split(tmp_path: Path) -> None:

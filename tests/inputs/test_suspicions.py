@@ -54,6 +54,8 @@ CASES: dict[str, list[tuple[Overview, list[str]]]] = {
         (overview(["['dog', 'cat']"], DOG), ["\"['dog', 'cat']\""]),
         (overview(["crane, bird"], ["tench, Tinca tinca"], DOG), []),  # synonyms
         (overview(["maillot"], ["maillot, tank suit"], *([f"{n}"] for n in range(20))), []),
+        (overview(["dog/cat"], DOG, CAT), ['"dog/cat"']),
+        (overview(["dog and cat"], DOG, CAT), ['"dog and cat"']),
         (overview(["black-and-white cat"], ["R&B"], ["AC/DC"]), []),
     ],
     "no-absence": [

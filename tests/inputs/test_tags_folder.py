@@ -61,6 +61,7 @@ def test_linked_images_folder(tmp_path):
         ),
         (["images/a.jpg"], "a.jpg,cat\nimages/a.jpg,cat\n", "lists images/a.jpg twice"),
         (["a.jpg"], "a.jpg,cat\n./a.jpg,cat\n", "lists a.jpg twice"),
+        (["a.jpg"], "A.jpg,cat\na.JPG,dog\n", "as A.jpg on line 2 and as a.JPG on line 3: write the name alike"),
     ],
 )
 def test_what_a_person_should_mend(tmp_path, files, tags, message):

@@ -90,6 +90,8 @@ def test_images_apart(tmp_path: Path) -> None:
         ({"labels/z.txt": f"0 {BOX}\n"}, r"no images for 1 file with their tags \(labels/z.txt\)"),
         ({"images/a.png": "x"}, "holds two images of labels/a.txt"),
         ({"classes.txt": "cat\ndog\n"}, "two lists of names that differ"),
+        ({"labels/a.txt": "0,.5,.5,.2,.2\n"}, "a.txt, line 1 is no YOLO label"),
+        ({"data.yaml": "names: [dog, cat, dog]\n"}, "data.yaml calls two classes dog: rename one of them"),
     ],
 )
 def test_what_a_person_should_mend(tmp_path: Path, change: dict[str, str | None], message: str) -> None:
@@ -98,6 +100,13 @@ def test_what_a_person_should_mend(tmp_path: Path, change: dict[str, str | None]
         (tmp_path / name).unlink() if text is None else (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message):
         read(tmp_path, 1)
+
+
+@pytest.mark.parametrize("names", ["names: [no, on]\n", 'names: {"0": no, "1": on}\n', "names:\n- no\n- on\n"])
+def test_names_are_text_even_if_yaml_has_another_meaning_for_them(tmp_path: Path, names: str) -> None:
+    yolo(tmp_path)
+    (tmp_path / "data.yaml").write_text(names)
+    assert rows(read(tmp_path, 1)) == {"a.jpg": ["no", "on"], "b.jpg": ["on"], "c.jpg": [], "d.jpg": []}
 
 
 def test_captions_beside_images_are_no_labels(tmp_path: Path) -> None:

@@ -142,6 +142,19 @@ def test_an_entry_that_cannot_be_read_is_an_image_that_cannot(tmp_path: Path) ->
     assert read(path, 1).table["width"].to_pylist() == [20, None]
 
 
+def test_a_zip_with_a_password_is_refused(tmp_path: Path) -> None:
+    path = packed(write(tmp_path / "data", "cat/a.png", "dog/b.png"), "a.zip")
+    whole = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = whole.find(signature)
+        while at >= 0:
+            whole[at + flags] |= 1
+            at = whole.find(signature, at + 1)
+    path.write_bytes(bytes(whole))
+    with pytest.raises(UserError, match=r"a\.zip.* cannot be read: it is encrypted, .*; write it again"):
+        read(path, 1)
+
+
 def test_a_zip_without_tags_is_refused_by_its_own_name(tmp_path: Path) -> None:
     path = packed(write(tmp_path / "data", "images/a.png"), "a.zip")
     with pytest.raises(UserError, match=r"a\.zip has no tags.csv .*it holds 1 image"):

@@ -13,7 +13,7 @@ from irnet_ray.commands.plan import Plan
 from irnet_ray.config.load import Config
 from irnet_ray.errors import UserError
 from irnet_ray.inputs import formats
-from irnet_ray.inputs.folder import read_folder, read_images
+from irnet_ray.inputs.folder import read, read_folder, read_images
 from irnet_ray.inputs.formats import FORMATS, Format, recognized
 from irnet_ray.inputs.listing import TAGS_FILE, Listed, Listing
 from irnet_ray.inputs.place import Place
@@ -149,3 +149,23 @@ def test_another_format_can_demand_that_its_images_are_there(one_hot: Path) -> N
     (one_hot / "y" / "b.png").unlink()
     with pytest.raises(UserError, match=r"data lists 1 image not found \(.*b.png\): add the files, or delete their"):
         read_folder(one_hot, 2)
+
+
+def _examples() -> list[tuple[str, ...]]:
+    """The examples of tables in the documentation: a header with a row, or a JSON line, and what it is."""
+    text = DOCS.read_text(encoding="utf-8").partition("## Tables")[2]
+    return [tuple(re.split(r" {2,}", line.strip())) for line in text.split("```")[1].strip().splitlines()]
+
+
+@pytest.mark.parametrize("example", _examples(), ids=lambda example: example[-1][:20])
+def test_the_examples_of_tables_in_the_docs_are_read(example: tuple[str, ...], tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg")
+    lines = list(example[:-1])
+    if lines[0].startswith("{"):
+        (tmp_path / "list.jsonl").write_text(lines[0])
+    elif len(lines) == 1:  # only the header of Open Images
+        (tmp_path / "tags.csv").write_text(f"{lines[0]}\na,dog,1\na,cat,1\n")
+    else:
+        (tmp_path / "tags.csv").write_text("\n".join(lines) + "\n")
+    rows_read = read(tmp_path, 1).table.to_pylist()
+    assert [(row["uri"].endswith("/a.jpg"), row["tags"]) for row in rows_read] == [(True, ["dog", "cat"])]

@@ -95,3 +95,13 @@ def fit(names: Iterable[str], classes: Classes) -> Fit:
         {name: known for name, known in found.items() if known is not None},
         [name for name, known in found.items() if known is None],
     )
+
+
+def ids_of(category_ids: Mapping[str, Any], classes: Classes) -> dict[str, Any]:
+    """COCO's own number of each class. Categories that fit no class keep their name; the first of several counts."""
+    found: dict[str, Any] = {}
+    for name, number in category_ids.items():
+        known = classes.find(name)
+        if known != LEFT_OUT:
+            found.setdefault(name if known is None else known, number)
+    return found

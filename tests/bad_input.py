@@ -90,6 +90,7 @@ SETTINGS = [
     BadSetting("classes: no name", CLASSES, _text("\n"), "names no class"),
     BadSetting("classes: a name twice", CLASSES, _text("cat\ndog\ncat\n"), "names cat twice"),
     BadSetting("classes: not text", CLASSES, of_bytes(b"\x89PNG\xff"), "is not UTF-8 text"),
+    BadSetting("synonyms: ids for classes", SYNONYMS, _text("spelling,id\nhound,18\n"), "has the columns spelling, id"),
     BadSetting("synonyms: of two classes", SYNONYMS, _text("pet,cat\npet,dog\n"), "a spelling of 'cat' and of 'dog'"),
     BadSetting("synonyms: of a spelling", SYNONYMS, _text("a,b\nb,c\n"), "name the last class at once"),
 ]

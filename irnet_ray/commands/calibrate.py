@@ -18,7 +18,7 @@ import yaml
 from rich.console import Console
 
 from irnet_ray import tables, text
-from irnet_ray.commands.evaluate import classes_of
+from irnet_ray.commands.evaluate import classes_of, image_ids_of
 from irnet_ray.config.load import Config
 from irnet_ray.engine.progress import Reading, display
 from irnet_ray.errors import UserError, printable, reason
@@ -128,7 +128,7 @@ def calibrate(
     config = run.config
     if to is None and not run.folder.is_local:
         raise UserError(f"{out} is in an object store: name a local YAML file by --to.")
-    known, notes = fit_truth(known, classes_of(run, synonyms), known.images.keys(), str(truth))
+    known, notes = fit_truth(known, classes_of(run, synonyms), image_ids_of(run.shards("images")), str(truth))
     images = _annotated(run, known, truth)
     target = _target(Path(to) if to is not None else Path(out) / "calibrated.yaml")
     classes = sorted({i.class_name for _, image in images for i in image.instances if not i.crowd})

@@ -55,7 +55,7 @@ def evaluate(
     """
     known = load_truth(Path(truth))
     run = FinishedRun.open(out)
-    image_ids = _ids(run.shards("images"))
+    image_ids = image_ids_of(run.shards("images"))
     known, notes = fit_truth(known, classes_of(run, synonyms), image_ids, str(truth))
     if run.version.student is not None:
         if ablation:
@@ -113,7 +113,8 @@ def classes_of(run: FinishedRun, synonyms: str | Path | None) -> Classes:
     return run_classes(run.vocabulary, run.version.names, given)
 
 
-def _ids(images: Shards) -> set[str]:
+def image_ids_of(images: Shards) -> set[str]:
+    """Ids of all images in a run's images table."""
     found: set[str] = set()
     for name in images.rows.files():
         found.update(images.rows.read_table(name, columns=["image_id"])["image_id"].to_pylist())

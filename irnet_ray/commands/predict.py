@@ -13,12 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
-from irnet_ray.classes import Classes
+from irnet_ray.classes import Classes, fit, ids_of
 from irnet_ray.commands.defaults import SHARDS
 from irnet_ray.commands.inspect import account_lines, print_lines
-from irnet_ray.errors import UserError
+from irnet_ray.errors import UserError, printable
+from irnet_ray.evaluation.truth_classes import run_classes
 from irnet_ray.inputs.depths import look
 from irnet_ray.inputs.folder import read_images
+from irnet_ray.networks.imagenet import names_of
 from irnet_ray.runs.folder import Folder
 from irnet_ray.runs.lock import hold
 from irnet_ray.runs.records import begin, publish
@@ -29,6 +31,7 @@ from irnet_ray.stages.graph import revised
 from irnet_ray.stages.student_kinds import load_student
 from irnet_ray.stages.students import Student
 from irnet_ray.storage.locations import absolute
+from irnet_ray.text import names
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,13 @@ def predict(
             raise UserError(f"{folder.location} holds labels of a labeling run: predict into another folder.")
         reading = read_images(data, shards, limit)
         print_lines(console, account_lines(reading))
+        classes = run_classes(student.vocabulary, names_of(student.vocabulary), student.synonyms)
+        ids, guessed = ids_of(reading.category_ids, classes), fit(reading.category_ids, classes).guessed
+        if guessed:
+            shown = [f"{printable(name)} is {printable(own)}" for name, own in guessed.items()]
+            print_lines(console, [f"note     categories taken for classes of the student: {names(shown, 5)}"])
         source = Source(absolute(data), limit, classes=Classes(synonyms=student.synonyms))
-        prediction = Prediction(folder, student, trained, reading.table, shards, source, reading.category_ids)
+        prediction = Prediction(folder, student, trained, reading.table, shards, source, ids)
         return _predict(prediction, workers, address, console)
 
 

@@ -105,7 +105,7 @@ def _category_ids(labels: Labels) -> dict[str, Any]:
     ids = dict(labels.category_ids)
     if not ids:
         return dict(labels.numbers)
-    free = max((number for number in ids.values() if isinstance(number, int)), default=0)
+    free = int(max((number for number in ids.values() if isinstance(number, int | float)), default=0))
     others = [name for name in labels.vocabulary if name not in ids]
     return {**ids, **{name: free + number for number, name in enumerate(others, start=1)}}
 

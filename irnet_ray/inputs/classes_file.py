@@ -2,8 +2,9 @@
 
 classes.txt        one name on each line, in the order of the class numbers; also obj.names of YOLO
 classes.csv        class,synonyms              dog,Dog;hound
+data.yaml          names: [dog, cat]           of YOLO
 classes.json       ["dog", "cat"], or a COCO file, whose categories count
-synonyms.csv       spelling,class              Dog,dog        a spelling without a class is left out
+synonyms.csv       spelling,class              Dog,dog        a spelling without a class is left out; or class,synonyms
 synonyms.json      {"Dog": "dog"}
 """
 
@@ -19,16 +20,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from irnet_ray.classes import LEFT_OUT, Classes, Fit, fit
+from irnet_ray.classes import LEFT_OUT, Classes, Fit, fit, ids_of
 from irnet_ray.errors import UserError, printable, reason
 from irnet_ray.inputs.listing import Listed, Listing
+from irnet_ray.inputs.yolo import yaml_names
 from irnet_ray.storage.files import open_binary
 from irnet_ray.storage.locations import absolute, suffix
 from irnet_ray.text import count, names
 
 MOST = 64 << 20  # bytes of a file
 _LOOKED_AT = 20  # tags for which the nearest class is looked for
-_HEADS = ({"class", "classes", "name", "names"}, {"synonym", "synonyms", "spelling", "spellings", "alias", "aliases"})
+_CLASS = {"class", "classes", "name", "names"}
+_SPELLING = {"synonym", "synonyms", "spelling", "spellings", "alias", "aliases"}
 
 
 def read_classes(
@@ -108,10 +111,16 @@ def _list(path: str) -> tuple[list[str], list[tuple[str, str]]]:
         if not found or not all(isinstance(name, str) for name in found):
             raise UserError(f"{path} holds no list of names, nor COCO's categories: write one.")
         listed = [str(name).strip() for name in found]
+    elif suffix(path) in (".yaml", ".yml"):
+        listed = yaml_names(path)
+        if not listed:
+            raise UserError(f"{path} holds no list `names`: name a data.yaml of YOLO, or write one name on each line.")
     elif suffix(path) in (".csv", ".tsv"):
-        rows = _rows(path, text)
+        head, rows = _rows(path, text)
+        if not head:
+            _refuse_numbers(path, rows)
         listed = [row[0] for row in rows]
-        pairs = [(one.strip(), row[0]) for row in rows for cell in row[1:] for one in cell.split(";") if one.strip()]
+        pairs = _several(rows)
     else:
         listed = [line.strip() for line in text.splitlines() if line.strip()]
     if not listed:
@@ -133,8 +142,12 @@ def _pairs(path: str) -> list[tuple[str, str]]:
         content = _json(path, text)
         if not isinstance(content, dict) or not all(isinstance(name, str | None) for name in content.values()):
             raise UserError(f'{path} is no table of spellings: write {{"spelling": "class"}}.')
+        if not content or not all(spelling.strip() for spelling in content):
+            raise UserError(f"{path} holds {'an empty' if content else 'no'} spelling: write one for each class.")
         return [(spelling.strip(), (name or LEFT_OUT).strip()) for spelling, name in content.items()]
-    rows = _rows(path, text)
+    head, rows = _rows(path, text)
+    if head and head[0] in _CLASS:
+        return _several(rows)
     long = next((row for row in rows if len(row) != 2), None)
     if long is not None:
         raise UserError(f"{path} has {count(len(long), 'value')} in a row ({names(long)}): write spelling,class.")
@@ -150,8 +163,23 @@ def _json(path: str, text: str) -> Any:
         raise UserError(f"{path} is not JSON ({error}): correct it.") from error
 
 
-def _rows(path: str, text: str) -> list[list[str]]:
-    """Rows of a CSV file without its header, if the first row is one. The first value of each is not empty."""
+def _several(rows: Sequence[Sequence[str]]) -> list[tuple[str, str]]:
+    """Pairs of a spelling and its class, of rows of a class with its spellings."""
+    return [(one.strip(), row[0]) for row in rows for cell in row[1:] for one in cell.split(";") if one.strip()]
+
+
+def _refuse_numbers(path: str, rows: Sequence[Sequence[str]]) -> None:
+    """Raise UserError for numbers beside names: they are the classes' ids, and not names of the same classes."""
+    for row in rows:
+        if len(row) > 1 and any(value.isdecimal() for value in row):
+            raise UserError(
+                f"{path} has a number beside a name ({names(row)}): keep the names, whose order gives the numbers, "
+                "or write the header class,synonyms if the number is a name."
+            )
+
+
+def _rows(path: str, text: str) -> tuple[list[str], list[list[str]]]:
+    """The header of a CSV file, empty if its first row is none, and its rows. The first value of each is not empty."""
     first = text.partition("\n")[0]
     delimiter = "\t" if "\t" in first else ";" if ";" in first and "," not in first else ","
     try:
@@ -159,13 +187,16 @@ def _rows(path: str, text: str) -> list[list[str]]:
     except csv.Error as error:
         raise UserError(f"{path} cannot be read as CSV: {error}; correct it.") from error
     rows = [row for row in rows if any(row)]
-    if rows and all(value.casefold() in set.union(*_HEADS) for value in rows[0]):
-        rows = rows[1:]
+    head = [value.casefold() for value in rows[0]] if rows else []
+    known = [value in _CLASS | _SPELLING for value in head]
+    if any(known) and not all(known) and "" not in head:
+        raise UserError(f"{path} has the columns {names(rows[0])}: keep those of the class and of its spellings.")
+    head, rows = (head, rows[1:]) if all(known) else ([], rows)
     if any(not row[0] for row in rows):
         raise UserError(
             f"{path} has a row without a name ({names(next(row for row in rows if not row[0]))}): fill it in."
         )
-    return rows
+    return head, rows
 
 
 def apply(listing: Listing, classes: Classes, where: str) -> Listing:
@@ -186,11 +217,7 @@ def apply(listing: Listing, classes: Classes, where: str) -> Listing:
             "are to be left out."
         )
     images = [_renamed(image, found) for image in listing.images]
-    ids: dict[str, Any] = {}
-    for name, number in listing.category_ids.items():
-        known = classes.find(name)
-        if known != LEFT_OUT:
-            ids.setdefault(name if known is None else known, number)
+    ids = ids_of(listing.category_ids, classes)
     return replace(listing, images=images, category_ids=ids, notes=[*listing.notes, *_notes(found, images_of, classes)])
 
 

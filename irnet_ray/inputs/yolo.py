@@ -34,7 +34,7 @@ _SAMPLE = 20  # label files that are looked at to recognize the format
 def recognize(place: Place) -> str | None:
     """A .yaml file with names of classes, or a folder with images and text files of numbers for them."""
     if place.kind == "file" and suffix(place.location) in (".yaml", ".yml"):
-        return "it is a .yaml file with names of classes" if _yaml_names(place.location) else None
+        return "it is a .yaml file with names of classes" if yaml_names(place.location) else None
     if place.kind != "folder":
         return None
     pairs = _pairs(place)
@@ -68,7 +68,7 @@ def listed(place: Place) -> Listing:
         )
     beside.one_each(place.location, pairs)
     if given is not None:
-        classes = _yaml_names(given)
+        classes = yaml_names(given)
     else:
         given, classes = _names(place)
     twice = next((name for name, number in Counter(classes).items() if name and number > 1), None)
@@ -136,7 +136,7 @@ def _pairs(place: Place) -> dict[str, str]:
 def _lists(place: Place) -> list[str]:
     """Files with names of classes; .yaml files come first."""
     near = [path for path in sorted(place.files) if path.count("/") <= _DEPTH]
-    yamls = [path for path in near if suffix(path) in (".yaml", ".yml") and _yaml_names(join(place.location, path))]
+    yamls = [path for path in near if suffix(path) in (".yaml", ".yml") and yaml_names(join(place.location, path))]
     return [*yamls, *(path for path in near if _NAMES.fullmatch(posixpath.basename(path)))]
 
 
@@ -150,7 +150,7 @@ def _names(place: Place) -> tuple[str, list[str]]:
     known = []
     for path in lists:
         location = join(place.location, path)
-        known.append(_yaml_names(location) if suffix(path) in (".yaml", ".yml") else _lines(location))
+        known.append(yaml_names(location) if suffix(path) in (".yaml", ".yml") else _lines(location))
     different = next((path for path, names in zip(lists, known, strict=True) if names != known[0]), None)
     if different is not None:
         raise UserError(
@@ -181,7 +181,7 @@ def _yaml(path: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _yaml_names(path: str) -> list[str]:
+def yaml_names(path: str) -> list[str]:
     """The names in a .yaml file, by their numbers; none if it holds none."""
     names = _yaml(path).get("names")
     if isinstance(names, dict) and all(isinstance(n, str) and re.fullmatch(r"[0-9]{1,5}", n) for n in names):

@@ -74,7 +74,10 @@ class Version:
         data = found.get("data") or {}
         whole = whole and isinstance(data.get("folder", ""), str) and isinstance(data.get("limit"), int | None)
         whole = whole and isinstance(data.get("classes", []), list) and isinstance(data.get("synonyms", {}), dict)
+        spelt = [*data.get("classes", []), *data.get("synonyms", {}).values()] if whole else []
+        whole = whole and all(isinstance(name, str) for name in spelt)
         whole = whole and isinstance(data.get("accepted", []), list)
+        whole = whole and all(isinstance(found.get(name, {}), dict) for name in ("names", "category_ids"))
         revisions = found.get("revisions") or {}
         whole = whole and isinstance(revisions, dict) and all(isinstance(value, int) for value in revisions.values())
         return plain and whole and {"images", "labels"} <= stages.keys() and found["shards"] >= 1

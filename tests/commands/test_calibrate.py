@@ -193,6 +193,16 @@ def test_truth_of_unknown_classes(refused: Callable[..., str], tmp_path: Path) -
     assert "(hund, katze) is a class of the run (cat, dog)" in said
 
 
+def test_truth_of_other_images_does_not_make_classes_known(refused: Callable[..., str], tmp_path: Path) -> None:
+    path = write_truth(tmp_path, classes="katze hund")
+    content = json.loads(path.read_text())
+    content["images"].append({**content["images"][0], "id": 99, "file_name": "elsewhere.png"})
+    content["categories"].append({"id": 9, "name": "cat"})
+    content["annotations"].append({**content["annotations"][0], "id": 99, "image_id": 99, "category_id": 9})
+    path.write_text(json.dumps(content))
+    assert "(hund, katze) is a class of the run (cat, dog)" in refused(path)
+
+
 def test_truth_of_another_size(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "00.png has 96 x 64 pixels, and its truth 80 x 64" in refused(write_truth(tmp_path, width=80))
 

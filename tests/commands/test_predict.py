@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,25 @@ def test_mistakes_in_predicting_are_reported_before_anything_starts(
         predict(model, tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(UserError, match="holds labels of a labeling run"):
         predict(model, photos, out)
+
+
+def test_ids_of_categories_follow_the_classes_of_the_student(
+    model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export of the predictions then has the source's categories, not a second one for each class."""
+    made: list[Prediction] = []
+    monkeypatch.setattr(command, "_predict", lambda prediction, *_: made.append(prediction))
+    content = {
+        "images": [{"id": 70, "file_name": "c.png"}],
+        "annotations": [{"image_id": 70, "category_id": 18}],
+        "categories": [{"id": 18, "name": "Dogs"}, {"id": 17, "name": "cat"}, {"id": 1, "name": "emu"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    printed = io.StringIO()
+    (tmp_path / "images").symlink_to(photos)
+    command.predict(model, tmp_path / "a.json", tmp_path / "out", console=Console(file=printed))
+    assert made[0].version.category_ids == {"dog": 18, "cat": 17, "emu": 1}
+    assert "categories taken for classes of the student: Dogs is dog" in printed.getvalue()
 
 
 def test_the_same_model_and_images_are_the_same_predictions(model: Path, photos: Path, tmp_path: Path) -> None:

@@ -161,6 +161,14 @@ def test_a_file_for_each_split_that_has_images(tmp_path: Path) -> None:
     assert counts.annotations == 80
 
 
+def test_a_class_that_the_source_lacks_gets_a_number_of_its_own(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [image("a.png", [instance(LEFT, "dog")])])
+    labels = replace(labels_of(run), category_ids={"dog": 3.0, "cat": 1.0})
+    coco.write(labels, run, Counts())
+    numbers = {one["name"]: one["id"] for one in json.loads((run / "instances.json").read_text())["categories"]}
+    assert len(set(numbers.values())) == len(numbers) == 3 and numbers["bird"] == 4
+
+
 def test_ids_of_a_coco_source_are_kept(tmp_path: Path) -> None:
     """Results can be loaded beside the source, whose ids may be numbers or text, in any order."""
     run = write_run(tmp_path / "run", [image("b.png", [instance(LEFT, "dog")]), image("a.png", [instance(RIGHT)])])

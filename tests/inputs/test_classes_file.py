@@ -29,6 +29,8 @@ COCO = {"categories": [{"id": 3, "name": "dog"}, {"id": 1, "name": "cat"}], "ima
         ("classes.tsv", "name\tsynonyms\ndog\t\ncat\t\n"),
         ("classes.json", '["dog", "cat"]'),
         ("instances.json", json.dumps(COCO)),
+        ("data.yaml", "path: .\nnc: 2\nnames:\n  - dog\n  - cat\n"),
+        ("data.yml", "names: {1: cat, 0: dog}\n"),
     ],
 )
 def test_lists_of_classes(tmp_path: Path, name: str, content: str) -> None:
@@ -42,6 +44,7 @@ def test_lists_of_classes(tmp_path: Path, name: str, content: str) -> None:
         ("synonyms.csv", "spelling,class\nDog,dog\nhound,dog\nsky,\n"),
         ("synonyms.csv", "Dog;dog\nhound;dog\nsky;\n"),
         ("synonyms.json", '{"Dog": "dog", "hound": "dog", "sky": null}'),
+        ("synonyms.csv", "spelling;class\nDog;dog\nhound;dog\nsky;\n"),
     ],
 )
 def test_spellings(tmp_path: Path, name: str, content: str) -> None:
@@ -56,6 +59,41 @@ def test_spellings_in_the_list_itself(tmp_path: Path) -> None:
     (tmp_path / "more.csv").write_text("Hund,dog\n")
     both = read_classes(tmp_path / "classes.csv", tmp_path / "more.csv")
     assert both.synonyms == {"Dog": "dog", "hound": "dog", "Hund": "dog"}
+
+
+@pytest.mark.parametrize("content", ["class,synonyms\ndog,Dog;hound\ncat,\n", "name,alias\ndog,Dog\ndog,hound\n"])
+def test_a_table_of_spellings_may_name_the_class_first(tmp_path: Path, content: str) -> None:
+    (tmp_path / "synonyms.csv").write_text(content)
+    assert read_classes(None, tmp_path / "synonyms.csv").synonyms == {"Dog": "dog", "hound": "dog"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("classes.csv", "id,name\n1,dog\n", "has the columns id, name"),
+        ("classes.csv", "class,description\ndog,it barks\n", "has the columns class, description"),
+        ("classes.csv", "0,dog\n1,cat\n", r"has a number beside a name \(0, dog\)"),
+        ("classes.csv", "dog,18\ncat,17\n", r"has a number beside a name \(dog, 18\)"),
+        ("data.yaml", "path: .\ntrain: images\n", "holds no list `names`"),
+        ("data.yaml", "names: {0: dog, 2: cat}\n", "has an empty name"),
+        ("synonyms.csv", "spelling,id\nhound,18\n", "has the columns spelling, id"),
+        ("synonyms.json", "{}", "holds no spelling"),
+        ("synonyms.json", '{" ": "dog"}', "holds an empty spelling"),
+    ],
+)
+def test_a_table_of_something_else_is_no_list(tmp_path: Path, name: str, content: str, said: str) -> None:
+    """Else ids would be the classes, and names other spellings of them."""
+    (tmp_path / name).write_text(content)
+    paths = (None, tmp_path / name) if name.startswith("synonyms") else (tmp_path / name, None)
+    with pytest.raises(UserError, match=said):
+        read_classes(*paths)
+
+
+def test_a_header_tells_that_numbers_are_names(tmp_path: Path) -> None:
+    (tmp_path / "digits.csv").write_text("class,synonyms\n1,one\n0,zero\n")
+    assert read_classes(tmp_path / "digits.csv", None) == Classes(("1", "0"), {"one": "1", "zero": "0"})
+    (tmp_path / "digits.csv").write_text("1\n0\n")
+    assert read_classes(tmp_path / "digits.csv", None).names == ("1", "0")
 
 
 def test_what_is_not_given_stays_as_it_was(tmp_path: Path) -> None:
